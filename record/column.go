@@ -1,0 +1,253 @@
+package record
+
+import "math/bits"
+
+// Int128 is a signed 128-bit integer: the unscaled value of a decimal of more than 18 digits.
+type Int128 struct {
+	Hi int64
+	Lo uint64
+}
+
+// Column holds the values of one field, one slot a row; a null or absent row keeps a slot (zero, empty). Which of the
+// slices is used follows from the field's kind. A column of a batch is immutable.
+type Column struct {
+	Ints     []int64
+	Floats   []float64
+	Wide     []Int128
+	Offsets  []uint32 // slots+1 entries, the first 0: where a value starts in Bytes, or a list in Children[0]
+	Bytes    []byte
+	Versions Versions
+	Children []Column // of a list: its elements; of a struct: its members, one slot a row each
+	Valid    []uint64 // bitmap, 1: has a value; nil: no nulls
+	Absent   []uint64 // bitmap, 1: the source did not send the value (it is not null); nil: none
+	Const    bool     // slot 0 stands for every row of the batch
+}
+
+// IsValid says whether a row has a value.
+func (c *Column) IsValid(row int) bool {
+	if c.Const {
+		row = 0
+	}
+	return c.Valid == nil || c.Valid[row>>6]>>(row&63)&1 == 1
+}
+
+// IsAbsent says whether the source did not send the value of a row.
+func (c *Column) IsAbsent(row int) bool {
+	if c.Const {
+		row = 0
+	}
+	return c.Absent != nil && c.Absent[row>>6]>>(row&63)&1 == 1
+}
+
+// Int is the value of a row held in Ints.
+func (c *Column) Int(row int) int64 {
+	if c.Const {
+		row = 0
+	}
+	return c.Ints[row]
+}
+
+// Float is the value of a row held in Floats.
+func (c *Column) Float(row int) float64 {
+	if c.Const {
+		row = 0
+	}
+	return c.Floats[row]
+}
+
+// Text is the value of a row held in Bytes; it must not be changed.
+func (c *Column) Text(row int) []byte {
+	if c.Const {
+		row = 0
+	}
+	return c.Bytes[c.Offsets[row]:c.Offsets[row+1]]
+}
+
+// AppendText appends a value held in Bytes.
+func (c *Column) AppendText(v []byte) {
+	if len(c.Offsets) == 0 {
+		c.Offsets = append(c.Offsets, 0)
+	}
+	c.Bytes = append(c.Bytes, v...)
+	c.Offsets = append(c.Offsets, uint32(len(c.Bytes))) //nolint:gosec // a batch is far below 4 GiB
+}
+
+// SetNull clears the bit of a row in Valid, making the bitmap when there is none. The row has its slot already.
+func (c *Column) SetNull(row int) {
+	for len(c.Valid)*64 <= row {
+		c.Valid = append(c.Valid, ^uint64(0))
+	}
+	c.Valid[row>>6] &^= 1 << (row & 63)
+}
+
+// SetAbsent sets the bit of a row in Absent. The row has its slot already, and is null for who does not ask.
+func (c *Column) SetAbsent(row int) {
+	c.SetNull(row)
+	for len(c.Absent)*64 <= row {
+		c.Absent = append(c.Absent, 0)
+	}
+	c.Absent[row>>6] |= 1 << (row & 63)
+}
+
+// pad makes the bitmaps cover rows, so that a builder may hand the column on.
+func (c *Column) pad(rows int) {
+	if c.Valid != nil {
+		for len(c.Valid)*64 < rows {
+			c.Valid = append(c.Valid, ^uint64(0))
+		}
+	}
+	if c.Absent != nil {
+		for len(c.Absent)*64 < rows {
+			c.Absent = append(c.Absent, 0)
+		}
+	}
+}
+
+// Nulls counts the rows of [lo,hi) that have no value.
+func (c *Column) Nulls(lo, hi int) int {
+	if c.Valid == nil || lo >= hi {
+		return 0
+	}
+	if c.Const {
+		if c.Valid[0]&1 == 1 {
+			return 0
+		}
+		return hi - lo
+	}
+	n := 0
+	for i := lo; i < hi; {
+		k := min(64-i&63, hi-i)
+		w := c.Valid[i>>6] >> (i & 63)
+		if k < 64 {
+			w &= 1<<k - 1
+		}
+		n += k - bits.OnesCount64(w)
+		i += k
+	}
+	return n
+}
+
+// Size is the memory that the column holds, in bytes.
+func (c *Column) Size() int {
+	n := 8*(cap(c.Ints)+cap(c.Floats)+cap(c.Valid)+cap(c.Absent)) + 16*cap(c.Wide) + 4*cap(c.Offsets) + cap(c.Bytes) +
+		8*(cap(c.Versions.Hi)+cap(c.Versions.Lo)) + 4*cap(c.Versions.Index)
+	for i := range c.Children {
+		n += c.Children[i].Size()
+	}
+	return n
+}
+
+// reset empties the column and keeps its memory.
+func (c *Column) reset() {
+	c.Ints, c.Floats, c.Wide, c.Bytes = c.Ints[:0], c.Floats[:0], c.Wide[:0], c.Bytes[:0]
+	if c.Offsets != nil {
+		c.Offsets = append(c.Offsets[:0], 0)
+	}
+	c.Versions = Versions{Hi: c.Versions.Hi[:0], Lo: c.Versions.Lo[:0], Index: c.Versions.Index[:0]}
+	c.Valid, c.Absent, c.Const = nil, nil, false
+	for i := range c.Children {
+		c.Children[i].reset()
+	}
+}
+
+// Constant gives a column of one slot that stands for every row of a batch.
+func Constant(text string) Column {
+	return Column{Offsets: []uint32{0, uint32(len(text))}, Bytes: []byte(text), Const: true} //nolint:gosec // short
+}
+
+// Gather appends the given rows of src, in their order. Both columns are of field f; dst is not Const and has
+// before slots so far.
+func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {
+	switch {
+	case f.Kind == Float32 || f.Kind == Float64:
+		for _, r := range rows {
+			c.Floats = append(c.Floats, src.Floats[src.slot(r)])
+		}
+	case f.Wide():
+		for _, r := range rows {
+			c.Wide = append(c.Wide, src.Wide[src.slot(r)])
+		}
+	case f.Kind == String || f.Kind == Bytes:
+		for _, r := range rows {
+			c.AppendText(src.Text(int(r)))
+		}
+	case f.Kind == VersionText:
+		for _, r := range rows {
+			c.Versions.append(src.Versions.At(int(src.slot(r))))
+		}
+	case f.Kind == List:
+		c.gatherLists(f, src, rows)
+	case f.Kind == Struct:
+		c.Children = grown(c.Children, len(f.Fields))
+		members := rows
+		if src.Const {
+			members = make([]int32, len(rows))
+		}
+		for i, m := range f.Fields {
+			c.Children[i].Gather(m, &src.Children[i], members, before)
+		}
+	default:
+		for _, r := range rows {
+			c.Ints = append(c.Ints, src.Ints[src.slot(r)])
+		}
+	}
+	c.gatherBitmaps(src, rows, before)
+}
+
+func (c *Column) gatherBitmaps(src *Column, rows []int32, before int) {
+	if src.Valid != nil {
+		for i, r := range rows {
+			if !src.IsValid(int(r)) {
+				c.SetNull(before + i)
+			}
+		}
+	}
+	if src.Absent != nil {
+		for i, r := range rows {
+			if src.IsAbsent(int(r)) {
+				c.SetAbsent(before + i)
+			}
+		}
+	}
+	c.pad(before + len(rows))
+}
+
+func (c *Column) gatherLists(f Field, src *Column, rows []int32) {
+	c.Children = grown(c.Children, 1)
+	if len(c.Offsets) == 0 {
+		c.Offsets = append(c.Offsets, 0)
+	}
+	var elements []int32
+	for _, r := range rows {
+		s := src.slot(r)
+		for e := src.Offsets[s]; e < src.Offsets[s+1]; e++ {
+			elements = append(elements, int32(e)) //nolint:gosec // below the batch's size
+		}
+	}
+	at := c.Offsets[len(c.Offsets)-1]
+	c.Children[0].Gather(f.Fields[0], &src.Children[0], elements, int(at))
+	for _, r := range rows {
+		s := src.slot(r)
+		at += src.Offsets[s+1] - src.Offsets[s]
+		c.Offsets = append(c.Offsets, at)
+	}
+}
+
+func (c *Column) slot(row int32) int32 {
+	if c.Const {
+		return 0
+	}
+	return row
+}
+
+func grown(children []Column, n int) []Column {
+	for len(children) < n {
+		children = append(children, Column{})
+	}
+	return children
+}
+
+func (v *Versions) append(x Version) {
+	v.Epoch = x.Epoch
+	v.Hi, v.Lo, v.Index = append(v.Hi, x.Hi), append(v.Lo, x.Lo), append(v.Index, x.Index)
+}

@@ -1,0 +1,120 @@
+package record
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/bits"
+)
+
+// Version says which copy of a key wins: the greatest. Its text is of fixed width and orders as the version does.
+type Version struct {
+	Epoch uint16 // incarnation of the stream
+	Hi    uint64 // the number, in two words: a DynamoDB sequence number needs more than 64 bits
+	Lo    uint64
+	Index uint32 // place among the records of one number
+}
+
+// VersionLen is the length of a version's text: eeee-nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn-iiiiiiii.
+const VersionLen = 4 + 1 + 32 + 1 + 8
+
+const hexDigits = "0123456789abcdef"
+
+// Compare orders versions: negative when v is older than o.
+func (v Version) Compare(o Version) int {
+	return cmp.Or(cmp.Compare(v.Epoch, o.Epoch), cmp.Compare(v.Hi, o.Hi), cmp.Compare(v.Lo, o.Lo), cmp.Compare(v.Index, o.Index))
+}
+
+// String gives the text.
+func (v Version) String() string { return string(v.AppendText(make([]byte, 0, VersionLen), 0)) }
+
+// AppendText appends the text without its first from characters.
+func (v Version) AppendText(dst []byte, from int) []byte {
+	var t [VersionLen]byte
+	putHex(t[0:4], uint64(v.Epoch))
+	t[4], t[37] = '-', '-'
+	putHex(t[5:21], v.Hi)
+	putHex(t[21:37], v.Lo)
+	putHex(t[38:46], uint64(v.Index))
+	return append(dst, t[from:]...)
+}
+
+func putHex(dst []byte, v uint64) {
+	for i := len(dst) - 1; i >= 0; i-- {
+		dst[i] = hexDigits[v&15]
+		v >>= 4
+	}
+}
+
+// CommonPrefix is the length of the prefix that the texts of two versions share.
+func (v Version) CommonPrefix(o Version) int {
+	switch {
+	case v.Epoch != o.Epoch:
+		return bits.LeadingZeros16(v.Epoch^o.Epoch) / 4
+	case v.Hi != o.Hi:
+		return 5 + bits.LeadingZeros64(v.Hi^o.Hi)/4
+	case v.Lo != o.Lo:
+		return 21 + bits.LeadingZeros64(v.Lo^o.Lo)/4
+	case v.Index != o.Index:
+		return 38 + bits.LeadingZeros32(v.Index^o.Index)/4
+	}
+	return VersionLen
+}
+
+var errNotHex = errors.New("only 0-9 and a-f are digits")
+
+// ParseVersion reads the text of a version.
+func ParseVersion(s string) (Version, error) {
+	if len(s) != VersionLen || s[4] != '-' || s[37] != '-' {
+		return Version{}, fmt.Errorf("version %q: want eeee-, 32 digits, -iiiiiiii", s)
+	}
+	var words [4]uint64
+	for i, part := range []string{s[0:4], s[5:21], s[21:37], s[38:46]} {
+		for _, c := range []byte(part) {
+			switch {
+			case c >= '0' && c <= '9':
+				c -= '0'
+			case c >= 'a' && c <= 'f':
+				c -= 'a' - 10
+			default:
+				return Version{}, fmt.Errorf("version %q: %w", s, errNotHex)
+			}
+			words[i] = words[i]<<4 | uint64(c)
+		}
+	}
+	return Version{Epoch: uint16(words[0]), Hi: words[1], Lo: words[2], Index: uint32(words[3])}, nil //nolint:gosec // 4 and 8 digits
+}
+
+// Versions are the versions of the rows of a batch, kept as numbers. Hi, Lo and Index have one entry a row, or one
+// entry that stands for every row; an empty slice is zero for every row.
+type Versions struct {
+	Epoch uint16
+	Hi    []uint64
+	Lo    []uint64
+	Index []uint32
+}
+
+// At gives the version of a row.
+func (v *Versions) At(row int) Version {
+	return Version{Epoch: v.Epoch, Hi: pick(v.Hi, row), Lo: pick(v.Lo, row), Index: pick(v.Index, row)}
+}
+
+// Constant says whether one version stands for every row.
+func (v *Versions) Constant() bool { return len(v.Hi) <= 1 && len(v.Lo) <= 1 && len(v.Index) <= 1 }
+
+// One is a version that stands for every row of a batch.
+func One(v Version) Versions {
+	return Versions{Epoch: v.Epoch, Hi: []uint64{v.Hi}, Lo: []uint64{v.Lo}, Index: []uint32{v.Index}}
+}
+
+// pick gives the entry of a row from a slice of one entry a row, one entry for all, or none (zero).
+func pick[T any](s []T, row int) T {
+	switch len(s) {
+	case 0:
+		var zero T
+		return zero
+	case 1:
+		return s[0]
+	}
+	return s[row]
+}

@@ -1,0 +1,78 @@
+// Package sources is the contract of a source: what reads records from one place, in lanes.
+package sources
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/record"
+)
+
+// Lane is an ordered part of a source that is read by one reader.
+type Lane struct {
+	ID         string   // stable: the same part has the same ID in every process
+	After      []string // lanes that must have durably ended, on any replica, before this one starts
+	Streams    []string // the streams it carries
+	Replayable bool     // what was read and not settled can be read again
+}
+
+// Source gives lanes and opens a reader on one of them. Its methods may be called from several goroutines.
+type Source interface {
+	// Lanes gives the lanes there are now. It is asked at the start, at intervals, and when a lane ends.
+	Lanes(ctx context.Context) ([]Lane, error)
+	// Open starts reading after a position; "" is the start of the lane.
+	Open(ctx context.Context, lane Lane, from record.Position) (Reader, error)
+}
+
+// Reader reads one lane in order. Read is called by one goroutine at a time; Settle and Close may come from another.
+type Reader interface {
+	// Read blocks until there is something to give, ctx ends (it gives ctx's error, at once), or the lane has ended
+	// (io.EOF, for ever after). The caller owns one reference on each batch.
+	Read(ctx context.Context) (record.Chunk, error)
+	// Settle tells that all up to a position is durable in every sink (err is nil), or that it was refused and will not
+	// be (err says why: answer 503, make visible again). Positions come in the order in which they were read.
+	Settle(ctx context.Context, upTo record.Position, err error) error
+	// Close ends the reader; a Read under way returns. It is called once.
+	Close() error
+}
+
+// Checker is a source that can tell whether it can connect and has the rights it needs.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Describer is a source that knows the schemas of its streams before it reads.
+type Describer interface {
+	Describe(ctx context.Context) ([]*record.Schema, error)
+}
+
+// Lag is how far a source is behind what has happened.
+type Lag struct {
+	Records int64         // not yet read; -1: not known
+	Age     time.Duration // of the oldest record not yet settled
+	Loss    time.Duration // until the oldest of them is lost upstream; 0: never
+}
+
+// Lagger is a source that knows how far it is behind.
+type Lagger interface {
+	Lag(ctx context.Context) (Lag, error)
+}
+
+// Host is what the program lends to a source.
+type Host struct {
+	Pipeline string // the pipeline that the source feeds
+	Log      *slog.Logger
+	Items    *itemstore.Store // the embedded item store of this process; nil where there is none
+}
+
+// Plugin is a source as the catalog lists it.
+type Plugin struct {
+	Type string // as configuration writes it
+	Doc  string // one sentence
+	// Config gives a pointer to the plugin's configuration, filled with its defaults.
+	Config func() any
+	// New makes the source from what Config gave, after the user's settings were put in.
+	New func(ctx context.Context, config any, host Host) (Source, error)
+}
