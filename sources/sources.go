@@ -31,8 +31,9 @@ type Reader interface {
 	// Read blocks until there is something to give, ctx ends (it gives ctx's error, at once), or the lane has ended
 	// (io.EOF, for ever after). The caller owns one reference on each batch.
 	Read(ctx context.Context) (record.Chunk, error)
-	// Settle tells that all up to a position is durable in every sink (err is nil), or that it was refused and will not
-	// be (err says why: answer 503, make visible again). Positions come in the order in which they were read.
+	// Settle tells that a chunk is durable in every sink (err is nil), or that it was refused and will not be (err says
+	// why: answer 503, make visible again). It is called once for each chunk, in the order of the reads, with the
+	// chunk's end position; and once before the first Read with the position that recovery rolled forward to.
 	Settle(ctx context.Context, upTo record.Position, err error) error
 	// Close ends the reader; a Read under way returns. It is called once.
 	Close() error
