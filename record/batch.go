@@ -149,6 +149,17 @@ func fits(f Field, c *Column, rows int) error {
 	return nil
 }
 
+// OnRelease adds a function to call when the last reference is released. Only who holds the only reference may call it.
+func (b *Batch) OnRelease(f func()) {
+	before := b.done
+	b.done = func() {
+		if before != nil {
+			before()
+		}
+		f()
+	}
+}
+
 // Retain takes one more reference and gives the batch back.
 func (b *Batch) Retain() *Batch {
 	b.refs.Add(1)

@@ -26,9 +26,7 @@ func NewBuilder(s *Schema, rows int) *Builder {
 		default:
 			c.Ints = make([]int64, 0, rows)
 		}
-		if f.Kind == List || f.Kind == Struct {
-			c.Children = make([]Column, len(f.Fields))
-		}
+		prepare(&b.schema.Fields[i], c)
 	}
 	return b
 }
@@ -143,12 +141,8 @@ func appendZero(f Field, c *Column) {
 	case f.Kind == VersionText:
 		c.Versions.append(Version{})
 	case f.Kind == List:
-		if len(c.Offsets) == 0 {
-			c.Offsets = append(c.Offsets, 0)
-		}
 		c.Offsets = append(c.Offsets, c.Offsets[len(c.Offsets)-1])
 	case f.Kind == Struct:
-		c.Children = grown(c.Children, len(f.Fields))
 		for i, m := range f.Fields {
 			appendZero(m, &c.Children[i])
 		}

@@ -158,6 +158,7 @@ func Constant(text string) Column {
 // Gather appends the given rows of src, in their order. Both columns are of field f; dst is not Const and has
 // before slots so far.
 func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {
+	prepare(&f, c)
 	switch {
 	case f.Kind == Float32 || f.Kind == Float64:
 		for _, r := range rows {
@@ -178,7 +179,6 @@ func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {
 	case f.Kind == List:
 		c.gatherLists(f, src, rows)
 	case f.Kind == Struct:
-		c.Children = grown(c.Children, len(f.Fields))
 		members := rows
 		if src.Const {
 			members = make([]int32, len(rows))
@@ -213,10 +213,6 @@ func (c *Column) gatherBitmaps(src *Column, rows []int32, before int) {
 }
 
 func (c *Column) gatherLists(f Field, src *Column, rows []int32) {
-	c.Children = grown(c.Children, 1)
-	if len(c.Offsets) == 0 {
-		c.Offsets = append(c.Offsets, 0)
-	}
 	var elements []int32
 	for _, r := range rows {
 		s := src.slot(r)
@@ -240,11 +236,17 @@ func (c *Column) slot(row int32) int32 {
 	return row
 }
 
-func grown(children []Column, n int) []Column {
-	for len(children) < n {
-		children = append(children, Column{})
+// prepare gives an empty column the leading offset and the children that its field wants.
+func prepare(f *Field, c *Column) {
+	if (f.Kind == String || f.Kind == Bytes || f.Kind == List) && len(c.Offsets) == 0 {
+		c.Offsets = append(c.Offsets, 0)
 	}
-	return children
+	if len(c.Children) < len(f.Fields) {
+		c.Children = make([]Column, len(f.Fields))
+	}
+	for i := range c.Children {
+		prepare(&f.Fields[i], &c.Children[i])
+	}
 }
 
 func (v *Versions) append(x Version) {
