@@ -35,6 +35,11 @@ func (b *Batch) AppendJSON(dst []byte, row int) []byte {
 	return append(dst, '}')
 }
 
+// AppendValueJSON appends the value of one column of a row, as AppendJSON writes it.
+func (b *Batch) AppendValueJSON(dst []byte, column, row int) []byte {
+	return appendValue(dst, &b.Schema.Fields[column], &b.Columns[column], row)
+}
+
 func appendValue(dst []byte, f *Field, c *Column, row int) []byte {
 	if !c.IsValid(row) {
 		return append(dst, "null"...)

@@ -151,16 +151,14 @@ func (s *Store) Changes(ctx context.Context, name string, after int64, limit int
 	return s.classify("read changes", rows.Err())
 }
 
-// Bounds gives the last sequence that was trimmed away from a table's log, as far as can be known, and the last one
-// written, both 0 when there is none.
-func (s *Store) Bounds(ctx context.Context, name string) (trimmed, last int64, err error) {
+// LostBefore says whether changes of a table after a sequence were trimmed away.
+func (s *Store) LostBefore(ctx context.Context, name string, after int64) (lost bool, err error) {
 	t, err := s.table(name)
 	if err != nil {
-		return 0, 0, err
+		return false, err
 	}
-	err = s.reads.QueryRowContext(ctx, `select coalesce((select min(seq) - 1 from change where tbl = ?1), 0),
-		coalesce((select max(seq) from change where tbl = ?1), 0)`, t.id).Scan(&trimmed, &last)
-	return trimmed, last, s.classify("read bounds of the change log", err)
+	err = s.reads.QueryRowContext(ctx, `select trimmed > ? from tbl where id = ?`, after, t.id).Scan(&lost)
+	return lost, s.classify("read bounds of the change log", err)
 }
 
 // Pending counts the changes of a table after a sequence, and tells when the first of them was made.

@@ -57,7 +57,7 @@ const (
 )
 
 const ddl = `
-create table tbl(id integer primary key, name text not null unique, no_changes integer not null);
+create table tbl(id integer primary key, name text not null unique, no_changes integer not null, trimmed integer not null default 0);
 create table item(
 	tbl integer not null, key text not null, version text not null, doc text, expires integer not null default 0,
 	primary key(tbl, key)) without rowid;

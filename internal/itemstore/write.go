@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
@@ -243,10 +245,33 @@ func (w *writer) upkeep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.conn.ExecContext(ctx, `delete from change where seq in (
-		select c.seq from change c where c.at < ? and c.seq <= coalesce((select min(r.seq) from reader r where r.tbl = c.tbl), c.seq)
-		order by c.seq limit ?)`, now.Add(-w.store.options.Retention).UnixMicro(), upkeepSlice)
-	return err
+	return w.trim(ctx, now.Add(-w.store.options.Retention))
+}
+
+// trim removes changes from before a time that every reader of their table has settled, and notes how far it went.
+func (w *writer) trim(ctx context.Context, before time.Time) error {
+	w.store.mu.Lock()
+	tables := slices.Collect(maps.Values(w.store.tables))
+	w.store.mu.Unlock()
+	for _, t := range tables {
+		var upTo sql.NullInt64
+		err := w.conn.QueryRowContext(ctx, `select max(seq) from (select seq from change where tbl = ?1 and at < ?2
+			and seq <= coalesce((select min(seq) from reader where tbl = ?1), seq) order by seq limit ?3)`,
+			t.id, before.UnixMicro(), upkeepSlice).Scan(&upTo)
+		if err != nil {
+			return err
+		}
+		if !upTo.Valid {
+			continue
+		}
+		if _, err := w.conn.ExecContext(ctx, `delete from change where tbl = ? and seq <= ?`, t.id, upTo.Int64); err != nil {
+			return err
+		}
+		if _, err := w.conn.ExecContext(ctx, `update tbl set trimmed = ? where id = ?`, upTo.Int64, t.id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *writer) saveReaders(ctx context.Context) error {

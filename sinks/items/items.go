@@ -1,0 +1,213 @@
+// Package items writes records into item tables, idempotent by version: a copy of the same or a newer version stays.
+package items
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sinks"
+)
+
+// MaxItem and MaxKey are DynamoDB's limits, in bytes: a register that fits here fits there.
+const (
+	MaxItem = 400 << 10
+	MaxKey  = 2048
+)
+
+// Table says how the records of one stream become items.
+type Table struct {
+	Name      string            `yaml:"name"`       // default: the name of the stream
+	Indexes   []itemstore.Index `yaml:"indexes"`    // secondary indexes
+	TTL       time.Duration     `yaml:"ttl"`        // items go away this long after they were written; 0: never
+	NoChanges bool              `yaml:"no_changes"` // writes do not enter the change log
+}
+
+// Config of the sink.
+type Config struct {
+	Tables map[string]Table `yaml:"tables"` // by stream; a stream that is not named gets a table of its own name
+}
+
+// Sink writes into an embedded item store.
+type Sink struct {
+	config     Config
+	store      *itemstore.Store
+	superseded atomic.Int64
+}
+
+var (
+	_ sinks.Sink      = (*Sink)(nil)
+	_ sinks.Describer = (*Sink)(nil)
+	_ sinks.Holder    = (*writer)(nil)
+)
+
+// Plugin lists the sink.
+func Plugin() sinks.Plugin {
+	return sinks.Plugin{
+		Type: "items", Doc: "Item tables in the embedded store, written by version.",
+		Config: func() any { return &Config{} },
+		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
+			c, ok := config.(*Config)
+			if !ok || host.Items == nil {
+				return nil, errors.New("items: a *items.Config and an item store are needed")
+			}
+			return New(*c, host.Items), nil
+		},
+	}
+}
+
+// New makes the sink over a store, which stays the caller's.
+func New(c Config, store *itemstore.Store) *Sink { return &Sink{config: c, store: store} }
+
+func (s *Sink) table(stream string) Table {
+	t := s.config.Tables[stream]
+	if t.Name == "" {
+		t.Name = stream
+	}
+	return t
+}
+
+// Declare makes the tables and refuses a stream without a key.
+func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
+	for _, schema := range schemas {
+		if len(schema.Key) == 0 {
+			return keyless(schema)
+		}
+		t := s.table(schema.Stream)
+		if err := s.store.Define(ctx, itemstore.Table{Name: t.Name, Indexes: t.Indexes, NoChanges: t.NoChanges}); err != nil {
+			return fmt.Errorf("declare items: %w", err)
+		}
+	}
+	return nil
+}
+
+func keyless(schema *record.Schema) error {
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-ITEMS-010", Place: schema.Stream, Err: errors.New("records without a key cannot be items"),
+		Remedy: "declare the key of the stream, or leave the stream out of this sink",
+	}
+}
+
+// Superseded counts the writes that found a copy of the same or a newer version.
+func (s *Sink) Superseded() int64 { return s.superseded.Load() }
+
+// Open makes the writer of one incarnation of a lane.
+func (s *Sink) Open(context.Context, sinks.Lane) (sinks.Writer, error) { return &writer{sink: s}, nil }
+
+// Close does nothing: the store belongs to the program.
+func (s *Sink) Close(context.Context) error { return nil }
+
+// writer buffers the puts of the open group.
+type writer struct {
+	sink *Sink
+	puts []itemstore.Put
+	held int
+}
+
+// Write turns the rows into puts. A row without a key, or over DynamoDB's limits, is refused.
+func (w *writer) Write(_ context.Context, b *record.Batch) error {
+	if len(b.Schema.Key) == 0 {
+		return keyless(b.Schema)
+	}
+	t := w.sink.table(b.Schema.Stream)
+	var expires time.Time
+	if t.TTL > 0 {
+		expires = time.Now().Add(t.TTL)
+	}
+	before := len(w.puts)
+	bad := &fault.Rows{}
+	for row := range b.Rows {
+		p := itemstore.Put{Table: t.Name, Version: b.System.Versions.At(row), Op: b.System.Op(row), Expires: expires}
+		var err error
+		if p.Key, err = Key(b, row); err == nil && p.Op != record.Delete {
+			if p.Doc = b.AppendJSON(make([]byte, 0, 256), row); len(p.Doc) > MaxItem {
+				err = fmt.Errorf("the item has %d bytes, the limit is %d", len(p.Doc), MaxItem)
+			}
+		}
+		if err != nil {
+			bad.Bad = append(bad.Bad, fault.Row{Index: row, Err: err})
+			continue
+		}
+		w.puts = append(w.puts, p)
+	}
+	if err := bad.Or(); err != nil {
+		w.puts = w.puts[:before]
+		return err
+	}
+	for _, p := range w.puts[before:] {
+		w.held += len(p.Doc) + len(p.Key) + 128
+	}
+	return nil
+}
+
+// Key gives the key of a row as item tables hold it: a single text column is the key itself, other keys are the JSON
+// array of their values.
+func Key(b *record.Batch, row int) (string, error) {
+	keys := b.Schema.Key
+	for _, k := range keys {
+		if !b.Columns[k].IsValid(row) {
+			return "", fmt.Errorf("the key column %s is null", b.Schema.Fields[k].Name)
+		}
+	}
+	var key string
+	if len(keys) == 1 && b.Schema.Fields[keys[0]].Kind == record.String {
+		key = string(b.Columns[keys[0]].Text(row))
+	} else {
+		dst := []byte{'['}
+		for i, k := range keys {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = b.AppendValueJSON(dst, k, row)
+		}
+		key = string(append(dst, ']'))
+	}
+	if key == "" || len(key) > MaxKey {
+		return "", fmt.Errorf("the key has %d bytes, possible are 1 to %d", len(key), MaxKey)
+	}
+	return key, nil
+}
+
+// Held is the memory of the open group's puts.
+func (w *writer) Held() int { return w.held }
+
+// Cut hands the puts of the group over.
+func (w *writer) Cut(sinks.Group) sinks.Staging {
+	s := &staging{sink: w.sink, puts: w.puts}
+	w.puts, w.held = nil, 0
+	return s
+}
+
+// Publish does nothing: the writes of Stage are visible, and idempotent.
+func (w *writer) Publish(context.Context, sinks.Manifest) error { return nil }
+
+// Close forgets the open group.
+func (w *writer) Close(context.Context) error {
+	w.puts, w.held = nil, 0
+	return nil
+}
+
+type staging struct {
+	sink *Sink
+	puts []itemstore.Put
+}
+
+// Stage writes the whole group in one transaction: the item of a form and the key of its request stand or fall
+// together.
+func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
+	if len(s.puts) == 0 {
+		return sinks.Manifest{}, nil
+	}
+	outcomes, err := s.sink.store.Write(ctx, s.puts)
+	for _, o := range outcomes {
+		if o == itemstore.Superseded {
+			s.sink.superseded.Add(1)
+		}
+	}
+	return sinks.Manifest{}, err
+}

@@ -1,0 +1,207 @@
+// Package itemchanges reads the change log of an embedded items table, as DynamoDB Streams are read.
+package itemchanges
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// maxRows is how many changes a chunk holds at most.
+const maxRows = 10_000
+
+// Config of the source.
+type Config struct {
+	Table  string         `yaml:"table"`
+	Schema *record.Schema `yaml:"-"` // of the table's documents
+	Reader string         `yaml:"-"` // the log is kept until the reader of this name has settled; default: the pipeline
+}
+
+// Source reads one table: one lane, whose positions are sequences of the log in decimal.
+type Source struct {
+	config Config
+	store  *itemstore.Store
+
+	mu       sync.Mutex
+	position int64 // settled by this process, for Lag
+}
+
+var (
+	_ sources.Source    = (*Source)(nil)
+	_ sources.Describer = (*Source)(nil)
+	_ sources.Lagger    = (*Source)(nil)
+)
+
+// Plugin lists the source.
+func Plugin() sources.Plugin {
+	return sources.Plugin{
+		Type: "itemchanges", Doc: "The ordered changes of an embedded items table.",
+		Config: func() any { return &Config{} },
+		New: func(_ context.Context, config any, host sources.Host) (sources.Source, error) {
+			c, ok := config.(*Config)
+			if !ok || host.Items == nil || c.Table == "" || c.Schema == nil {
+				return nil, errors.New("itemchanges: a table, its schema and an item store are needed")
+			}
+			if c.Reader == "" {
+				c.Reader = host.Pipeline
+			}
+			return New(*c, host.Items), nil
+		},
+	}
+}
+
+// New makes the source over a store, which stays the caller's.
+func New(c Config, store *itemstore.Store) *Source { return &Source{config: c, store: store} }
+
+// Lanes gives the one lane of the table.
+func (s *Source) Lanes(context.Context) ([]sources.Lane, error) {
+	return []sources.Lane{{ID: s.config.Table, Streams: []string{s.config.Table}, Replayable: true}}, nil
+}
+
+// Describe gives the schema of the documents.
+func (s *Source) Describe(context.Context) ([]*record.Schema, error) {
+	return []*record.Schema{s.config.Schema}, nil
+}
+
+// Lag counts the changes that are not settled.
+func (s *Source) Lag(ctx context.Context) (sources.Lag, error) {
+	s.mu.Lock()
+	at := s.position
+	s.mu.Unlock()
+	n, oldest, err := s.store.Pending(ctx, s.config.Table, at)
+	lag := sources.Lag{Records: n}
+	if n > 0 {
+		lag.Age = max(0, time.Since(oldest))
+	}
+	return lag, err
+}
+
+// Open starts after a sequence. Changes that were trimmed before it are gone: that is a fatal error, not a gap.
+func (s *Source) Open(ctx context.Context, _ sources.Lane, from record.Position) (sources.Reader, error) {
+	after, err := parse(from)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Register(ctx, s.config.Reader, s.config.Table); err != nil {
+		return nil, err
+	}
+	lost, err := s.store.LostBefore(ctx, s.config.Table, after)
+	if err != nil {
+		return nil, err
+	}
+	if lost {
+		return nil, s.store.Trimmed(s.config.Table, s.config.Reader, after)
+	}
+	s.settled(after)
+	return &reader{source: s, after: after, closed: make(chan struct{})}, nil
+}
+
+func parse(p record.Position) (int64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(p), 10, 64)
+	if err != nil || n < 0 {
+		return 0, fault.Stop(fmt.Errorf("position %q is no sequence of a change log", p))
+	}
+	return n, nil
+}
+
+func (s *Source) settled(at int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.position = max(s.position, at)
+}
+
+type reader struct {
+	source *Source
+	after  int64 // last change given
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Read waits for changes and gives them as one batch.
+func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return record.Chunk{}, err
+		}
+		changed, err := r.source.store.Changed(r.source.config.Table) // before the look, so that nothing is missed
+		if err != nil {
+			return record.Chunk{}, err
+		}
+		b, err := r.batch(ctx)
+		if err != nil {
+			return record.Chunk{}, err
+		}
+		if b != nil {
+			return record.Chunk{Batches: []*record.Batch{b}, To: record.Position(strconv.FormatInt(r.after, 10)), ReadAt: time.Now()}, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-r.closed:
+			return record.Chunk{}, errors.New("the reader is closed")
+		}
+	}
+}
+
+// batch reads what is there now; nil when there is nothing.
+func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
+	table := r.source.config.Table
+	b := record.NewBuilder(r.source.config.Schema, 0)
+	sys := b.System()
+	*sys = record.System{Source: "items." + table, IngestTime: time.Now().UnixMicro()}
+	last := r.after
+	var id []byte
+	err := r.source.store.Changes(ctx, table, r.after, maxRows, func(c *itemstore.Change) error {
+		doc := c.New
+		if c.Op == record.Delete {
+			doc = c.Old
+		}
+		if err := b.AppendJSON(doc); err != nil {
+			return fault.Stop(fmt.Errorf("change %d of %s, key %s: %w", c.Seq, table, c.Key, err))
+		}
+		id = strconv.AppendInt(append(append(id[:0], table...), ':'), c.Seq, 10)
+		sys.Ops = append(sys.Ops, c.Op)
+		sys.EventIDs.AppendText(id)
+		sys.EventTimes = append(sys.EventTimes, c.At.UnixMicro())
+		v := &sys.Versions
+		v.Epoch = c.Version.Epoch
+		v.Hi, v.Lo, v.Index = append(v.Hi, c.Version.Hi), append(v.Lo, c.Version.Lo), append(v.Index, c.Version.Index)
+		last = c.Seq
+		return nil
+	})
+	if err != nil || b.Rows() == 0 {
+		return nil, err
+	}
+	r.after = last
+	return b.Batch(nil), nil
+}
+
+// Settle lets the log be trimmed up to a position.
+func (r *reader) Settle(_ context.Context, upTo record.Position, refused error) error {
+	if refused != nil {
+		return nil
+	}
+	seq, err := parse(upTo)
+	if err != nil {
+		return err
+	}
+	r.source.settled(seq)
+	return r.source.store.Advance(r.source.config.Reader, r.source.config.Table, seq)
+}
+
+// Close ends a Read under way.
+func (r *reader) Close() error {
+	r.once.Do(func() { close(r.closed) })
+	return nil
+}
