@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ type Config struct {
 	Lake    string        // folder of the lake
 	Catalog Catalog       // the tables; nil: those that the lake describes
 	Scratch string        // folder for what does not fit into memory; "": a temporary one while the database is open
-	Memory  int64         // bytes that DuckDB may hold; 512 MiB
+	Memory  int64         // bytes that DuckDB may hold; 256 MiB
 	Spill   int64         // bytes that DuckDB may write into Scratch; 8 GiB
 	Threads int           // 2
 	MaxRows int           // rows a query gives at most; 100,000
@@ -33,7 +34,7 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.Memory = orDefault(c.Memory, 512<<20)
+	c.Memory = orDefault(c.Memory, 256<<20)
 	c.Spill = orDefault(c.Spill, 8<<30)
 	c.Threads = orDefault(c.Threads, 2)
 	c.MaxRows = orDefault(c.MaxRows, 100_000)
@@ -324,7 +325,8 @@ func (e *Engine) rest() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.users == 0 {
-		_ = e.shut() // an in-memory database has nothing to lose
+		_ = e.shut()         // an in-memory database has nothing to lose
+		debug.FreeOSMemory() // results that went through Go are no more needed than it
 	}
 }
 
