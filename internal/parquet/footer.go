@@ -1,0 +1,175 @@
+package parquet
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/parquet-go/parquet-go/format"
+)
+
+const (
+	magic = "PAR1"
+	// createdBy must read "name version x": parquet-java refuses DELTA_BYTE_ARRAY of a writer that it cannot parse
+	// (PARQUET-246).
+	createdBy = "acequia version 1.0.0 (build pages1)"
+	// chunkBound is how long a text in the statistics of a chunk may be.
+	chunkBound = 64
+	// pageSize is about what a page costs in memory until the file is closed.
+	pageSize = 128
+)
+
+// endGroup ends the row group: the chunks go to the output, one after the other.
+func (w *Writer) endGroup() {
+	if w.rows == 0 || w.err != nil {
+		return
+	}
+	if len(w.groups) > math.MaxInt16 {
+		w.fail(errGroups)
+		return
+	}
+	w.each(func(s *scratch, c *column) { c.flush(s) })
+	g := format.RowGroup{NumRows: int64(w.rows), FileOffset: w.offset, Ordinal: int16(len(w.groups))} //nolint:gosec // checked
+	for i := range w.columns {
+		c := &w.columns[i]
+		m := c.metadata()
+		start := w.offset
+		if c.used[asDictionary] > 0 {
+			m.DictionaryPageOffset = w.offset
+			w.write(c.dictPage(w.work[0]))
+		}
+		m.DataPageOffset = w.offset
+		for k := range c.pages {
+			c.pages[k].offset += int(w.offset)
+		}
+		w.write(c.chunk)
+		m.TotalCompressedSize, m.TotalUncompressedSize = w.offset-start, int64(c.raw)
+		g.TotalByteSize += m.TotalUncompressedSize
+		g.TotalCompressedSize += m.TotalCompressedSize
+		g.Columns = append(g.Columns, format.ColumnChunk{MetaData: m})
+		w.pages = append(w.pages, append([]page(nil), c.pages...))
+		c.resetChunk()
+	}
+	w.fail(w.work[0].err)
+	w.groups = append(w.groups, g)
+	w.rows = 0
+}
+
+// metadata describes the chunk, but for its place.
+func (c *column) metadata() format.ColumnMetaData {
+	m := format.ColumnMetaData{
+		Type: c.physical(), PathInSchema: c.path, NumValues: int64(c.entries),
+		Encoding: []format.Encoding{format.RLE}, Codec: format.Uncompressed,
+		Statistics: format.Statistics{NullCount: int64(c.nulls)},
+	}
+	if c.choice.zstd {
+		m.Codec = format.Zstd
+	}
+	if lo, hi, ok := c.total.stats(c.leaf, chunkBound); ok {
+		m.Statistics.MinValue, m.Statistics.MaxValue = lo, hi
+	}
+	if c.used[asDictionary] > 0 {
+		m.EncodingStats = append(m.EncodingStats, format.PageEncodingStats{PageType: format.DictionaryPage, Encoding: format.Plain, Count: 1})
+		m.Encoding = append(m.Encoding, format.Plain)
+	}
+	for e, n := range c.used {
+		if n == 0 {
+			continue
+		}
+		name := c.formatOf(encoding(e)) //nolint:gosec // few
+		if name != format.Plain || c.used[asDictionary] == 0 {
+			m.Encoding = append(m.Encoding, name)
+		}
+		m.EncodingStats = append(m.EncodingStats, format.PageEncodingStats{PageType: format.DataPage, Encoding: name, Count: int32(n)}) //nolint:gosec // few
+	}
+	return m
+}
+
+// writeIndexes writes the page index: where the pages are and what they hold. Row groups whose chunks are one page each need
+// none. In the others every chunk has its offsets: a reader that skips pages of one column skips rows of all.
+func (w *Writer) writeIndexes() {
+	n := len(w.columns)
+	for k, pages := range w.pages {
+		if ci, ok := w.leaves[k%n].columnIndex(pages); ok && len(pages) > 1 {
+			head := w.work[0].encoded(&ci)
+			cc := &w.groups[k/n].Columns[k%n]
+			cc.ColumnIndexOffset, cc.ColumnIndexLength = w.offset, int32(len(head)) //nolint:gosec // small
+			w.write(head)
+		}
+	}
+	for g := range w.groups {
+		chunks := w.pages[g*n : (g+1)*n]
+		one := true
+		for _, pages := range chunks {
+			one = one && len(pages) == 1
+		}
+		if one {
+			continue
+		}
+		for i, pages := range chunks {
+			var oi format.OffsetIndex
+			row := 0
+			for _, p := range pages {
+				oi.PageLocations = append(oi.PageLocations, format.PageLocation{
+					Offset: int64(p.offset), CompressedPageSize: int32(p.size), FirstRowIndex: int64(row), //nolint:gosec // checked
+				})
+				row += p.rows
+			}
+			head := w.work[0].encoded(&oi)
+			cc := &w.groups[g].Columns[i]
+			cc.OffsetIndexOffset, cc.OffsetIndexLength = w.offset, int32(len(head)) //nolint:gosec // small
+			w.write(head)
+		}
+	}
+}
+
+// columnIndex gives the bounds of the pages; there is none when a page with values has no bounds.
+func (l *leaf) columnIndex(pages []page) (ci format.ColumnIndex, ok bool) {
+	up, down := true, true
+	last := -1 // the page before that has bounds
+	for i, p := range pages {
+		null := p.nulls == p.entries
+		switch {
+		case null:
+			p.lo, p.hi = []byte{}, []byte{}
+		case !p.bounded:
+			return ci, false
+		case last >= 0:
+			lo, hi := l.compareStats(pages[last].lo, p.lo), l.compareStats(pages[last].hi, p.hi)
+			up, down = up && lo <= 0 && hi <= 0, down && lo >= 0 && hi >= 0
+		}
+		if !null {
+			last = i
+		}
+		ci.NullPages = append(ci.NullPages, null)
+		ci.MinValues = append(ci.MinValues, p.lo)
+		ci.MaxValues = append(ci.MaxValues, p.hi)
+		ci.NullCounts = append(ci.NullCounts, int64(p.nulls))
+	}
+	switch {
+	case up:
+		ci.BoundaryOrder = format.Ascending
+	case down:
+		ci.BoundaryOrder = format.Descending
+	}
+	return ci, true
+}
+
+func (w *Writer) writeFooter(meta []KeyValue) {
+	if w.err != nil {
+		return
+	}
+	md := format.FileMetaData{
+		Version: 1, NumRows: w.total, RowGroups: w.groups, CreatedBy: createdBy, Schema: schemaOf(w.fields, w.columns),
+	}
+	for _, kv := range meta {
+		md.KeyValueMetadata = append(md.KeyValueMetadata, format.KeyValue{Key: kv.Key, Value: kv.Value})
+	}
+	for range w.columns {
+		md.ColumnOrders = append(md.ColumnOrders, format.ColumnOrder{Value: &format.TypeDefinedOrder{}})
+	}
+	head := w.work[0].encoded(&md)
+	w.fail(w.work[0].err)
+	w.write(head)
+	tail := binary.LittleEndian.AppendUint32(nil, uint32(len(head))) //nolint:gosec // far below
+	w.write(append(tail, magic...))
+}
