@@ -148,6 +148,3 @@ func rowsOf(path string) (int64, error) {
 	}
 	return footer.NumRows(), nil
 }
-
-// DescribedTables gives the tables that a lake describes.
-func DescribedTables(lake string) ([]LakeTable, error) { return nil, nil }

@@ -1,0 +1,98 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/schemas"
+)
+
+// ReadDescriptions gives the descriptions of a lake's tables, in the order of their names. A lake that does not exist
+// yet has none.
+func ReadDescriptions(lake string) ([]*schemas.LakeTable, error) {
+	paths, err := filepath.Glob(filepath.Join(globSafe(lake), "_tables", "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("list table descriptions: %w", err)
+	}
+	tables := make([]*schemas.LakeTable, 0, len(paths))
+	for _, path := range paths {
+		text, err := os.ReadFile(path) //nolint:gosec // a path in the lake
+		if err != nil {
+			return nil, fmt.Errorf("read table description: %w", err)
+		}
+		t, err := schemas.DecodeLakeTable(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+// globSafe keeps a path from being read as a pattern.
+func globSafe(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// DescribedTables is the Catalog of what the lake itself describes.
+func DescribedTables(lake string) ([]LakeTable, error) {
+	described, err := ReadDescriptions(lake)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]LakeTable, len(described))
+	for i, t := range described {
+		files, err := hasFiles(filepath.Join(lake, t.Name))
+		if err != nil {
+			return nil, fmt.Errorf("look for files of %s: %w", t.Name, err)
+		}
+		out[i] = LakeTable{Name: t.Name, Views: []View{{Name: t.Name, SQL: t.DuckDBView(lake, files)}}}
+		if latest := t.DuckDBLatest(); latest != "" {
+			out[i].Views = append(out[i].Views, View{Name: t.LatestName(), SQL: latest})
+		}
+		for _, p := range t.Partition {
+			out[i].Partition = append(out[i].Partition, p.Name)
+		}
+		out[i].Columns = viewColumns(t)
+	}
+	return out, nil
+}
+
+// viewColumns gives the columns of a table's view in their order.
+func viewColumns(t *schemas.LakeTable) []Column {
+	fields := append(append([]record.Field{}, t.Columns...), schemas.SystemFields()...)
+	for _, p := range t.Partition {
+		if p.From == schemas.EventTimeColumn {
+			fields = append(fields, record.Field{Name: p.Name, Kind: p.Kind})
+		}
+	}
+	out := make([]Column, len(fields))
+	for i, f := range fields {
+		typeName := schemas.DuckDBType(f)
+		out[i] = Column{Name: f.Name, Type: typeName, Kind: kindOf(typeName)}
+	}
+	return out
+}
+
+// hasFiles says whether there is a data file in a folder or below; a folder that does not exist has none.
+func hasFiles(root string) (bool, error) {
+	found := false
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case !entry.IsDir() && strings.HasSuffix(path, ".parquet"):
+			found = true
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,106 @@
+//go:build cgo
+
+package query
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/schemas"
+)
+
+func gamesTable(t *testing.T) *schemas.LakeTable {
+	t.Helper()
+	s, err := record.NewSchema("videogames", []string{"id"}, record.Field{Name: "id", Kind: record.String},
+		record.Field{Name: "title", Kind: record.String}, record.Field{Name: "year", Kind: record.Int32, Nullable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := schemas.NewLakeTable("videogames", s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func describe(t *testing.T, lake string, table *schemas.LakeTable) {
+	t.Helper()
+	text, err := table.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(lake, "_tables"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(lake, "_tables", table.Name+".json"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gameRow writes one change of a game as a row with system columns.
+func gameRow(id, title, op string, version int, day string) string {
+	return fmt.Sprintf("SELECT '%s' AS id, '%s' AS title, 1999::INTEGER AS year, '%s' AS _op, '%032x' AS _version, '%d' AS _event_id, "+
+		"'form' AS _source, TIMESTAMPTZ '%s 10:00:00+00' AS _event_ts, TIMESTAMPTZ '%s 10:00:01+00' AS _ingest_ts",
+		id, title, op, version, version, day, day)
+}
+
+func TestDescribedTables(t *testing.T) {
+	t.Parallel()
+	lake := filepath.Join(t.TempDir(), "it's a lake")
+	e := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
+	if tables, err := e.Tables(t.Context()); err != nil || len(tables) != 0 {
+		t.Fatalf("a lake that does not exist: %v, %v", tables, err)
+	}
+	describe(t, lake, gamesTable(t))
+	count := "SELECT count(*), count(year) FROM videogames_latest"
+	if got, _, err := ask(t, e, Request{SQL: count}); err != nil || got[0][0] != "0" {
+		t.Fatalf("a table without files: %v, %v", got, err)
+	}
+	writeParquet(t, filepath.Join(lake, "_staging/x.parquet"), gameRow("9", "staged", "I", 9, "2026-11-24"))
+	writeParquet(t, filepath.Join(lake, "videogames/dt=2026-11-24/a.parquet"),
+		gameRow("1", "Zelda", "I", 1, "2026-11-24")+" UNION ALL "+gameRow("2", "Pong", "I", 2, "2026-11-24"))
+	writeParquet(t, filepath.Join(lake, "videogames/dt=2026-11-25/b.parquet"),
+		gameRow("1", "Zelda II", "U", 3, "2026-11-25")+" UNION ALL "+gameRow("2", "Pong", "D", 4, "2026-11-25"))
+	got, rows, err := ask(t, e, Request{SQL: "SELECT id, title, _event_ts, dt, typeof(dt) FROM videogames_latest"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]string{{"1", "Zelda II", "2026-11-25 10:00:00", "2026-11-25", "VARCHAR"}}, got); diff != "" {
+		t.Error(diff)
+	}
+	if rows.Columns()[2].Type != "TIMESTAMP" {
+		t.Errorf("columns %v", rows.Columns())
+	}
+	info, err := e.Table(t.Context(), "videogames_latest")
+	if err != nil || info.Name != "videogames" || info.Rows != 4 || info.Last != "dt=2026-11-25" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	_, rows, err = ask(t, e, Request{SQL: "SELECT * FROM videogames"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(rows.Columns(), info.Columns); diff != "" {
+		t.Errorf("described columns are not those of the view: %s", diff)
+	}
+}
+
+func TestDescribedTablesNameABadDescription(t *testing.T) {
+	t.Parallel()
+	lake := t.TempDir()
+	describe(t, lake, gamesTable(t))
+	if err := os.WriteFile(filepath.Join(lake, "_tables/broken.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
+	_, err := e.Query(t.Context(), Request{SQL: "SELECT 1"})
+	if fault.Code(err) != "ACQ-QUERY-006" || !strings.Contains(err.Error(), "broken.json") {
+		t.Errorf("%v", err)
+	}
+}
