@@ -43,6 +43,12 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
+// KindOf finds a kind by its name.
+func KindOf(name string) (Kind, bool) {
+	i := slices.Index(kindNames[:], name)
+	return Kind(max(i, 0)), i > 0 //nolint:gosec // a small table
+}
+
 // NarrowDigits is the greatest precision of a decimal that is held in Ints.
 const NarrowDigits = 18
 

@@ -1,0 +1,108 @@
+package schemas
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/acequia-io/acequia/record"
+)
+
+// DuckDBView gives the query that reads the table's files under root, typed as the description says whatever the files
+// hold: DuckDB alone would turn type drift into VARCHAR, a dt folder into DATE, and show the session's time zone. With
+// no files it gives no rows of the right types.
+func (t *LakeTable) DuckDBView(root string, files bool) string {
+	var shape, out, hive []string
+	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
+		name, kind := duckName(f.Name), duckType(f)
+		shape = append(shape, fmt.Sprintf("CAST(NULL AS %s) AS %s", kind, name))
+		if f.Kind == record.Timestamp {
+			out = append(out, fmt.Sprintf("(%s AT TIME ZONE 'UTC') AS %s", name, name))
+			continue
+		}
+		out = append(out, fmt.Sprintf("CAST(%s AS %s) AS %s", name, kind, name))
+	}
+	for _, p := range t.Partition {
+		kind := duckType(record.Field{Kind: p.Kind})
+		hive = append(hive, fmt.Sprintf("%s: %s", duckText(p.Name), kind))
+		if p.From == EventTimeColumn {
+			shape = append(shape, fmt.Sprintf("CAST(NULL AS %s) AS %s", kind, duckName(p.Name)))
+			out = append(out, fmt.Sprintf("CAST(%s AS %s) AS %s", duckName(p.Name), kind, duckName(p.Name)))
+		}
+	}
+	from := "(SELECT " + strings.Join(shape, ", ") + " WHERE false)"
+	if files {
+		from = fmt.Sprintf("(SELECT %s WHERE false UNION ALL BY NAME SELECT * FROM read_parquet(%s, union_by_name = true, "+
+			"hive_partitioning = true, hive_types_autocast = false, hive_types = {%s}))",
+			strings.Join(shape, ", "), duckText(root+"/"+t.Name+"/**/*.parquet"), strings.Join(hive, ", "))
+	}
+	return "SELECT " + strings.Join(out, ", ") + " FROM " + from
+}
+
+// LatestName is the name of the view with one row a key.
+func (t *LakeTable) LatestName() string { return t.Name + "_latest" }
+
+// DuckDBLatest gives the query of the latest view: the newest copy of each key, deleted ones left out. A table without a
+// key has none: "".
+func (t *LakeTable) DuckDBLatest() string {
+	if len(t.Key) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`SELECT * EXCLUDE (_rank) FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY _version DESC, _event_id DESC) AS _rank FROM %s) WHERE _rank = 1 AND _op <> 'D'`,
+		duckNames(t.Key), duckName(t.Name))
+}
+
+func duckNames(names []string) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = duckName(n)
+	}
+	return strings.Join(out, ", ")
+}
+
+func duckName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+func duckText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// DuckDBType gives the type that a column has in the view.
+func DuckDBType(f record.Field) string {
+	if f.Kind == record.Timestamp {
+		return "TIMESTAMP"
+	}
+	return duckType(f)
+}
+
+// duckType is the type of the stored column; a UTC timestamp is shown without its zone by the view.
+func duckType(f record.Field) string {
+	switch f.Kind {
+	case record.Bool:
+		return "BOOLEAN"
+	case record.Int32:
+		return "INTEGER"
+	case record.Int64:
+		return "BIGINT"
+	case record.Float32:
+		return "FLOAT"
+	case record.Float64:
+		return "DOUBLE"
+	case record.Decimal:
+		return fmt.Sprintf("DECIMAL(%d,%d)", f.Precision, f.Scale)
+	case record.Date:
+		return "DATE"
+	case record.Timestamp:
+		return "TIMESTAMPTZ"
+	case record.LocalTimestamp:
+		return "TIMESTAMP"
+	case record.Bytes:
+		return "BLOB"
+	case record.List:
+		return duckType(f.Fields[0]) + "[]"
+	case record.Struct:
+		var members []string
+		for _, m := range f.Fields {
+			members = append(members, duckName(m.Name)+" "+duckType(m))
+		}
+		return "STRUCT(" + strings.Join(members, ", ") + ")"
+	case record.String, record.VersionText:
+	}
+	return "VARCHAR"
+}
