@@ -1,0 +1,89 @@
+package lake
+
+import (
+	"errors"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/record"
+)
+
+// fileColumns gives the columns of a file for a batch: its own, then the system's, which are constants wherever one
+// value stands for every row.
+func fileColumns(b *record.Batch) []record.Column {
+	out := make([]record.Column, 0, len(b.Columns)+6)
+	out = append(out, b.Columns...)
+	s := &b.System
+	return append(out, opColumn(s, b.Rows), record.Column{Versions: s.Versions, Const: s.Versions.Constant()}, eventIDs(s),
+		record.Constant(s.Source), eventTimes(s), record.Column{Ints: []int64{s.IngestTime}, Const: true})
+}
+
+func opColumn(s *record.System, rows int) record.Column {
+	if len(s.Ops) <= 1 || !slices.ContainsFunc(s.Ops, func(o record.Op) bool { return o != s.Ops[0] }) {
+		return record.Constant(s.Op(0).String())
+	}
+	c := record.Column{Bytes: make([]byte, rows), Offsets: make([]uint32, rows+1)}
+	for i := range rows {
+		c.Bytes[i] = byte(s.Ops[i])
+		c.Offsets[i+1] = uint32(i + 1) //nolint:gosec // rows of a batch
+	}
+	return c
+}
+
+func eventIDs(s *record.System) record.Column {
+	if len(s.EventIDs.Offsets) == 0 {
+		return record.Column{Offsets: []uint32{0, 0}, Valid: []uint64{0}, Const: true}
+	}
+	return s.EventIDs
+}
+
+func eventTimes(s *record.System) record.Column {
+	if len(s.EventTimes) <= 1 {
+		return record.Column{Ints: []int64{s.EventTime(0)}, Const: true}
+	}
+	return record.Column{Ints: s.EventTimes}
+}
+
+var (
+	errNotUTF8 = errors.New("the text is not UTF-8")
+	errNull    = errors.New("null in a column that is not nullable")
+)
+
+// check finds the rows that a file cannot hold.
+func check(b *record.Batch) error {
+	bad := map[int]fault.Row{}
+	for i, f := range b.Schema.Fields {
+		c := &b.Columns[i]
+		if !f.Nullable && c.Nulls(0, b.Rows) > 0 {
+			eachRow(b.Rows, func(row int) {
+				if !c.IsValid(row) {
+					bad[row] = fault.Row{Index: row, Column: f.Name, Err: errNull}
+				}
+			})
+		}
+		if f.Kind == record.String && !utf8.Valid(c.Bytes) {
+			eachRow(b.Rows, func(row int) {
+				if !utf8.Valid(c.Text(row)) {
+					bad[row] = fault.Row{Index: row, Column: f.Name, Err: errNotUTF8}
+				}
+			})
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	rows := &fault.Rows{}
+	eachRow(b.Rows, func(row int) {
+		if r, ok := bad[row]; ok {
+			rows.Bad = append(rows.Bad, r)
+		}
+	})
+	return rows
+}
+
+func eachRow(rows int, do func(row int)) {
+	for row := range rows {
+		do(row)
+	}
+}

@@ -1,0 +1,237 @@
+// Package lake writes partitioned Parquet into a bucket, exactly once: a file is staged, named by an intent, and only
+// then published under a name that nothing else can have.
+package lake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/parquet"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/schemas"
+	"github.com/acequia-io/acequia/sinks"
+)
+
+const (
+	stagingFolder = "_staging" // Athena hides names that begin with _
+	tablesFolder  = "_tables"
+)
+
+// Roll closes a file inside a group; it stays invisible until its group is published.
+type Roll struct {
+	Rows  int64 `yaml:"rows"` // default 1,000,000
+	Bytes int64 `yaml:"size"` // default 128 MiB
+}
+
+// Config of the sink.
+type Config struct {
+	URL       string            `yaml:"url"`        // file:///dir, or a path
+	Partition []string          `yaml:"partition"`  // columns; default: dt, the UTC date of the event
+	TableName map[string]string `yaml:"table_name"` // by stream; default: schemas.LakeName
+	Roll      Roll              `yaml:"roll"`
+	Workers   int               `yaml:"workers"` // goroutines that encode the columns of a file; default 1
+}
+
+// Lake is the sink.
+type Lake struct {
+	config Config
+	dir    *blob.Dir
+	log    *slog.Logger
+	memory int64 // bytes for open writers; a quarter of it for the sorter
+
+	mu     sync.Mutex
+	tables map[string]*table // by stream
+}
+
+// table is what the lake knows of the files of one stream with one schema.
+type table struct {
+	description *schemas.LakeTable
+	schema      *record.Schema
+	fields      []record.Field // of the file: the record's, by their names in the lake, then the system's
+	plan        *parquet.Plan  // nil until the first batch
+	wide        bool           // a group had more partitions than may be open
+	idle        []*parquet.Writer
+}
+
+var (
+	_ sinks.Sink      = (*Lake)(nil)
+	_ sinks.Describer = (*Lake)(nil)
+	_ sinks.Recoverer = (*writer)(nil)
+	_ sinks.Holder    = (*writer)(nil)
+)
+
+// Plugin lists the sink.
+func Plugin() sinks.Plugin {
+	return sinks.Plugin{
+		Type: "lake", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
+		Config: func() any { return &Config{} },
+		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
+			c, ok := config.(*Config)
+			if !ok {
+				return nil, errors.New("lake: a *lake.Config is needed")
+			}
+			return New(*c, host.Memory, host.Log)
+		},
+	}
+}
+
+// New opens the lake, making its root if need be. memory is what its open writers may hold, in bytes; 0: 90 MiB.
+func New(c Config, memory int64, log *slog.Logger) (*Lake, error) {
+	root, err := pathOf(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	c.Roll.Rows = cmp.Or(c.Roll.Rows, 1_000_000)
+	c.Roll.Bytes = cmp.Or(c.Roll.Bytes, 128<<20)
+	dir, err := blob.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	return &Lake{config: c, dir: dir, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string]*table{}}, nil
+}
+
+func pathOf(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err == nil && u.Scheme == "" && text != "" {
+		return text, nil
+	}
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "" {
+		return "", &fault.Error{
+			Code: "ACQ-CFG-010", Place: "url", Err: fmt.Errorf("%q is no place for a lake", text),
+			Remedy: "write a path, or file:///dir",
+		}
+	}
+	return u.Path, nil
+}
+
+// Declare makes the tables of the schemas known before any record flows, so that SQL finds them empty.
+func (l *Lake) Declare(_ context.Context, declared []*record.Schema) error {
+	for _, s := range declared {
+		if _, err := l.table(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close does nothing: writers are closed by who opened them.
+func (l *Lake) Close(context.Context) error { return nil }
+
+// Open makes the writer of one incarnation of a lane.
+func (l *Lake) Open(_ context.Context, lane sinks.Lane) (sinks.Writer, error) {
+	return &writer{lake: l, lane: lane, lane8: short(lane.ID), tables: map[*table]*openTable{}}, nil
+}
+
+// short is the 8 hexadecimal digits that stand for a lane in names.
+func short(s string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// table finds the table of a schema, and describes it durably in the lake before any file may hold its columns.
+func (l *Lake) table(s *record.Schema) (*table, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tables[s.Stream]
+	if t != nil && (t.schema == s || t.schema.ID() == s.ID()) {
+		return t, nil
+	}
+	name := cmp.Or(l.config.TableName[s.Stream], schemas.LakeName(s.Stream))
+	for stream, other := range l.tables {
+		if stream != s.Stream && other.description.Name == name {
+			return nil, &fault.Error{
+				Class: fault.Fatal, Code: "ACQ-LAKE-010", Place: s.Stream,
+				Err:    fmt.Errorf("streams %s and %s would both be the table %s", stream, s.Stream, name),
+				Remedy: "give one of them another name with table_name",
+			}
+		}
+	}
+	description, err := l.describe(name, s)
+	if err != nil {
+		return nil, err
+	}
+	next := &table{description: description, schema: s}
+	for _, f := range s.Fields {
+		f.Name = schemas.ColumnName(f.Name)
+		next.fields = append(next.fields, f)
+	}
+	next.fields = append(next.fields, schemas.SystemFields()...)
+	l.tables[s.Stream] = next
+	return next, nil
+}
+
+// describe reads the table's file, lets it evolve, and writes it when it is new or changed.
+func (l *Lake) describe(name string, s *record.Schema) (*schemas.LakeTable, error) {
+	file := tablesFolder + "/" + name + ".json"
+	fresh, err := schemas.NewLakeTable(name, s, l.config.Partition)
+	if err != nil {
+		return nil, fault.Stop(err)
+	}
+	next := fresh
+	text, err := l.dir.Read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, blob.Classify(file, err)
+	default:
+		known, err := schemas.DecodeLakeTable(text)
+		if err != nil {
+			return nil, &fault.Error{Code: "ACQ-LAKE-012", Place: file, Err: err, Remedy: "restore the file from a copy; it was not overwritten"}
+		}
+		if fmt.Sprint(known.Partition) != fmt.Sprint(fresh.Partition) || strings.Join(known.Key, ",") != strings.Join(fresh.Key, ",") {
+			return nil, &fault.Error{
+				Code: "ACQ-LAKE-013", Place: file, Err: errors.New("the table has another key or other partitions"),
+				Remedy: "give the table a new name with table_name, or keep its key and partitions",
+			}
+		}
+		if next, err = known.Evolve(s); err != nil {
+			return nil, &fault.Error{Code: "ACQ-LAKE-011", Place: s.Stream, Err: err, Remedy: "cast the column, or give the table a new name with table_name"}
+		}
+		if next == known {
+			return known, nil
+		}
+	}
+	out, err := next.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return next, l.dir.Replace(file, out)
+}
+
+// take gives a Parquet writer of the table, a used one if there is one: its buffers cost more than a small file.
+func (l *Lake) take(t *table, to *blob.File, sample []record.Column, rows int) *parquet.Writer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.plan == nil {
+		t.plan = parquet.Sample(t.fields, sample, rows)
+	}
+	if n := len(t.idle); n > 0 {
+		w := t.idle[n-1]
+		t.idle = t.idle[:n-1]
+		w.Reset(to)
+		return w
+	}
+	return parquet.NewWriter(to, t.fields, t.plan, parquet.Options{Workers: l.config.Workers})
+}
+
+// maxIdle bounds the memory of writers that wait for a file.
+const maxIdle = 8
+
+func (l *Lake) give(t *table, w *parquet.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(t.idle) < maxIdle {
+		t.idle = append(t.idle, w)
+	}
+}

@@ -1,0 +1,127 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/acequia-io/acequia/internal/parquet"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sinks"
+)
+
+// staging is a group that was cut.
+type staging struct {
+	writer *writer
+	group  sinks.Group
+	tables []*openTable
+	serial int // of the group's last staged file
+	files  []sinks.File
+}
+
+// Stage finishes the files and puts them and their names on disk, invisible.
+func (s *staging) Stage(context.Context) (sinks.Manifest, error) {
+	for i, o := range s.tables {
+		if err := s.table(o); err != nil {
+			for _, rest := range s.tables[i:] {
+				err = errors.Join(err, rest.drop())
+			}
+			return sinks.Manifest{}, err
+		}
+	}
+	if len(s.files) == 0 {
+		return sinks.Manifest{}, nil
+	}
+	return sinks.Manifest{Files: s.files}, s.writer.lake.dir.SyncFolder(s.writer.staging())
+}
+
+func (s *staging) table(o *openTable) error {
+	for len(o.full) > 0 {
+		if err := s.seal(o.table, o.full[0]); err != nil {
+			return err
+		}
+		o.full = o.full[1:]
+	}
+	for _, number := range slices.Sorted(maps.Keys(o.parts)) {
+		if err := s.seal(o.table, o.parts[number]); err != nil {
+			return err
+		}
+		delete(o.parts, number)
+	}
+	if o.sorter == nil {
+		return nil
+	}
+	if err := s.sorted(o); err != nil {
+		return err
+	}
+	err := o.sorter.Close()
+	o.sorter = nil
+	return err
+}
+
+// sorted writes what the sorter holds, one partition after the other.
+func (s *staging) sorted(o *openTable) error {
+	w := *s.writer // the same lane, with the numbers that were kept for this group
+	w.serial = s.serial
+	var open *part
+	last := int32(-1)
+	finish := func() error {
+		if open == nil {
+			return nil
+		}
+		p := open
+		open = nil
+		return s.seal(o.table, p)
+	}
+	err := o.sorter.Each(func(number int, columns []record.Column, lo, hi int) error {
+		roll := s.writer.lake.config.Roll
+		if open != nil && (int32(number) != last || open.rows >= roll.Rows || open.out.Written() >= roll.Bytes) { //nolint:gosec // partitions of a group
+			if err := finish(); err != nil {
+				return err
+			}
+		}
+		if open == nil {
+			var err error
+			if open, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+				return err
+			}
+			last = int32(number) //nolint:gosec // as above
+		}
+		open.rows += int64(hi - lo)
+		return open.out.Write(columns, lo, hi)
+	})
+	if err == nil {
+		return finish()
+	}
+	if open != nil {
+		err = errors.Join(err, open.file.Close())
+	}
+	return err
+}
+
+// seal ends a file and puts its content on disk.
+func (s *staging) seal(t *table, p *part) error {
+	g, lane := s.group, s.writer.lane
+	err := p.out.Close(
+		parquet.KeyValue{Key: "acequia.pipeline", Value: lane.Pipeline}, parquet.KeyValue{Key: "acequia.lane", Value: lane.ID},
+		parquet.KeyValue{Key: "acequia.epoch", Value: strconv.FormatInt(lane.Epoch, 10)},
+		parquet.KeyValue{Key: "acequia.group", Value: strconv.FormatInt(g.Ordinal, 10)},
+		parquet.KeyValue{Key: "acequia.from", Value: string(g.From)}, parquet.KeyValue{Key: "acequia.to", Value: string(g.To)},
+		parquet.KeyValue{Key: "acequia.stream", Value: t.schema.Stream}, parquet.KeyValue{Key: "acequia.rows", Value: strconv.FormatInt(p.rows, 10)},
+		parquet.KeyValue{Key: "acequia.schema", Value: t.schema.Short()},
+	)
+	if err != nil {
+		return errors.Join(err, p.file.Close())
+	}
+	if err := p.file.Seal(); err != nil {
+		return err
+	}
+	s.writer.lake.give(t, p.out)
+	s.files = append(s.files, sinks.File{
+		Name: fileName(s.writer, t, p.folder, g.Ordinal, len(s.files)), Staged: p.file.Name,
+		Rows: p.rows, Bytes: p.file.Bytes, Digest: p.file.Digest(),
+	})
+	return nil
+}

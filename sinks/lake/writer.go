@@ -1,0 +1,262 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/parquet"
+	"github.com/acequia-io/acequia/internal/sorter"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sinks"
+)
+
+// maxOpen is how many partitions of a table a group writes side by side; more go through the sorter.
+const maxOpen = 32
+
+// writer takes the records of one incarnation of a lane.
+type writer struct {
+	lake   *Lake
+	lane   sinks.Lane
+	lane8  string
+	serial int
+	tables map[*table]*openTable
+	order  []*openTable // of the open group, in the order of their first record
+	parts  []int32
+}
+
+// openTable is a table in the open group.
+type openTable struct {
+	table  *table
+	router *router
+	parts  map[int32]*part
+	full   []*part // rolled, still to be sealed
+	sorter *sorter.Sorter
+	rows   [][]int32 // by partition, of the current batch
+}
+
+// part is one file being written.
+type part struct {
+	folder string
+	file   *blob.File
+	out    *parquet.Writer
+	rows   int64
+}
+
+// Write routes every row to the file of its partition.
+func (w *writer) Write(_ context.Context, b *record.Batch) error {
+	if b.Rows == 0 {
+		return nil
+	}
+	if err := check(b); err != nil {
+		return err
+	}
+	t, err := w.lake.table(b.Schema)
+	if err != nil {
+		return err
+	}
+	o := w.tables[t]
+	if o == nil {
+		o = &openTable{table: t, router: newRouter(t), parts: map[int32]*part{}}
+		w.tables[t] = o
+		w.order = append(w.order, o)
+	}
+	columns := fileColumns(b)
+	var same bool
+	w.parts, same = o.router.assign(columns, b.Rows, w.parts[:0])
+	switch {
+	case o.sorter != nil || t.wide || len(o.router.folders) > maxOpen:
+		return w.sort(o, b, columns)
+	case same:
+		return w.append(o, w.parts[0], columns, 0, b.Rows)
+	}
+	return w.scatter(o, columns)
+}
+
+// sort hands the batch to the sorter, which keeps it until its rows are on their way to their files.
+func (w *writer) sort(o *openTable, b *record.Batch, columns []record.Column) error {
+	if o.sorter == nil {
+		o.table.wide = true
+		o.sorter = sorter.New(os.TempDir(), o.table.fields, int(w.lake.memory/2), scratchLimit)
+	}
+	b.Retain()
+	part := append([]int32(nil), w.parts...)
+	if err := o.sorter.Add(columns, b.Rows, part, b.Release); err != nil {
+		return fmt.Errorf("sort by partition: %w", err)
+	}
+	return nil
+}
+
+// scratchLimit is how many bytes a sorter may put on the disk of temporary files.
+const scratchLimit = 64 << 30
+
+// scatter gathers the rows of each partition and writes them.
+func (w *writer) scatter(o *openTable, columns []record.Column) error {
+	for len(o.rows) < len(o.router.folders) {
+		o.rows = append(o.rows, nil)
+	}
+	for i, p := range w.parts {
+		o.rows[p] = append(o.rows[p], int32(i)) //nolint:gosec // rows of a batch
+	}
+	for p, rows := range o.rows {
+		if len(rows) == 0 {
+			continue
+		}
+		chosen := make([]record.Column, len(columns))
+		for i := range columns {
+			if columns[i].Const {
+				chosen[i] = columns[i]
+				continue
+			}
+			chosen[i].Gather(o.table.fields[i], &columns[i], rows, 0)
+		}
+		if err := w.append(o, int32(p), chosen, 0, len(rows)); err != nil { //nolint:gosec // partitions of a group
+			return err
+		}
+		o.rows[p] = rows[:0]
+	}
+	return nil
+}
+
+// append writes rows of one partition, and rolls its file when it is full.
+func (w *writer) append(o *openTable, number int32, columns []record.Column, lo, hi int) error {
+	p := o.parts[number]
+	if p == nil {
+		var err error
+		if p, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+			return err
+		}
+		o.parts[number] = p
+	}
+	if err := p.out.Write(columns, lo, hi); err != nil {
+		return fmt.Errorf("write %s: %w", p.file.Name, err)
+	}
+	p.rows += int64(hi - lo)
+	if p.rows >= w.lake.config.Roll.Rows || p.out.Written() >= w.lake.config.Roll.Bytes {
+		o.full = append(o.full, p)
+		delete(o.parts, number)
+	}
+	return nil
+}
+
+func (w *writer) staging() string { return stagingFolder + "/" + w.lane8 }
+
+// create opens a staged file. Its name says the epoch, so that a later owner knows what to sweep.
+func (w *writer) create(t *table, folder string, sample []record.Column, rows int) (*part, error) {
+	w.serial++
+	f, err := w.lake.dir.Create(fmt.Sprintf("%s/e%d-%d.tmp", w.staging(), w.lane.Epoch, w.serial))
+	if err != nil {
+		return nil, err
+	}
+	return &part{folder: folder, file: f, out: w.lake.take(t, f, sample, rows)}, nil
+}
+
+// Held is the memory of the open files and sorters.
+func (w *writer) Held() int {
+	held := 0
+	for _, o := range w.order {
+		for _, p := range o.parts {
+			held += p.out.Held()
+		}
+		for _, p := range o.full {
+			held += p.out.Held()
+		}
+		if o.sorter != nil {
+			held += o.sorter.Held()
+		}
+	}
+	return held
+}
+
+// Cut hands the open files over and starts with none.
+func (w *writer) Cut(g sinks.Group) sinks.Staging {
+	s := &staging{writer: w, group: g, tables: w.order}
+	w.tables, w.order = map[*table]*openTable{}, nil
+	s.serial = w.serial
+	w.serial += reserved
+	return s
+}
+
+// reserved is how many numbers of staged files a cut group may still use, while the next one counts on.
+const reserved = 1 << 24
+
+// Publish makes the files of a manifest visible.
+func (w *writer) Publish(_ context.Context, m sinks.Manifest) error {
+	files := make([]blob.Publication, len(m.Files))
+	for i, f := range m.Files {
+		files[i] = blob.Publication{Staged: f.Staged, Final: f.Name, Digest: f.Digest}
+	}
+	err := w.lake.dir.Publish(files)
+	switch {
+	case errors.Is(err, blob.ErrGone):
+		return fmt.Errorf("%w: %w", sinks.ErrVanished, err)
+	case errors.Is(err, blob.ErrTaken):
+		return fmt.Errorf("%w: %w", sinks.ErrConflict, err)
+	}
+	return err
+}
+
+// Sweep removes what lower epochs have staged. Recovery calls it after it has rolled the intent forward.
+func (w *writer) Sweep(context.Context) error {
+	names, err := w.lake.dir.List(w.staging())
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, _, _ := strings.Cut(strings.TrimPrefix(name, "e"), "-")
+		if epoch, err := strconv.ParseInt(text, 10, 64); err != nil || epoch >= w.lane.Epoch {
+			continue
+		}
+		if err := w.lake.dir.Remove(w.staging() + "/" + name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Withdraw unlinks what is left of a manifest's staged files and makes sure that nothing of it is visible.
+func (w *writer) Withdraw(_ context.Context, m sinks.Manifest) error {
+	for _, f := range m.Files {
+		if err := w.lake.dir.Remove(f.Staged); err != nil {
+			return err
+		}
+	}
+	for _, f := range m.Files {
+		visible, err := w.lake.dir.Exists(f.Name)
+		if err != nil {
+			return err
+		}
+		if visible {
+			return fmt.Errorf("%s: %w", f.Name, sinks.ErrVisible)
+		}
+	}
+	return nil
+}
+
+// Close lets go of the files of a group that was never cut.
+func (w *writer) Close(context.Context) error {
+	var err error
+	for _, o := range w.order {
+		err = errors.Join(err, o.drop())
+	}
+	w.tables, w.order = map[*table]*openTable{}, nil
+	return err
+}
+
+func (o *openTable) drop() error {
+	var err error
+	for _, p := range o.parts {
+		err = errors.Join(err, p.file.Close())
+	}
+	for _, p := range o.full {
+		err = errors.Join(err, p.file.Close())
+	}
+	if o.sorter != nil {
+		err = errors.Join(err, o.sorter.Close())
+	}
+	return err
+}
