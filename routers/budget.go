@@ -7,132 +7,152 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// Budget is the memory that all lanes of the process share: a quarter of it for batches in flight, 35 % for open
-// writers. When either runs out the lane that holds most is asked to close its group.
+// Budget is the memory that all lanes of the process share, for batches in flight and for open writers. When it runs
+// out, reads wait, and the lane that holds most in its open group closes it at once. A lane that holds nothing may
+// always read one chunk, and a commit never waits, so lanes cannot wait for each other for ever.
 type Budget struct {
-	batches, writers int // limits in bytes; 0: none
+	limit int // bytes; 0: none
 
 	mu       sync.Mutex
-	inFlight int
-	held     int
+	used     int
 	accounts map[*account]struct{}
-	freed    chan struct{} // closed and replaced when memory is given back
+	waiting  int           // reads
+	freed    chan struct{} // closed and replaced when memory comes back while a read waits
 }
 
-// NewBudget shares a number of bytes; 0 sets no limit.
+// NewBudget makes a budget of a number of bytes; 0 sets no limit.
 func NewBudget(bytes int) *Budget {
-	return &Budget{batches: bytes / 4, writers: bytes * 35 / 100, accounts: map[*account]struct{}{}, freed: make(chan struct{})}
+	return &Budget{limit: bytes, accounts: map[*account]struct{}{}, freed: make(chan struct{})}
 }
 
-// InFlight is the memory of the batches that were read and not yet let go, in bytes.
-func (b *Budget) InFlight() int {
+// Used is the memory that is charged now, in bytes.
+func (b *Budget) Used() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.inFlight
+	return b.used
 }
 
-// account is what one lane holds of the budget.
+// account is what one incarnation of a lane holds of the budget. Its fields are guarded by the budget's lock.
 type account struct {
-	budget   *Budget
-	inFlight int
-	held     int
-	pressed  chan struct{} // one token: close the open group
+	budget     *Budget
+	batches    int  // bytes of batches that were read and not released
+	writers    int  // bytes that the writers hold for the open group
+	committing int  // bytes that they held for the group that is being committed
+	open       bool // the open group has chunks
+	closed     bool
+	press      chan struct{} // holds a token: close the open group
 }
 
-func (b *Budget) open() *account {
-	a := &account{budget: b, pressed: make(chan struct{}, 1)}
+func (b *Budget) account() *account {
+	a := &account{budget: b, press: make(chan struct{}, 1)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.accounts[a] = struct{}{}
 	return a
 }
 
-// close ends the account; batches still in flight stay charged until they are released.
-func (a *account) close() {
-	a.budget.mu.Lock()
-	defer a.budget.mu.Unlock()
-	a.budget.held -= a.held
-	delete(a.budget.accounts, a)
-}
-
-// charge waits until the chunk fits, and charges it until its batches are released. A lane that has nothing in flight
-// never waits: that is its reserved batch, and what keeps the lanes from waiting for each other.
-func (a *account) charge(ctx context.Context, chunk record.Chunk) error {
-	size := 0
-	for _, batch := range chunk.Batches {
-		size += batch.Size()
-	}
-	for !a.take(size) {
-		b := a.budget
-		b.mu.Lock()
+// room waits until the lane may read a chunk.
+func (a *account) room(ctx context.Context) error {
+	b := a.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.over() && a.batches+a.writers > 0 {
+		b.pressLargest()
 		freed := b.freed
-		full := b.inFlight+size > b.batches && a.inFlight > 0
+		b.waiting++
 		b.mu.Unlock()
-		if !full {
-			continue
-		}
 		select {
 		case <-freed:
 		case <-ctx.Done():
-			chunk.Release()
-			return ctx.Err()
 		}
-	}
-	for _, batch := range chunk.Batches {
-		n := batch.Size()
-		batch.OnRelease(func() { a.give(n) })
+		b.mu.Lock()
+		b.waiting--
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (a *account) take(size int) bool {
-	b := a.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.batches > 0 && b.inFlight+size > b.batches && a.inFlight > 0 {
-		b.press(func(a *account) int { return a.inFlight })
-		return false
-	}
-	b.inFlight += size
-	a.inFlight += size
-	return true
-}
-
-func (a *account) give(size int) {
-	b := a.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.inFlight -= size
-	a.inFlight -= size
-	close(b.freed)
-	b.freed = make(chan struct{})
-}
-
-// holds tells what the lane's open writers hold now.
-func (a *account) holds(bytes int) {
-	b := a.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.held += bytes - a.held
-	a.held = bytes
-	if b.writers > 0 && b.held > b.writers {
-		b.press(func(a *account) int { return a.held })
+// charge takes the memory of a chunk; each batch gives its part back when it is released for the last time.
+func (a *account) charge(chunk record.Chunk) {
+	for _, batch := range chunk.Batches {
+		size := batch.Size()
+		a.change(func() { a.batches += size })
+		batch.OnRelease(func() { a.change(func() { a.batches -= size }) })
 	}
 }
 
-// press asks the lane that holds most to close its group.
-func (b *Budget) press(by func(*account) int) {
-	var most *account
+// accepted tells that the open group has taken a chunk, and what the writers hold for it now.
+func (a *account) accepted(held int) { a.change(func() { a.open, a.writers = true, held }) }
+
+// cut tells that the open group goes to the committer.
+func (a *account) cut() {
+	a.change(func() { a.open, a.committing, a.writers = false, a.committing+a.writers, 0 })
+	select {
+	case <-a.press: // it was for the group that was cut
+	default:
+	}
+}
+
+// committed tells that no group is being committed any more.
+func (a *account) committed() { a.change(func() { a.committing = 0 }) }
+
+// held is all that the account holds.
+func (a *account) held() int {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	return a.sum()
+}
+
+func (a *account) sum() int { return a.batches + a.writers + a.committing }
+
+// close gives all back, also what a panic has left unreleased.
+func (a *account) close() {
+	a.change(func() { a.open, a.batches, a.writers, a.committing = false, 0, 0, 0 })
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	a.closed = true
+	delete(a.budget.accounts, a)
+}
+
+// change changes what the account holds, wakes the reads that wait when memory came back, and presses a lane when it
+// has run out.
+func (a *account) change(do func()) {
+	b := a.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a.closed {
+		return
+	}
+	before := a.sum()
+	do()
+	b.used += a.sum() - before
+	if a.sum() < before && b.waiting > 0 {
+		close(b.freed)
+		b.freed = make(chan struct{})
+	}
+	if b.over() {
+		b.pressLargest()
+	}
+}
+
+func (b *Budget) over() bool { return b.limit > 0 && b.used >= b.limit }
+
+// pressLargest asks the lane that holds most in its open group to close it. When no group is open, what is held is on
+// its way into one, or being committed, and comes back without it.
+func (b *Budget) pressLargest() {
+	var largest *account
 	for a := range b.accounts {
-		if most == nil || by(a) > by(most) {
-			most = a
+		if a.open && (largest == nil || a.batches+a.writers > largest.batches+largest.writers) {
+			largest = a
 		}
 	}
-	if most == nil {
+	if largest == nil {
 		return
 	}
 	select {
-	case most.pressed <- struct{}{}:
+	case largest.press <- struct{}{}:
 	default:
 	}
 }

@@ -2,85 +2,143 @@ package routers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
-	"github.com/acequia-io/acequia/sources"
 )
 
-// committer commits the groups of one incarnation of a lane, in order, while the lane fills the next.
+// group is a commit group: open while the lane fills it, then the committer's.
+type group struct {
+	ordinal     int64 // given when it is cut
+	from, to    record.Position
+	chunks      []record.Position // the end of each, to settle one by one
+	rows, bytes int               // as read
+	letters     []checkpoint.DeadLetter
+	letterBytes int
+	ended       bool             // the lane ends with this group
+	stagings    []sinks.Staging  // one a sink
+	manifests   []sinks.Manifest // one a sink
+	files       int
+	intended    bool          // its intent may have been saved: recovery may roll it forward, and then settles it
+	settled     bool          // every chunk was settled
+	done        chan struct{} // closed when durable or failed: lets the group's handlers return
+	err         error         // valid when done is closed
+}
+
+// maxLetterBytes closes a group before its dead letters make a large intent.
+const maxLetterBytes = 4 << 20
+
+func newGroup(at record.Position) *group {
+	return &group{from: at, to: at, done: make(chan struct{})}
+}
+
+func (g *group) empty() bool { return len(g.chunks) == 0 && !g.ended }
+
+func (g *group) full(l Limits) bool {
+	return g.rows >= l.Rows || g.bytes >= l.Bytes || len(g.chunks) >= l.Messages || g.letterBytes >= maxLetterBytes
+}
+
+// still says that the group moves nothing: no file, no dead letter, no position, no end of the lane.
+func (g *group) still() bool {
+	return g.files == 0 && len(g.letters) == 0 && g.to == g.from && !g.ended
+}
+
+// release lets the group's handlers return.
+func (g *group) release(err error) {
+	if !isClosed(g.done) {
+		g.err = err
+		close(g.done)
+	}
+}
+
+// unsettled gives the chunks that nobody else will settle.
+func (g *group) unsettled() []record.Position {
+	if g.settled || g.intended {
+		return nil
+	}
+	return g.chunks
+}
+
+func (g *group) intent(named []NamedSink) (checkpoint.Intent, error) {
+	in := checkpoint.Intent{Group: g.ordinal, To: g.to, Ended: g.ended, Rows: int64(g.rows), DeadLetters: g.letters}
+	if g.files == 0 {
+		return in, nil
+	}
+	in.Manifests = map[string]json.RawMessage{}
+	for i, m := range g.manifests {
+		if len(m.Files) == 0 {
+			continue
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			return in, fmt.Errorf("encode manifest of %s: %w", named[i].Name, err)
+		}
+		in.Manifests[named[i].Name] = text
+	}
+	return in, nil
+}
+
+// committer commits the groups of one incarnation, in order, while the lane fills the next.
 type committer struct {
-	run      *Run
-	lane     checkpoint.Lane
-	state    checkpoint.State // of what is durable; the lane's goroutine reads it only while it holds the free token
-	writers  []sinks.Writer   // one a sink
-	reader   sources.Reader
-	board    *laneBoard
+	*incarnation
+	last     *group        // that was taken; the lane's goroutine uses it
 	queue    chan *group   // holds at most the group that free allowed
 	free     chan struct{} // holds a token while no group is being committed
 	failed   chan struct{} // closed after err is set
 	finished chan struct{}
+	broken   *group
 	err      error
 }
 
-func newCommitter(run *Run, lane checkpoint.Lane, state checkpoint.State, writers []sinks.Writer, reader sources.Reader) *committer {
+func newCommitter(in *incarnation) *committer {
 	c := &committer{
-		run: run, lane: lane, state: state, writers: writers, reader: reader, board: run.status.lane(lane.ID),
-		queue: make(chan *group, 1), free: make(chan struct{}, 1),
+		incarnation: in, queue: make(chan *group, 1), free: make(chan struct{}, 1),
 		failed: make(chan struct{}), finished: make(chan struct{}),
 	}
 	c.free <- struct{}{}
 	return c
 }
 
-// cut ends a group and hands it over; the caller holds the free token.
-func (c *committer) cut(g *group) {
+// take ends a group and starts its commit; the caller holds the free token.
+func (c *committer) take(g *group) {
 	g.ordinal, g.from = c.state.Group+1, c.state.Position
+	for i := range g.letters {
+		if g.letters[i].Position == g.from { // the position does not move, so it does not tell groups apart
+			g.letters[i].Group = g.ordinal
+		}
+	}
 	for _, w := range c.writers {
 		g.stagings = append(g.stagings, w.Cut(sinks.Group{Ordinal: g.ordinal, From: g.from, To: g.to}))
 	}
+	c.account.cut()
+	c.last = g
 	c.queue <- g
 }
 
-// abandon releases the handlers of a group that will not be committed, and tells the reader. Its files are left to
-// recovery.
-func (c *committer) abandon(ctx context.Context, g *group, reason error) {
-	reason = errors.Join(errAbandoned, reason)
-	if !isClosed(g.done) {
-		g.err = reason
-		close(g.done)
-	}
-	if g.intended {
-		return // recovery will roll it forward and settle it
-	}
-	for _, to := range g.chunks {
-		if err := c.reader.Settle(ctx, to, reason); err != nil {
-			c.run.Log.Warn("reader refused a settlement", errAttr(err))
-			return
-		}
-	}
-}
-
-// finish waits for the last group.
-func (c *committer) finish() error {
+// finish waits for the last group. It gives the group that failed, if one did.
+func (c *committer) finish() (*group, error) {
 	close(c.queue)
 	<-c.finished
-	return c.err
+	return c.broken, c.err
 }
 
 func (c *committer) serve(ctx context.Context) {
 	defer close(c.finished)
 	for g := range c.queue {
 		if err := c.commit(ctx, g); err != nil {
-			c.err = err
+			g.release(err)
+			c.broken, c.err = g, err
 			close(c.failed)
-			c.abandon(ctx, g, err)
 			return
 		}
+		c.account.committed()
 		c.free <- struct{}{}
 	}
 }
@@ -88,19 +146,31 @@ func (c *committer) serve(ctx context.Context) {
 // commit goes through the steps. A failure ends the incarnation: the outcome of a write that failed is not known, so
 // the next epoch reads the truth and rolls forward or discards.
 func (c *committer) commit(ctx context.Context, g *group) error {
-	ctx, cancel := context.WithTimeout(ctx, c.run.CommitTimeout)
-	defer cancel()
 	began := time.Now()
 	for _, step := range c.run.protocol {
-		c.run.Probe("before-" + step.name)
-		if err := step.do(ctx, c, g); err != nil {
+		c.run.probe(step.before)
+		if err := c.step(ctx, step, g); err != nil {
 			return fmt.Errorf("%s of group %d: %w", step.name, g.ordinal, err)
 		}
-		c.run.Probe("after-" + step.name)
+		c.run.probe(step.after)
 	}
 	c.board.committed(g, time.Since(began))
-	if c.run.Log.Enabled(ctx, slog.LevelDebug) {
-		c.run.Log.Debug("group committed", slog.String("lane", c.lane.ID), slog.Int64("group", g.ordinal), slog.Int("rows", g.rows))
+	if c.log.Enabled(ctx, slog.LevelDebug) {
+		c.log.Debug("group committed", slog.Int64("group", g.ordinal), slog.Int("rows", g.rows), slog.Int("files", g.files))
 	}
 	return nil
+}
+
+func (c *committer) step(ctx context.Context, step protocolStep, g *group) error {
+	limit := c.run.pipeline.StepTimeout
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := guard(func() error { return step.do(ctx, c, g) })
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return &fault.Error{
+			Class: fault.Retryable, Code: "ACQ-RUN-001", Err: fmt.Errorf("not done in %s: %w", limit, err),
+			Remedy: "see that the sink and the state store answer; it is tried again",
+		}
+	}
+	return err
 }

@@ -6,8 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/acequia-io/acequia/handlers"
@@ -24,10 +24,7 @@ type Store interface {
 	Ended(ctx context.Context, pipeline string) (map[string]bool, error)
 }
 
-// Dropper is a store that can forget an intent of which nothing is visible.
-type Dropper interface {
-	DropIntent(ctx context.Context, lane checkpoint.Lane, epoch int64) error
-}
+var _ Store = (*checkpoint.Store)(nil)
 
 // Step is a handler with the name that status and dead letters show.
 type Step struct {
@@ -42,45 +39,79 @@ type NamedSink struct {
 }
 
 // Limits close a commit group. Rows, Bytes and Messages also stop it from growing; after Age or Idle it is closed as
-// soon as the committer is free, and grows until then. Age 0: as soon as the committer is free.
+// soon as the committer is free, and grows until then. A group closes too when the lane ends and when memory runs out.
 type Limits struct {
 	Rows     int           // default 1,000,000
 	Bytes    int           // of the batches as read; default 1 GiB
-	Messages int           // chunks; default 1,000
-	Age      time.Duration // since the group's first chunk
-	Idle     time.Duration // since its last; 0: not looked at
+	Messages int           // chunks; default and most 1,000
+	Age      time.Duration // since the group's first chunk; 0: close it as soon as the committer is free
+	Idle     time.Duration // since its last chunk; 0: not looked at
 }
 
 // Retry paces the restarts of a lane after retryable failures.
 type Retry struct {
 	Max     int           // restarts in a row without a commit before the lane fails; 0: no limit
-	Initial time.Duration // default 200 ms; doubles each time, plus or minus a fifth
+	Initial time.Duration // default 200 ms; doubles each time, give or take a fifth
 	Longest time.Duration // default 30 s
 }
 
-// Pipeline is one source, the steps its records pass, and the sinks they reach. Each sink is on its own: a row that one
-// refuses is a dead letter of that sink, and the others keep it.
+// Pipeline is one source, the steps that its records pass, and the sinks that they reach, in order. A row that a step
+// refuses is a dead letter and reaches no sink. A row that a sink refuses is a dead letter of that sink alone, which
+// names it: the other sinks are given it all the same, whatever their order.
 type Pipeline struct {
-	Name      string
-	Source    sources.Source
-	Steps     []Step
-	Sinks     []NamedSink
-	Limits    Limits
-	Retry     Retry
-	StopAfter float64       // share of dead letters, from record 1,000 on, above which a lane stops; 0: never
-	Slots     int           // lanes that run at the same time; default 4
-	Refresh   time.Duration // how often the source is asked for lanes again; default 10 s
+	Name        string
+	Source      sources.Source
+	Steps       []Step
+	Sinks       []NamedSink
+	Limits      Limits
+	Retry       Retry
+	StopAfter   float64       // share of a lane's records, from its 1,000th on, that may be dead letters; 0: any
+	Slots       int           // lanes that run at the same time; default 4
+	Refresh     time.Duration // how often the source is asked for its lanes; default 10 s
+	StepTimeout time.Duration // of each step of a commit; default 5 min
+	// StopTimeout is how long an orderly stop may take, default 30 s: then the commits under way are cut off, and
+	// recovery ends them at the next start. An open group that can be read again is given up at once when its commit
+	// would probably take more than half of it.
+	StopTimeout time.Duration
 }
 
 func (p Pipeline) withDefaults() Pipeline {
 	p.Limits.Rows = cmp.Or(p.Limits.Rows, 1_000_000)
 	p.Limits.Bytes = cmp.Or(p.Limits.Bytes, 1<<30)
-	p.Limits.Messages = cmp.Or(p.Limits.Messages, 1_000)
+	p.Limits.Messages = min(cmp.Or(p.Limits.Messages, maxMessages), maxMessages)
 	p.Retry.Initial = cmp.Or(p.Retry.Initial, 200*time.Millisecond)
 	p.Retry.Longest = cmp.Or(p.Retry.Longest, 30*time.Second)
 	p.Slots = cmp.Or(p.Slots, 4)
 	p.Refresh = cmp.Or(p.Refresh, 10*time.Second)
+	p.StepTimeout = cmp.Or(p.StepTimeout, 5*time.Minute)
+	p.StopTimeout = cmp.Or(p.StopTimeout, 30*time.Second)
 	return p
+}
+
+// maxMessages bounds the goroutines of a lane: the Router holds one for each message that is not durable.
+const maxMessages = 1000
+
+func (p Pipeline) check() error {
+	switch {
+	case p.Name == "" || p.Source == nil || len(p.Sinks) == 0:
+		return errors.New("a pipeline has a name, a source and a sink")
+	case p.StopAfter < 0 || p.StopAfter > 1:
+		return fmt.Errorf("the share of dead letters is %v: want 0 to 1", p.StopAfter)
+	}
+	names := map[string]bool{}
+	for _, s := range p.Sinks {
+		if s.Name == "" || s.Sink == nil || names[s.Name] {
+			return fmt.Errorf("sink %q: each has a name of its own", s.Name)
+		}
+		names[s.Name] = true
+	}
+	for _, s := range p.Steps {
+		if s.Name == "" || s.Handler == nil || names[s.Name] {
+			return fmt.Errorf("step %q: each has a name of its own", s.Name)
+		}
+		names[s.Name] = true
+	}
+	return nil
 }
 
 // Options are what a run needs beside its pipeline.
@@ -88,51 +119,19 @@ type Options struct {
 	Store  Store
 	Budget *Budget // of the process; nil: no limit
 	Log    *slog.Logger
-	// Probe is called at each of Points. The crash tests die there; nil otherwise.
-	Probe func(point string)
-	// CommitTimeout bounds each commit; default 5 min.
-	CommitTimeout time.Duration
+	Probe  func(point string) // called at each of Points, where crash tests die; nil otherwise
 }
 
 // Run is one run of a pipeline on one Watermill Router. It is used once.
 type Run struct {
-	Options
 	pipeline Pipeline
+	store    Store
+	budget   *Budget
+	log      *slog.Logger
+	probe    func(point string)
 	protocol []protocolStep
 	lanes    *schedule
-	stop     chan struct{}
-	once     sync.Once
-	status   board
+	board    *board
+	stop     chan struct{} // closed by Stop
+	stopOnce func()
 }
-
-// New prepares a run.
-func New(p Pipeline, o Options) (*Run, error) {
-	switch {
-	case p.Name == "" || p.Source == nil || len(p.Sinks) == 0:
-		return nil, errors.New("new run: a pipeline has a name, a source and a sink")
-	case o.Store == nil || o.Log == nil:
-		return nil, errors.New("new run: a store and a log are needed")
-	}
-	seen := map[string]bool{}
-	for _, s := range p.Sinks {
-		if seen[s.Name] {
-			return nil, errors.New("new run: two sinks have the name " + s.Name)
-		}
-		seen[s.Name] = true
-	}
-	o.Log = o.Log.With(slog.String("pipeline", p.Name))
-	o.CommitTimeout = cmp.Or(o.CommitTimeout, 5*time.Minute)
-	if o.Probe == nil {
-		o.Probe = func(string) {}
-	}
-	if o.Budget == nil {
-		o.Budget = NewBudget(0)
-	}
-	r := &Run{Options: o, pipeline: p.withDefaults(), protocol: protocol(), stop: make(chan struct{})}
-	r.lanes = newSchedule(r)
-	r.status.lanes = map[string]*laneBoard{}
-	return r, nil
-}
-
-// Stop ends the reads, commits the open groups and lets Run return. It may be called more than once.
-func (r *Run) Stop() { r.once.Do(func() { close(r.stop) }) }

@@ -5,43 +5,154 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/sources"
 )
 
 // closeTimeout is for the Router alone: when it is closed, every slot has settled its last group.
 const closeTimeout = time.Minute
 
-// Run returns when every lane has ended, was stopped, or has failed for good. ctx only bounds the start: a run is
-// ended with Stop, because cancelling the Router would cancel the messages before they are durable.
+// New prepares a run.
+func New(p Pipeline, o Options) (*Run, error) {
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("new run: %w", err)
+	}
+	if o.Store == nil || o.Log == nil {
+		return nil, errors.New("new run: a store and a log are needed")
+	}
+	if o.Budget == nil {
+		o.Budget = NewBudget(0)
+	}
+	if o.Probe == nil {
+		o.Probe = func(string) {}
+	}
+	r := &Run{
+		pipeline: p.withDefaults(), store: o.Store, budget: o.Budget, log: o.Log.With(slog.String("pipeline", p.Name)),
+		probe: o.Probe, protocol: protocol(), board: newBoard(), stop: make(chan struct{}),
+	}
+	r.stopOnce = sync.OnceFunc(func() { close(r.stop) })
+	r.lanes = newSchedule(r)
+	return r, nil
+}
+
+// Stop ends the reads, commits the open groups and lets Run return. It does not wait, and may be called more than once.
+func (r *Run) Stop() { r.stopOnce() }
+
+// Run returns when every lane has ended, was stopped, or has failed for good; the error joins those of the lanes that
+// failed. The end of ctx is an orderly stop, as Stop is.
 func (r *Run) Run(ctx context.Context) error {
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, &routerLog{r.Log})
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, &routerLog{r.log})
 	if err != nil {
 		return fmt.Errorf("make router: %w", err)
 	}
-	if err := r.lanes.refresh(ctx); err != nil {
+	defer context.AfterFunc(ctx, r.Stop)()
+	// Work goes on after ctx has ended: hard ends only when an orderly stop has taken too long.
+	hard, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer cutOff()
+	others.Go(func() { r.limitStop(hard, cutOff) })
+	if err := r.firstLanes(hard); err != nil || isClosed(r.stop) {
 		return err
 	}
-	for i := range r.pipeline.Slots {
-		name := fmt.Sprintf("%s/slot-%d", r.pipeline.Name, i)
-		router.AddConsumerHandler(name, "chunks", &slot{r}, carry)
+	others.Go(func() { r.lanes.keepFresh(hard) })
+	if l, ok := r.pipeline.Source.(sources.Lagger); ok {
+		others.Go(func() { r.watchLag(hard, l, r.board.setLag) })
 	}
-	// The Router closes itself when the last slot closes its channel.
+	router.AddMiddleware(keepError)
+	for i := range r.pipeline.Slots {
+		s := &slot{run: r, out: make(chan *message.Message)}
+		router.AddConsumerHandler(fmt.Sprintf("%s/slot-%d", r.pipeline.Name, i), "chunks", s, carry)
+		others.Go(func() { s.serve(hard) })
+	}
+	// The Router closes itself when the last slot has closed its channel. No signal cancels its context: that would
+	// cancel the messages before they are durable.
 	err = router.Run(context.WithoutCancel(ctx))
 	return errors.Join(err, router.Close(), r.lanes.failures())
 }
 
-// routerLog hands Watermill's log on. What it calls information is detail here, and it reports its own orderly end as
-// an error.
+// limitStop cuts the work off when an orderly stop takes too long.
+func (r *Run) limitStop(ctx context.Context, cutOff func()) {
+	select {
+	case <-r.stop:
+	case <-ctx.Done():
+		return
+	}
+	if !wait(ctx, r.pipeline.StopTimeout, nil) {
+		return
+	}
+	r.log.Warn("stop takes too long, commits are cut off", slog.Duration("after", r.pipeline.StopTimeout))
+	cutOff()
+}
+
+// firstLanes asks the source for its lanes until it gives them, fails for good, or the run is stopped.
+func (r *Run) firstLanes(ctx context.Context) error {
+	pace := backoff{retry: r.pipeline.Retry}
+	for {
+		err := r.lanes.refresh(ctx)
+		if err == nil || isClosed(r.stop) {
+			r.board.set(Running, nil)
+			return nil
+		}
+		delay, more := pace.next()
+		if fault.Of(err) != fault.Retryable || !more {
+			r.board.set(Failed, err)
+			r.log.Error("lanes cannot be listed", errAttr(err))
+			return err
+		}
+		r.board.set(Retrying, err)
+		r.log.Warn("lanes cannot be listed yet", slog.Duration("again_in", delay), errAttr(err))
+		wait(ctx, delay, r.stop)
+	}
+}
+
+// wait says whether the time went by before ctx or stop ended it.
+func wait(ctx context.Context, d time.Duration, stop <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-stop:
+	}
+	return false
+}
+
+// lagEvery is how often a source or reader that can tell is asked how far behind it is.
+const lagEvery = 5 * time.Second
+
+func (r *Run) watchLag(ctx context.Context, l sources.Lagger, set func(sources.Lag)) {
+	for {
+		lag, err := l.Lag(ctx)
+		switch {
+		case err == nil:
+			set(lag)
+		case ctx.Err() == nil:
+			r.log.Debug("lag is not known", errAttr(err))
+		}
+		if !wait(ctx, lagEvery, nil) {
+			return
+		}
+	}
+}
+
+// routerLog hands Watermill's log on. What it calls information is detail here; it reports its own orderly end as an
+// error, and each message of a failed group as one, which the lane tells once and with its reason.
 type routerLog struct{ log *slog.Logger }
 
 func (l *routerLog) Error(msg string, err error, fields watermill.LogFields) {
-	if msg == "All handlers stopped, closing router" || msg == "Handler returned error" { // the lane tells it, with its reason
-		return
+	level := slog.LevelError
+	if msg == "All handlers stopped, closing router" || msg == "Handler returned error" {
+		level = slog.LevelDebug
 	}
-	l.write(slog.LevelError, msg, fields.Add(watermill.LogFields{"err": err}))
+	l.write(level, msg, fields.Add(watermill.LogFields{"error": err}))
 }
 
 func (l *routerLog) Info(msg string, fields watermill.LogFields) {
@@ -57,7 +168,10 @@ func (l *routerLog) With(fields watermill.LogFields) watermill.LoggerAdapter {
 }
 
 func (l *routerLog) write(level slog.Level, msg string, fields watermill.LogFields) {
-	l.log.With(attributes(fields)...).Log(context.Background(), level, "watermill", slog.String("message", msg)) //nolint:contextcheck // Watermill gives none
+	ctx := context.Background()
+	if l.log.Enabled(ctx, level) {
+		l.log.With(attributes(fields)...).Log(ctx, level, "watermill", slog.String("message", msg))
+	}
 }
 
 func attributes(fields watermill.LogFields) []any {
@@ -67,3 +181,5 @@ func attributes(fields watermill.LogFields) []any {
 	}
 	return out
 }
+
+func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }

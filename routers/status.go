@@ -1,80 +1,116 @@
 package routers
 
 import (
-	"context"
-	"maps"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/record"
-	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sources"
 )
 
-// State is what a lane is doing.
+// State is what a lane, or a pipeline as a whole, is doing.
 type State string
 
-// The states of a lane.
+// The states. A pipeline has that of the lane that needs most attention.
 const (
-	Starting State = "starting"
+	Waiting  State = "waiting"  // for a slot, or for the lanes before it
+	Starting State = "starting" // it recovers and opens its source
 	Running  State = "running"
-	Retrying State = "retrying" // a retryable failure: it waits, then recovers
+	Retrying State = "retrying" // after a retryable failure: it waits, then starts again
 	Stopped  State = "stopped"  // by Stop
 	Failed   State = "failed"   // a person must act; its data is unharmed
 	Ended    State = "ended"    // the source has no more, and all of it is durable
 )
 
+// Progress counts what this process has done for a lane or a pipeline since the run began.
+type Progress struct {
+	RowsRead      int64         `json:"rows_read"` // read again after a failure counts again
+	RowsCommitted int64         `json:"rows_committed"`
+	DeadLetters   int64         `json:"dead_letters"`
+	Commits       int64         `json:"commits"`
+	RowsPerSecond float64       `json:"rows_per_second"` // committed, over the last 10 s
+	LastCommit    time.Time     `json:"last_commit,omitzero"`
+	CommitTime    time.Duration `json:"commit_ns"` // of the last group, from stage to settle
+	LastFiles     []string      `json:"last_files,omitempty"`
+	Held          int           `json:"held_bytes"`    // batches in flight and open writers
+	Lag           *sources.Lag  `json:"lag,omitempty"` // nil: not known
+}
+
 // LaneStatus is one lane as seen now.
 type LaneStatus struct {
-	ID            string          `json:"id"`
-	State         State           `json:"state"`
-	Reason        string          `json:"reason,omitempty"` // of Retrying and Failed
-	Epoch         int64           `json:"epoch"`
-	Group         int64           `json:"group"` // last durable
-	Position      record.Position `json:"position"`
-	RowsRead      int64           `json:"rows_read"`       // by this process
-	RowsCommitted int64           `json:"rows_committed"`  // by this process
-	DeadLetters   int64           `json:"dead_letters"`    // by this process
-	RowsPerSecond float64         `json:"rows_per_second"` // committed, over the last 10 s
-	LastCommit    time.Time       `json:"last_commit,omitzero"`
-	CommitTime    time.Duration   `json:"commit_ns"` // of the last group, from stage to settle
-	LastFiles     []string        `json:"last_files,omitempty"`
+	ID       string          `json:"id"`
+	State    State           `json:"state"`
+	Reason   string          `json:"reason,omitempty"` // of Retrying and Failed
+	Code     string          `json:"code,omitempty"`
+	Since    time.Time       `json:"since"` // of the state
+	Epoch    int64           `json:"epoch"`
+	Group    int64           `json:"group"`    // last durable
+	Position record.Position `json:"position"` // last durable
+	Progress
 }
 
 // Status is a pipeline as seen now.
 type Status struct {
-	Pipeline string       `json:"pipeline"`
-	Lag      *sources.Lag `json:"lag,omitempty"` // nil when the source cannot tell
-	Lanes    []LaneStatus `json:"lanes"`
+	Pipeline string `json:"pipeline"`
+	State    State  `json:"state"`
+	Reason   string `json:"reason,omitempty"`
+	Code     string `json:"code,omitempty"`
+	Progress
+	Lanes []LaneStatus `json:"lanes"`
 }
 
-// Fault names the first lane that is failed or retrying, with its reason; "" when the pipeline is ready.
+// Fault names the pipeline and the lane that keep it from being ready, with the reason: a failed or retrying one. It
+// is "" when the pipeline is ready.
 func (s Status) Fault() string {
+	if s.State != Failed && s.State != Retrying {
+		return ""
+	}
 	for _, l := range s.Lanes {
-		if l.State == Failed || l.State == Retrying {
-			return "lane " + l.ID + " is " + string(l.State) + ": " + l.Reason
+		if l.State == s.State {
+			return fmt.Sprintf("pipeline %s, lane %s is %s: %s", s.Pipeline, l.ID, l.State, l.Reason)
 		}
 	}
-	return ""
+	return fmt.Sprintf("pipeline %s is %s: %s", s.Pipeline, s.State, s.Reason)
 }
 
-// Status tells what the run is doing. It asks the source for its lag.
-func (r *Run) Status(ctx context.Context) Status {
-	s := Status{Pipeline: r.pipeline.Name, Lanes: r.status.snapshot()}
-	if l, ok := r.pipeline.Source.(sources.Lagger); ok {
-		if lag, err := l.Lag(ctx); err == nil {
-			s.Lag = &lag
-		}
-	}
+// Status tells what the run is doing, also after it has ended. It reads memory only.
+func (r *Run) Status() Status {
+	s := r.board.snapshot(time.Now())
+	s.Pipeline = r.pipeline.Name
 	return s
+}
+
+// attention orders the states: the greater one names the pipeline.
+func attention(s State) int {
+	return slices.Index([]State{"", Ended, Stopped, Waiting, Running, Starting, Retrying, Failed}, s)
 }
 
 // board holds the status of all lanes of a run.
 type board struct {
-	mu    sync.Mutex
-	lanes map[string]*laneBoard
+	mu     sync.Mutex
+	state  State // of the listing of lanes
+	reason error
+	lag    *sources.Lag
+	lanes  map[string]*laneBoard
+}
+
+func newBoard() *board { return &board{state: Starting, lanes: map[string]*laneBoard{}} }
+
+func (b *board) set(s State, reason error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state, b.reason = s, reason
+}
+
+func (b *board) setLag(lag sources.Lag) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lag = &lag
 }
 
 func (b *board) lane(id string) *laneBoard {
@@ -82,20 +118,52 @@ func (b *board) lane(id string) *laneBoard {
 	defer b.mu.Unlock()
 	l, ok := b.lanes[id]
 	if !ok {
-		l = &laneBoard{status: LaneStatus{ID: id, State: Starting}}
+		l = &laneBoard{status: LaneStatus{ID: id, State: Waiting, Since: time.Now().UTC()}}
 		b.lanes[id] = l
 	}
 	return l
 }
 
-func (b *board) snapshot() []LaneStatus {
+func (b *board) snapshot(now time.Time) Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := make([]LaneStatus, 0, len(b.lanes))
-	for _, id := range slices.Sorted(maps.Keys(b.lanes)) {
-		out = append(out, b.lanes[id].snapshot(time.Now()))
+	s := Status{State: b.state}
+	if b.reason != nil {
+		s.Reason, s.Code = b.reason.Error(), fault.Code(b.reason)
 	}
-	return out
+	for _, lane := range b.lanes {
+		s.Lanes = append(s.Lanes, lane.snapshot(now))
+	}
+	slices.SortFunc(s.Lanes, func(x, y LaneStatus) int { return strings.Compare(x.ID, y.ID) })
+	if b.state == Running && len(s.Lanes) > 0 {
+		s.State = "" // that of the lanes
+	}
+	for _, l := range s.Lanes {
+		if attention(l.State) > attention(s.State) {
+			s.State, s.Reason, s.Code = l.State, l.Reason, l.Code
+		}
+		s.add(l.Progress)
+	}
+	if b.lag != nil {
+		lag := *b.lag
+		s.Lag = &lag
+	}
+	return s
+}
+
+func (p *Progress) add(lane Progress) {
+	p.RowsRead += lane.RowsRead
+	p.RowsCommitted += lane.RowsCommitted
+	p.DeadLetters += lane.DeadLetters
+	p.Commits += lane.Commits
+	p.RowsPerSecond += lane.RowsPerSecond
+	p.Held += lane.Held
+	if lane.LastCommit.After(p.LastCommit) {
+		p.LastCommit, p.CommitTime = lane.LastCommit, lane.CommitTime
+		if len(lane.LastFiles) > 0 {
+			p.LastFiles = lane.LastFiles
+		}
+	}
 }
 
 // window is the time over which the rate is measured, in seconds.
@@ -105,20 +173,26 @@ const window = 10
 type laneBoard struct {
 	mu      sync.Mutex
 	status  LaneStatus
-	groups  int64
-	seconds [window]struct { // rows committed in each of the last seconds
-		at   int64 // unix
-		rows int64
-	}
+	account *account
+	seconds [window]struct{ at, rows int64 } // rows committed in each of the last seconds
 }
 
 func (l *laneBoard) set(s State, reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.status.State, l.status.Reason = s, ""
+	l.status.State, l.status.Reason, l.status.Code, l.status.Since = s, "", "", time.Now().UTC()
 	if reason != nil {
-		l.status.Reason = reason.Error()
+		l.status.Reason, l.status.Code = reason.Error(), fault.Code(reason)
 	}
+	l.account = nil
+}
+
+// runs tells that the lane reads now, and where its memory is charged.
+func (l *laneBoard) runs(a *account) {
+	l.set(Running, nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.account = a
 }
 
 func (l *laneBoard) acquired(st checkpoint.State) {
@@ -127,43 +201,45 @@ func (l *laneBoard) acquired(st checkpoint.State) {
 	l.status.Epoch, l.status.Group, l.status.Position = st.Epoch, st.Group, st.Position
 }
 
-func (l *laneBoard) read(rows int) {
+// accepted counts a chunk and gives the sums.
+func (l *laneBoard) accepted(rows, letters int) (read, refused int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.status.RowsRead += int64(rows)
-}
-
-func (l *laneBoard) refused(rows int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.status.DeadLetters += int64(rows)
-}
-
-func (l *laneBoard) badShare() (share float64, read int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	read = l.status.RowsRead
-	if read == 0 {
-		return 0, 0
-	}
-	return float64(l.status.DeadLetters) / float64(read), read
+	l.status.DeadLetters += int64(letters)
+	return l.status.RowsRead, l.status.DeadLetters
 }
 
 func (l *laneBoard) commits() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.groups
+	return l.status.Commits
+}
+
+func (l *laneBoard) commitTime() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status.CommitTime
+}
+
+func (l *laneBoard) setLag(lag sources.Lag) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status.Lag = &lag
 }
 
 func (l *laneBoard) committed(g *group, took time.Duration) {
 	now := time.Now()
+	files := filesOf(g)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.groups++
-	l.status.Group, l.status.Position = g.ordinal, g.to
+	l.status.Commits++
+	if !g.still() {
+		l.status.Group, l.status.Position = g.ordinal, g.to
+	}
 	l.status.RowsCommitted += int64(g.rows)
 	l.status.LastCommit, l.status.CommitTime = now.UTC(), took
-	if files := filesOf(g.parts); len(files) > 0 {
+	if len(files) > 0 {
 		l.status.LastFiles = files
 	}
 	second := &l.seconds[now.Unix()%window]
@@ -173,12 +249,12 @@ func (l *laneBoard) committed(g *group, took time.Duration) {
 	second.rows += int64(g.rows)
 }
 
-// shownFiles is how many of a group's files the status names.
+// shownFiles is how many files of a group and sink the status names.
 const shownFiles = 4
 
-func filesOf(parts []sinks.Manifest) []string {
+func filesOf(g *group) []string {
 	var names []string
-	for _, m := range parts {
+	for _, m := range g.manifests {
 		for _, f := range m.Files[:min(len(m.Files), shownFiles)] {
 			names = append(names, f.Name)
 		}
@@ -198,5 +274,12 @@ func (l *laneBoard) snapshot(now time.Time) LaneStatus {
 	}
 	out.RowsPerSecond = float64(rows) / window
 	out.LastFiles = slices.Clone(out.LastFiles)
+	if l.account != nil {
+		out.Held = l.account.held()
+	}
+	if l.status.Lag != nil {
+		lag := *l.status.Lag
+		out.Lag = &lag
+	}
 	return out
 }

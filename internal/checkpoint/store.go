@@ -3,237 +3,203 @@ package checkpoint
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"path/filepath"
 	"time"
 
-	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
-
-	_ "modernc.org/sqlite" // the driver
 )
 
-// Store is the embedded implementation over one SQLite file. Every method is one durable transaction.
-type Store struct{ db *sql.DB }
+// Store is the embedded state of one process, in one SQLite file. A method that writes is durable when it returns; its
+// callers share transactions.
+type Store struct {
+	path    string
+	db      *sql.DB
+	readers *sql.DB
+	writer  *writer
+}
 
-// The file says whose it is and how new: see https://www.sqlite.org/pragma.html#pragma_application_id.
-const (
-	applicationID = 0x61637173 // "acqs"
-	schemaVersion = 1
-)
+// Open opens or makes the state file. An older file is copied, then upgraded; one that is newer, damaged or another
+// program's is refused and left as it is.
+func Open(ctx context.Context, path string) (*Store, error) { return open(ctx, path, migrations) }
 
-const ddl = `
-create table lane(
-	pipeline text not null, id text not null, epoch integer not null, grp integer not null default 0,
-	position blob not null default x'', ended integer not null default 0, rows integer not null default 0, intent text,
-	primary key(pipeline, id)) without rowid;
-create table dead_letter(
-	pipeline text not null, lane text not null, grp integer not null, idx integer not null, stream text not null,
-	position blob not null, step text not null, col text not null, code text not null, reason text not null,
-	version text not null, op text not null, row blob not null, at integer not null,
-	primary key(pipeline, lane, grp, idx)) without rowid;`
-
-// Open opens or creates the state file. A file that is newer, damaged or not ours is refused, never overwritten.
-func Open(ctx context.Context, path string) (*Store, error) {
-	db, err := sql.Open("sqlite", "file:"+path+
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_txlock=immediate")
+func open(ctx context.Context, path string, steps []string) (*Store, error) {
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, refused(path, err)
+		return nil, explain(path, "find", err)
+	}
+	found, err := check(ctx, path, len(steps))
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn(path, "_pragma=journal_mode(wal)&_pragma=synchronous(full)"))
+	if err != nil {
+		return nil, explain(path, "open", err)
 	}
 	db.SetMaxOpenConns(1)
-	s := &Store{db}
-	if err := s.prepare(ctx, path); err != nil {
-		return nil, errors.Join(err, db.Close())
+	conn, err := db.Conn(ctx)
+	if err == nil && (found.version < len(steps) || found.blank()) {
+		err = upgrade(ctx, conn, path, found, steps)
 	}
-	return s, nil
-}
-
-func (s *Store) prepare(ctx context.Context, path string) error {
-	var app, version, tables int
-	err := s.db.QueryRowContext(ctx, `select (select application_id from pragma_application_id()),
-		(select user_version from pragma_user_version()), (select count(*) from sqlite_schema)`).Scan(&app, &version, &tables)
-	switch {
-	case err != nil:
-		return refused(path, err)
-	case app == applicationID && version == schemaVersion:
-		return nil
-	case app == applicationID && version > schemaVersion:
-		return &fault.Error{
-			Code: "ACQ-STATE-002", Place: path, Err: fmt.Errorf("the state file has version %d, this program knows %d", version, schemaVersion),
-			Remedy: "run the newer acequia that wrote it; the file was not touched",
-		}
-	case app != 0 || version != 0 || tables > 0:
-		return refused(path, errors.New("it is an SQLite file of another program"))
-	}
-	_, err = s.db.ExecContext(ctx, fmt.Sprintf("begin immediate; %s pragma application_id = %d; pragma user_version = %d; commit",
-		ddl, applicationID, schemaVersion))
-	return classify("create state file", err)
-}
-
-func refused(path string, err error) error {
-	return &fault.Error{
-		Code: "ACQ-STATE-001", Place: path, Err: fmt.Errorf("the state file cannot be used: %w", err),
-		Remedy: "restore it from a copy, or move it away to start from nothing; it was not overwritten",
-	}
-}
-
-// classify makes a failed statement retryable: a full disk, a lock, an I/O error. What must stop is ErrFenced.
-func classify(doing string, err error) error {
 	if err == nil {
-		return nil
+		err = syncDir(filepath.Dir(path))
 	}
-	return &fault.Error{
-		Class: fault.Retryable, Code: "ACQ-STATE-003", Place: "state.db", Err: fmt.Errorf("%s: %w", doing, err),
-		Remedy: "see that the disk of the state directory has space and can be written; the lane tries again",
+	if err != nil {
+		return nil, explain(path, "open", errors.Join(err, db.Close()))
 	}
+	readers, err := sql.Open("sqlite", dsn(path, "_pragma=query_only(1)"))
+	if err != nil {
+		return nil, explain(path, "open", errors.Join(err, db.Close()))
+	}
+	readers.SetMaxOpenConns(2)
+	readers.SetMaxIdleConns(1)
+	return &Store{path: path, db: db, readers: readers, writer: startWriter(ctx, conn, path)}, nil
 }
 
-// Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+// Close lets the writes under way finish, then closes the file.
+func (s *Store) Close() error {
+	s.writer.stop()
+	return explain(s.path, "close", errors.Join(s.readers.Close(), s.writer.conn.Close(), s.db.Close()))
+}
 
 // Acquire takes a new epoch and reads what is pending, in one transaction: an intent of the old owner is either seen
 // here or refused afterwards.
 func (s *Store) Acquire(ctx context.Context, lane Lane) (State, error) {
-	row := s.db.QueryRowContext(ctx, `insert into lane(pipeline, id, epoch) values(?, ?, 1)
-		on conflict do update set epoch = epoch + 1
-		returning epoch, grp, position, ended, rows, intent`, lane.Pipeline, lane.ID)
-	st, err := scanState(row.Scan)
-	return st, classify("acquire lane "+lane.ID, err)
-}
-
-func scanState(scan func(...any) error, before ...any) (State, error) {
-	var st State
-	var position []byte
-	var intent sql.NullString
-	if err := scan(append(before, &st.Epoch, &st.Group, &position, &st.Ended, &st.Rows, &intent)...); err != nil {
-		return st, err
-	}
-	st.Position = record.Position(position)
-	if !intent.Valid {
-		return st, nil
-	}
-	st.Pending = new(Intent)
-	if err := json.Unmarshal([]byte(intent.String), st.Pending); err != nil {
-		return st, fmt.Errorf("read intent: %w", err)
-	}
-	st.Pending.To = record.Position(st.Pending.Token)
-	return st, nil
-}
-
-// SaveIntent saves the intent of the lane's next group if the epoch is still ours: ErrFenced otherwise.
-func (s *Store) SaveIntent(ctx context.Context, lane Lane, epoch int64, in Intent) error {
-	in.Token = []byte(in.To)
-	text, err := json.Marshal(in)
+	var row laneRow
+	err := s.writer.run(ctx, "acquire lane "+lane.ID, func(ctx context.Context, tx *sql.Conn) error {
+		return row.scan(tx.QueryRowContext(ctx, `insert into lane(pipeline, id, epoch) values(?, ?, 1)
+			on conflict do update set epoch = epoch + 1
+			returning id, epoch, grp, position, ended, rows, saved_at, intent`, lane.Pipeline, lane.ID))
+	})
 	if err != nil {
-		return fmt.Errorf("save intent: %w", err)
+		return State{}, err
 	}
-	result, err := s.db.ExecContext(ctx, `update lane set intent = ?
-		where pipeline = ? and id = ? and epoch = ? and grp = ? and intent is null`,
-		string(text), lane.Pipeline, lane.ID, epoch, in.Group-1)
-	return one("save intent", result, err)
+	state, err := row.state()
+	if err != nil {
+		return State{}, damaged(s.path, err)
+	}
+	return state, nil
 }
 
-// DropIntent forgets an intent of which nothing is visible, so that its records are read again.
-func (s *Store) DropIntent(ctx context.Context, lane Lane, epoch int64) error {
-	result, err := s.db.ExecContext(ctx, `update lane set intent = null where pipeline = ? and id = ? and epoch = ?`,
-		lane.Pipeline, lane.ID, epoch)
-	return one("drop intent", result, err)
+// SaveIntent saves the intent of the lane's next group if the epoch is still ours and none is pending: ErrFenced
+// otherwise.
+func (s *Store) SaveIntent(ctx context.Context, lane Lane, epoch int64, in Intent) error {
+	text, err := encodeIntent(in)
+	if err != nil {
+		return err
+	}
+	return s.writer.run(ctx, "save intent", func(ctx context.Context, tx *sql.Conn) error {
+		return fenced(tx.ExecContext(ctx, `update lane set intent = ?
+			where pipeline = ? and id = ? and epoch = ? and grp = ? and intent is null`,
+			text, lane.Pipeline, lane.ID, epoch, in.Group-1))
+	})
 }
 
 // SaveCheckpoint moves the lane to the group's end, clears its intent and makes its dead letters visible, if the epoch
-// is still ours: ErrFenced otherwise.
+// is still ours and the group is the lane's next: ErrFenced otherwise.
 func (s *Store) SaveCheckpoint(ctx context.Context, lane Lane, epoch int64, in Intent) error {
-	const doing = "save checkpoint"
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return classify(doing, err)
-	}
-	result, err := tx.ExecContext(ctx, `update lane set grp = ?, position = ?, ended = ?, rows = rows + ?, intent = null
-		where pipeline = ? and id = ? and epoch = ? and grp = ?`,
-		in.Group, []byte(in.To), in.Ended, in.Rows, lane.Pipeline, lane.ID, epoch, in.Group-1)
-	if err := one(doing, result, err); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	for i, d := range in.DeadLetters {
-		_, err := tx.ExecContext(ctx, `insert into dead_letter values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			lane.Pipeline, lane.ID, in.Group, i, d.Stream, d.Position, d.Step, d.Column, d.Code, d.Reason, d.Version, d.Op, d.Row, d.At.UnixMicro())
+	now := time.Now().UnixMicro()
+	return s.writer.run(ctx, "save checkpoint", func(ctx context.Context, tx *sql.Conn) error {
+		err := fenced(tx.ExecContext(ctx, `update lane
+			set grp = ?, position = ?, ended = ?, rows = rows + ?, saved_at = ?, intent = null
+			where pipeline = ? and id = ? and epoch = ? and grp = ?`,
+			in.Group, []byte(in.To), in.Ended, in.Rows, now, lane.Pipeline, lane.ID, epoch, in.Group-1))
 		if err != nil {
-			return errors.Join(classify(doing, err), tx.Rollback())
+			return err
 		}
-	}
-	return classify(doing, tx.Commit())
+		for i := range in.DeadLetters {
+			if err := insertLetter(ctx, tx, lane, &in.DeadLetters[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// one wants exactly one row changed: none means that the lane is somebody else's.
-func one(doing string, result sql.Result, err error) error {
+// fenced wants exactly one row changed.
+func fenced(result sql.Result, err error) error {
 	if err != nil {
-		return classify(doing, err)
+		return err
 	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return classify(doing, err)
+	if n, err := result.RowsAffected(); err != nil || n == 1 {
+		return err
 	}
-	if n != 1 {
-		return fmt.Errorf("%s: %w", doing, ErrFenced)
-	}
-	return nil
+	return ErrFenced
+}
+
+// Next gives the next number of a stream, from 1: durable, and never given again.
+func (s *Store) Next(ctx context.Context, stream string) (uint64, error) {
+	var n int64
+	err := s.writer.run(ctx, "number stream "+stream, func(ctx context.Context, tx *sql.Conn) error {
+		return tx.QueryRowContext(ctx, `insert into counter(stream, n) values(?, 1)
+			on conflict do update set n = n + 1 returning n`, stream).Scan(&n)
+	})
+	return uint64(n), err //nolint:gosec // counted up from 1
 }
 
 // Ended gives the lanes of a pipeline that have durably ended, on any replica.
-func (s *Store) Ended(ctx context.Context, pipeline string) (map[string]bool, error) {
-	lanes, err := s.Lanes(ctx, pipeline)
-	ended := map[string]bool{}
-	for _, l := range lanes {
-		if l.Ended {
-			ended[l.ID] = true
-		}
+func (s *Store) Ended(ctx context.Context, pipeline string) (ended map[string]bool, err error) {
+	rows, err := s.readers.QueryContext(ctx, `select id from lane where pipeline = ? and ended`, pipeline)
+	if err != nil {
+		return nil, explain(s.path, "read lanes", err)
 	}
-	return ended, err
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	ended = map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, explain(s.path, "read lanes", err)
+		}
+		ended[id] = true
+	}
+	return ended, explain(s.path, "read lanes", rows.Err())
 }
 
-// Lanes gives the state of every lane of a pipeline.
+// Lanes gives the state of every lane of a pipeline, by ID.
 func (s *Store) Lanes(ctx context.Context, pipeline string) (lanes []LaneState, err error) {
-	rows, err := s.db.QueryContext(ctx, `select id, epoch, grp, position, ended, rows, intent from lane
-		where pipeline = ? order by id`, pipeline)
+	rows, err := s.readers.QueryContext(ctx, `select id, epoch, grp, position, ended, rows, saved_at, intent
+		from lane where pipeline = ? order by id`, pipeline)
 	if err != nil {
-		return nil, classify("read lanes", err)
+		return nil, explain(s.path, "read lanes", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		l := LaneState{Lane: Lane{Pipeline: pipeline}}
-		if l.State, err = scanState(rows.Scan, &l.ID); err != nil {
-			return nil, classify("read lanes", err)
+		var row laneRow
+		if err := row.scan(rows); err != nil {
+			return nil, explain(s.path, "read lanes", err)
 		}
-		lanes = append(lanes, l)
+		state, err := row.state()
+		if err != nil {
+			return nil, damaged(s.path, err)
+		}
+		lane := LaneState{Lane: Lane{Pipeline: pipeline, ID: row.id}, State: state}
+		if row.savedAt > 0 {
+			lane.SavedAt = time.UnixMicro(row.savedAt).UTC()
+		}
+		lanes = append(lanes, lane)
 	}
-	return lanes, classify("read lanes", rows.Err())
+	return lanes, explain(s.path, "read lanes", rows.Err())
 }
 
-// DeadLetters gives the dead letters of a pipeline, oldest first, at most limit.
-func (s *Store) DeadLetters(ctx context.Context, pipeline string, limit int) (letters []DeadLetter, err error) {
-	rows, err := s.db.QueryContext(ctx, `select lane, grp, idx, stream, position, step, col, code, reason, version, op, row, at
-		from dead_letter where pipeline = ? order by at, lane, grp, idx limit ?`, pipeline, limit)
-	if err != nil {
-		return nil, classify("read dead letters", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var d DeadLetter
-		var at int64
-		if err := rows.Scan(&d.Lane, &d.Group, &d.Index, &d.Stream, &d.Position, &d.Step, &d.Column, &d.Code, &d.Reason,
-			&d.Version, &d.Op, &d.Row, &at); err != nil {
-			return nil, classify("read dead letters", err)
-		}
-		d.At = time.UnixMicro(at).UTC()
-		letters = append(letters, d)
-	}
-	return letters, classify("read dead letters", rows.Err())
+// laneRow is a row of the table lane.
+type laneRow struct {
+	id               string
+	epoch, grp, rows int64
+	position, intent []byte
+	ended            bool
+	savedAt          int64
 }
 
-// CountDeadLetters counts the dead letters of a pipeline.
-func (s *Store) CountDeadLetters(ctx context.Context, pipeline string) (int64, error) {
-	var n int64
-	err := s.db.QueryRowContext(ctx, `select count(*) from dead_letter where pipeline = ?`, pipeline).Scan(&n)
-	return n, classify("count dead letters", err)
+func (r *laneRow) scan(row interface{ Scan(dest ...any) error }) error {
+	return row.Scan(&r.id, &r.epoch, &r.grp, &r.position, &r.ended, &r.rows, &r.savedAt, &r.intent)
+}
+
+func (r *laneRow) state() (State, error) {
+	st := State{Epoch: r.epoch, Group: r.grp, Position: record.Position(r.position), Ended: r.ended, Rows: r.rows}
+	if r.intent == nil {
+		return st, nil
+	}
+	var err error
+	st.Pending, err = decodeIntent(r.intent)
+	return st, err
 }

@@ -1,0 +1,158 @@
+package checkpoint
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/acequia-io/acequia/fault"
+)
+
+// applicationID marks the file as ours: "acqs". See https://www.sqlite.org/pragma.html#pragma_application_id.
+const applicationID = 0x61637173
+
+// migrations bring the file from one version to the next: the first makes it. The version is PRAGMA user_version.
+var migrations = []string{`
+create table lane(
+	pipeline text not null, id text not null, epoch integer not null, grp integer not null default 0,
+	position blob not null default x'', ended integer not null default 0, rows integer not null default 0,
+	saved_at integer not null default 0, intent blob,
+	primary key(pipeline, id)) without rowid;
+create table dead_letter(
+	id integer primary key autoincrement,
+	pipeline text not null, lane text not null, stream text not null, position blob not null, idx integer not null,
+	step text not null, grp integer not null, col text not null, code text not null, reason text not null,
+	op text not null, version text not null, row blob, raw blob, at integer not null,
+	unique(pipeline, stream, position, idx, step, grp));
+create table counter(stream text primary key, n integer not null) without rowid;
+`} //nolint:gochecknoglobals // a constant table
+
+// kind is what a file turned out to be.
+type kind struct{ application, version, tables int }
+
+// blank says that there is nothing in the file: it is new, or its making was cut off.
+func (k kind) blank() bool { return k == kind{} }
+
+// check looks at the file without changing anything, and refuses what is damaged, newer or another program's.
+func check(ctx context.Context, path string, newest int) (kind, error) {
+	var k kind
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return k, nil
+	}
+	db, err := sql.Open("sqlite", dsn(path, "mode=ro"))
+	if err != nil {
+		return k, explain(path, "open", err)
+	}
+	var health string
+	err = db.QueryRowContext(ctx, `select (select application_id from pragma_application_id()),
+		(select user_version from pragma_user_version()), (select count(*) from sqlite_schema),
+		(select quick_check from pragma_quick_check(1))`).Scan(&k.application, &k.version, &k.tables, &health)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return k, explain(path, "read", err)
+	}
+	switch {
+	case health != "ok":
+		return k, damaged(path, errors.New(health))
+	case k.application == applicationID && k.version > newest:
+		return k, &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-STATE-002", Place: path,
+			Err:    fmt.Errorf("the state file has version %d, this program knows up to %d", k.version, newest),
+			Remedy: "run the newer acequia that wrote it, or another state directory; the file was not touched",
+		}
+	case k.application != applicationID && !k.blank():
+		return k, &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-STATE-003", Place: path, Err: errors.New("the file belongs to another program"),
+			Remedy: "name another state directory; the file was not touched",
+		}
+	}
+	return k, nil
+}
+
+// upgrade brings the file to the newest version in one transaction; an older file is copied first.
+func upgrade(ctx context.Context, conn *sql.Conn, path string, k kind, steps []string) error {
+	if !k.blank() {
+		if err := copyTo(ctx, conn, fmt.Sprintf("%s.v%d", path, k.version)); err != nil {
+			return err
+		}
+	}
+	return transact(ctx, conn, func() error {
+		for _, step := range steps[k.version:] {
+			if _, err := conn.ExecContext(ctx, step); err != nil {
+				return err
+			}
+		}
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("pragma application_id = %d; pragma user_version = %d", applicationID, len(steps)))
+		return err
+	})
+}
+
+// copyTo makes a consistent copy. A copy that is there already is of an upgrade that was cut off before it changed
+// anything.
+func copyTo(ctx context.Context, conn *sql.Conn, to string) error {
+	part := to + ".part"
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "vacuum into ?", part); err != nil {
+		return err
+	}
+	if err := os.Rename(part, to); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(to))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func dsn(path, options string) string {
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "_pragma=busy_timeout(10000)&" + options}).String()
+}
+
+func damaged(path string, err error) error {
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-STATE-001", Place: path, Err: fmt.Errorf("the state file is damaged: %w", err),
+		Remedy: "restore it from a copy, or move it away to start from nothing; it was not overwritten",
+	}
+}
+
+// explain classifies a failed statement: what a person must mend is fatal, what goes away is retryable.
+// The codes are those of https://www.sqlite.org/rescode.html.
+func explain(path, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return &fault.Error{Class: fault.Fatal, Code: "ACQ-STATE-007", Place: path, Err: fmt.Errorf("%s: %w", doing, err)}
+	}
+	err = fmt.Errorf("%s: %w", doing, err)
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return damaged(path, err)
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
+		return &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-STATE-006", Place: path, Err: err,
+			Remedy: "give this user the right to read and write the file and its directory",
+		}
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM:
+		return &fault.Error{
+			Class: fault.Retryable, Code: "ACQ-STATE-005", Place: path, Err: err,
+			Remedy: "see that its disk has space; it is tried again",
+		}
+	}
+	return &fault.Error{Class: fault.Fatal, Code: "ACQ-STATE-007", Place: path, Err: err}
+}
