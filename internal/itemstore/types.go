@@ -1,4 +1,5 @@
-// Package itemstore keeps items: key-value tables with versions, secondary indexes and an ordered change log.
+// Package itemstore keeps items: key-value tables with versions, secondary indexes and an ordered change log, in one
+// SQLite file. It is the embedded stand-in for DynamoDB and its Streams.
 package itemstore
 
 import (
@@ -10,6 +11,7 @@ import (
 // Table declares a table of items.
 type Table struct {
 	Name      string
+	Schema    *record.Schema // of the documents, for who looks a table up; not stored
 	Indexes   []Index
 	NoChanges bool // its writes do not enter the change log
 }
@@ -22,12 +24,13 @@ type Index struct {
 
 // Put is one write. It takes effect when the table holds no copy of the key, or an older one.
 type Put struct {
-	Table   string
-	Key     string
-	Version record.Version
-	Op      record.Op // Delete leaves a tombstone with the version
-	Doc     []byte    // the record as a JSON object; of a Delete it is ignored
-	Expires time.Time // when the item goes away by itself; zero: never
+	Table    string
+	Key      string
+	Version  record.Version
+	Op       record.Op // Delete leaves a tombstone with the version
+	Doc      []byte    // the record as a JSON object; of a Delete it is ignored
+	Expires  int64     // unix seconds after which the item goes away by itself, without a change; 0: never
+	IfAbsent bool      // only when the table holds no copy of the key, not even a tombstone
 }
 
 // Outcome is what became of a Put.
@@ -37,6 +40,7 @@ type Outcome uint8
 const (
 	Written Outcome = iota + 1
 	Superseded
+	Exists // of a Put with IfAbsent: a copy of the key is there
 )
 
 // Item is one stored item. A deleted one is a tombstone without a document.
@@ -47,13 +51,14 @@ type Item struct {
 	Deleted bool
 }
 
-// Change is one entry of the change log.
+// Change is one entry of a table's change log.
 type Change struct {
-	Seq     int64 // ascending, in the order of the commits, never used twice
+	Seq     int64 // from 1, ascending in the order of the commits, without gaps, never used twice
+	Table   string
 	Key     string
-	Op      record.Op
+	Op      record.Op // Insert, Update or Delete, by what the table held
 	Version record.Version
-	Old     []byte // document before; nil when there was none
-	New     []byte // document after; nil of a delete
+	Old     []byte // document before; nil of an Insert
+	New     []byte // document after; nil of a Delete
 	At      time.Time
 }

@@ -3,9 +3,10 @@ package itemstore
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
@@ -14,55 +15,68 @@ import (
 // errClosed is for who asks after Close.
 var errClosed = errors.New("the item store is closed")
 
+// maxGrouped is how many callers share one transaction.
+const maxGrouped = 512
+
 // write is what one caller wants done in a transaction of the writer.
 type write struct {
-	ctx  context.Context //nolint:containedctx // of the caller who waits; a write that nobody waits for is left out
 	do   func(ctx context.Context, w *writer) error
 	done chan error // one answer, after the transaction is on disk
 }
 
-// maxGrouped is how many callers share one transaction.
-const maxGrouped = 512
-
-// upkeepEvery is how often old changes and expired items are removed.
-const upkeepEvery = time.Minute
-
 // Write does all the puts in one durable transaction, which it may share with other callers, and tells what became of
-// each. An error means that none of them was done.
+// each. An error means that none of them is known to be done; to write them again is safe. A ctx that ends after the
+// writer has taken the puts is not looked at.
 func (s *Store) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
+	targets := make([]target, len(puts))
+	for i := range puts {
+		if i > 0 && puts[i].Table == puts[i-1].Table {
+			targets[i] = targets[i-1]
+		} else {
+			t, declared, err := s.table(puts[i].Table)
+			if err != nil {
+				return nil, fmt.Errorf("write items: %w", err)
+			}
+			targets[i] = target{table: t, indexed: len(declared.Indexes) > 0, logged: !declared.NoChanges}
+		}
+		// An index of SQLite fails on what is no JSON, and with it the transaction of all callers.
+		if targets[i].indexed && puts[i].Op != record.Delete && !json.Valid(puts[i].Doc) {
+			return nil, fmt.Errorf("write items: %s, key %s: the document is not JSON", puts[i].Table, puts[i].Key)
+		}
+	}
 	outcomes := make([]Outcome, len(puts))
 	err := s.do(ctx, func(ctx context.Context, w *writer) error {
 		for i := range puts {
 			var err error
-			if outcomes[i], err = w.put(ctx, &puts[i]); err != nil {
+			if outcomes[i], err = w.put(ctx, &targets[i], &puts[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, s.classify("write items", err)
+		return nil, s.explain("write items", err)
 	}
 	return outcomes, nil
 }
 
 // do hands work to the writer and waits until it is on disk.
 func (s *Store) do(ctx context.Context, work func(ctx context.Context, w *writer) error) error {
-	w := &write{ctx: ctx, do: work, done: make(chan error, 1)}
+	one := &write{do: work, done: make(chan error, 1)}
 	select {
-	case s.queue <- w:
+	case s.queue <- one:
 	case <-s.closing:
 		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
-	case err := <-w.done:
+	case err := <-one.done:
 		return err
 	case <-s.closing:
 		s.writer.Wait()
 		select {
-		case err := <-w.done:
+		case err := <-one.done:
 			return err
 		default:
 			return errClosed
@@ -72,59 +86,64 @@ func (s *Store) do(ctx context.Context, work func(ctx context.Context, w *writer
 
 // writer owns the one connection that writes.
 type writer struct {
-	store   *Store
-	conn    *sql.Conn
-	insert  *sql.Stmt
-	look    *sql.Stmt
-	replace *sql.Stmt
-	log     *sql.Stmt
-	touched map[*table]bool // changed in the open transaction
+	store           *Store
+	conn            *sql.Conn
+	begin, commit   *sql.Stmt
+	insert, replace *sql.Stmt
+	look, log       *sql.Stmt
+	now             int64            // of the open transaction, microseconds
+	touched         map[*table]bool  // changed in the open transaction
+	version         [versionLen]byte // scratch
 }
 
-func (s *Store) start(ctx context.Context, conn *sql.Conn) error {
+func (s *Store) start(ctx context.Context) error {
+	conn, err := s.writes.Conn(ctx)
+	if err != nil {
+		return s.refused(err)
+	}
 	w := &writer{store: s, conn: conn, touched: map[*table]bool{}}
-	for text, stmt := range map[string]**sql.Stmt{
-		`insert into item(tbl, key, version, doc, expires) values(?, ?, ?, ?, ?) on conflict do nothing`: &w.insert,
-		`select version, doc from item where tbl = ? and key = ?`:                                        &w.look,
-		`update item set version = ?3, doc = ?4, expires = ?5 where tbl = ?1 and key = ?2`:               &w.replace,
-		`insert into change(tbl, key, op, version, old, new, at) values(?, ?, ?, ?, ?, ?, ?)`:            &w.log,
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&w.begin, `begin immediate`},
+		{&w.commit, `commit`},
+		{&w.insert, `insert into item(tbl, key, version, doc, expires) values(?, ?, ?, ?, ?) on conflict do nothing`},
+		{&w.look, `select version, doc from item where tbl = ? and key = ?`},
+		{&w.replace, `update item set version = ?3, doc = ?4, expires = ?5 where tbl = ?1 and key = ?2`},
+		{&w.log, `insert into change(id, key, op, version, old, new, at) values(?, ?, ?, ?, ?, ?, ?)`},
 	} {
-		var err error
-		if *stmt, err = conn.PrepareContext(ctx, text); err != nil {
+		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil {
 			return errors.Join(s.refused(err), conn.Close())
 		}
 	}
-	s.writer.Go(func() { w.serve(context.WithoutCancel(ctx)) })
+	detached := context.WithoutCancel(ctx)
+	s.writer.Go(func() { w.serve(detached) })
+	s.upkeep.Go(func() { s.keepUp(detached) })
 	return nil
 }
 
 // serve gathers callers into transactions until the store closes.
 func (w *writer) serve(ctx context.Context) {
-	upkeep := time.NewTicker(upkeepEvery)
-	defer upkeep.Stop()
+	group := make([]*write, 0, maxGrouped)
 	for {
 		select {
 		case first := <-w.store.queue:
-			w.transact(ctx, w.gather(first))
-		case <-upkeep.C:
-			w.transact(ctx, []*write{{ctx: ctx, do: func(ctx context.Context, w *writer) error { return w.upkeep(ctx) }, done: make(chan error, 1)}})
+			group = w.gather(append(group[:0], first))
+			w.transact(ctx, group)
 		case <-w.store.closing:
-			select {
-			case first := <-w.store.queue:
-				w.transact(ctx, w.gather(first))
-				continue
-			default:
+			for group = w.gather(group[:0]); len(group) > 0; group = w.gather(group[:0]) {
+				w.transact(ctx, group)
 			}
-			w.transact(ctx, []*write{{ctx: ctx, do: func(ctx context.Context, w *writer) error { return w.saveReaders(ctx) }, done: make(chan error, 1)}})
-			_ = w.conn.Close()
+			w.transact(ctx, []*write{{do: saveReaders, done: make(chan error, 1)}})
+			_ = w.conn.Close() // the pool closes it and reports
 			return
 		}
 	}
 }
 
 // gather takes every caller that waits by now: they share one transaction and one fsync.
-func (w *writer) gather(first *write) []*write {
-	group := []*write{first}
+func (w *writer) gather(group []*write) []*write {
 	for len(group) < maxGrouped {
 		select {
 		case next := <-w.store.queue:
@@ -136,154 +155,127 @@ func (w *writer) gather(first *write) []*write {
 	return group
 }
 
-// transact does a group in one transaction. When one of it fails, all are rolled back and each is tried on its own, so
-// that a caller hears only of its own failure.
+// transact does a group in one transaction and tells every caller of it how it went.
 func (w *writer) transact(ctx context.Context, group []*write) {
 	err := w.attempt(ctx, group)
-	if err == nil || len(group) == 1 {
-		for _, one := range group {
-			one.done <- err
-		}
-		return
+	if err != nil {
+		// SQLite may have rolled back by itself, as it does when the disk is full: that this fails means nothing.
+		_, _ = w.conn.ExecContext(ctx, "rollback")
+	} else {
+		w.wake()
 	}
 	for _, one := range group {
-		one.done <- w.attempt(ctx, []*write{one})
+		one.done <- err
 	}
 }
 
 func (w *writer) attempt(ctx context.Context, group []*write) error {
 	clear(w.touched)
-	if _, err := w.conn.ExecContext(ctx, "begin immediate"); err != nil {
+	w.now = time.Now().UnixMicro()
+	if _, err := w.begin.ExecContext(ctx); err != nil {
 		return err
 	}
 	for _, one := range group {
-		if err := one.ctx.Err(); err != nil && len(group) == 1 {
-			return errors.Join(err, w.rollback(ctx))
-		}
 		if err := one.do(ctx, w); err != nil {
-			return errors.Join(err, w.rollback(ctx))
+			return err
 		}
 	}
-	if _, err := w.conn.ExecContext(ctx, "commit"); err != nil {
-		return errors.Join(err, w.rollback(ctx))
+	_, err := w.commit.ExecContext(ctx)
+	return err
+}
+
+// wake tells who waits for changes of the tables that the transaction changed.
+func (w *writer) wake() {
+	if len(w.touched) == 0 {
+		return
 	}
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	for t := range w.touched {
+		t.last = t.next
 		close(t.changed)
 		t.changed = make(chan struct{})
 	}
-	return nil
 }
 
-// rollback ends the transaction, which SQLite may have ended itself, as it does when the disk is full.
-func (w *writer) rollback(ctx context.Context) error {
-	_, _ = w.conn.ExecContext(ctx, "rollback")
-	return nil
+// target is the table of a put.
+type target struct {
+	table           *table
+	indexed, logged bool
 }
 
 // put does one versioned write in the open transaction.
-func (w *writer) put(ctx context.Context, p *Put) (Outcome, error) {
-	t, err := w.store.table(p.Table)
+func (w *writer) put(ctx context.Context, to *target, p *Put) (Outcome, error) {
+	doc := sql.NullString{String: string(p.Doc), Valid: p.Op != record.Delete}
+	if !doc.Valid {
+		doc.String = ""
+	}
+	version := appendVersion(w.version[:0], p.Version)
+	result, err := w.insert.ExecContext(ctx, to.table.id, p.Key, version, doc, p.Expires)
 	if err != nil {
 		return 0, err
 	}
-	var expires int64
-	if !p.Expires.IsZero() {
-		expires = p.Expires.Unix()
-	}
-	doc, op := sql.NullString{String: string(p.Doc), Valid: true}, p.Op
-	if op == record.Delete {
-		doc = sql.NullString{}
-	}
-	version := p.Version.String()
-	result, err := w.insert.ExecContext(ctx, t.id, p.Key, version, doc, expires)
+	inserted, err := result.RowsAffected()
 	if err != nil {
 		return 0, err
 	}
 	var old sql.NullString
-	if n, err := result.RowsAffected(); err != nil {
-		return 0, err
-	} else if n == 0 {
-		var stored string
-		if err := w.look.QueryRowContext(ctx, t.id, p.Key).Scan(&stored, &old); err != nil {
+	if inserted == 0 {
+		var stored []byte
+		if err := w.look.QueryRowContext(ctx, to.table.id, p.Key).Scan(&stored, &old); err != nil {
 			return 0, err
 		}
-		if stored >= version {
+		switch {
+		case p.IfAbsent:
+			return Exists, nil
+		case string(stored) >= string(version):
 			return Superseded, nil
 		}
-		if _, err := w.replace.ExecContext(ctx, t.id, p.Key, version, doc, expires); err != nil {
+		if _, err := w.replace.ExecContext(ctx, to.table.id, p.Key, version, doc, p.Expires); err != nil {
 			return 0, err
 		}
 	}
-	if t.NoChanges {
+	if !to.logged {
 		return Written, nil
 	}
-	if op != record.Delete {
-		op = record.Update
-		if !old.Valid {
-			op = record.Insert
-		}
+	op := record.Update
+	switch {
+	case !old.Valid && !doc.Valid: // a delete of what was not there changes nothing that a reader could see
+		return Written, nil
+	case !old.Valid:
+		op = record.Insert
+	case !doc.Valid:
+		op = record.Delete
 	}
-	w.touched[t] = true
-	_, err = w.log.ExecContext(ctx, t.id, p.Key, int64(op), version, old, doc, time.Now().UnixMicro())
+	_, err = w.log.ExecContext(ctx, w.following(to.table), p.Key, int64(op), version, old, doc, w.now)
 	return Written, err
 }
 
-// upkeepSlice bounds how many rows one upkeep removes, so that callers do not wait long.
-const upkeepSlice = 2000
-
-// upkeep saves the readers, removes expired items, and trims the log: what is older than the retention and behind every
-// reader of its table.
-func (w *writer) upkeep(ctx context.Context) error {
-	if err := w.saveReaders(ctx); err != nil {
-		return err
+// following gives the id of the next change of a table.
+func (w *writer) following(t *table) int64 {
+	if !w.touched[t] {
+		w.touched[t] = true
+		t.next = t.last
 	}
-	now := time.Now()
-	_, err := w.conn.ExecContext(ctx, `delete from item where (tbl, key) in
-		(select tbl, key from item where expires > 0 and expires < ? limit ?)`, now.Unix(), upkeepSlice)
-	if err != nil {
-		return err
-	}
-	return w.trim(ctx, now.Add(-w.store.options.Retention))
+	t.next++
+	return t.first() + t.next
 }
 
-// trim removes changes from before a time that every reader of their table has settled, and notes how far it went.
-func (w *writer) trim(ctx context.Context, before time.Time) error {
-	w.store.mu.Lock()
-	tables := slices.Collect(maps.Values(w.store.tables))
-	w.store.mu.Unlock()
-	for _, t := range tables {
-		var upTo sql.NullInt64
-		err := w.conn.QueryRowContext(ctx, `select max(seq) from (select seq from change where tbl = ?1 and at < ?2
-			and seq <= coalesce((select min(seq) from reader where tbl = ?1), seq) order by seq limit ?3)`,
-			t.id, before.UnixMicro(), upkeepSlice).Scan(&upTo)
-		if err != nil {
-			return err
-		}
-		if !upTo.Valid {
-			continue
-		}
-		if _, err := w.conn.ExecContext(ctx, `delete from change where tbl = ? and seq <= ?`, t.id, upTo.Int64); err != nil {
-			return err
-		}
-		if _, err := w.conn.ExecContext(ctx, `update tbl set trimmed = ? where id = ?`, upTo.Int64, t.id); err != nil {
-			return err
-		}
-	}
-	return nil
+// versionLen is the length of a stored version: its words, big endian, which order as the version does.
+const versionLen = 2 + 8 + 8 + 4
+
+func appendVersion(dst []byte, v record.Version) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, v.Epoch)
+	dst = binary.BigEndian.AppendUint64(dst, v.Hi)
+	dst = binary.BigEndian.AppendUint64(dst, v.Lo)
+	return binary.BigEndian.AppendUint32(dst, v.Index)
 }
 
-func (w *writer) saveReaders(ctx context.Context) error {
-	w.store.mu.Lock()
-	settled := w.store.readers
-	w.store.readers = map[readerOf]int64{}
-	w.store.mu.Unlock()
-	for r, seq := range settled {
-		_, err := w.conn.ExecContext(ctx, `update reader set seq = max(seq, ?) where name = ? and tbl = ?`, seq, r.name, r.table)
-		if err != nil {
-			return err
-		}
+func parseVersion(b []byte) (record.Version, error) {
+	if len(b) != versionLen {
+		return record.Version{}, fmt.Errorf("a stored version has %d bytes, want %d", len(b), versionLen)
 	}
-	return nil
+	return record.Version{
+		Epoch: binary.BigEndian.Uint16(b), Hi: binary.BigEndian.Uint64(b[2:]), Lo: binary.BigEndian.Uint64(b[10:]), Index: binary.BigEndian.Uint32(b[18:]),
+	}, nil
 }

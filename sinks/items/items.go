@@ -115,9 +115,9 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 		return keyless(b.Schema)
 	}
 	t := w.sink.table(b.Schema.Stream)
-	var expires time.Time
+	var expires int64
 	if t.TTL > 0 {
-		expires = time.Now().Add(t.TTL)
+		expires = time.Now().Add(t.TTL).Unix()
 	}
 	before := len(w.puts)
 	bad := &fault.Rows{}

@@ -90,15 +90,8 @@ func (s *Source) Open(ctx context.Context, _ sources.Lane, from record.Position)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.Register(ctx, s.config.Reader, s.config.Table); err != nil {
-		return nil, err
-	}
-	lost, err := s.store.LostBefore(ctx, s.config.Table, after)
-	if err != nil {
-		return nil, err
-	}
-	if lost {
-		return nil, s.store.Trimmed(s.config.Table, s.config.Reader, after)
+	if err := s.store.Register(ctx, s.config.Reader, s.config.Table, after); err != nil {
+		return nil, fmt.Errorf("open changes of %s: %w", s.config.Table, err)
 	}
 	s.settled(after)
 	return &reader{source: s, after: after, closed: make(chan struct{})}, nil
@@ -134,10 +127,7 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 		if err := ctx.Err(); err != nil {
 			return record.Chunk{}, err
 		}
-		changed, err := r.source.store.Changed(r.source.config.Table) // before the look, so that nothing is missed
-		if err != nil {
-			return record.Chunk{}, err
-		}
+		changed := r.source.store.Changed(r.source.config.Table) // before the look, so that nothing is missed
 		b, err := r.batch(ctx)
 		if err != nil {
 			return record.Chunk{}, err
@@ -188,7 +178,7 @@ func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
 }
 
 // Settle lets the log be trimmed up to a position.
-func (r *reader) Settle(_ context.Context, upTo record.Position, refused error) error {
+func (r *reader) Settle(ctx context.Context, upTo record.Position, refused error) error {
 	if refused != nil {
 		return nil
 	}
@@ -197,7 +187,7 @@ func (r *reader) Settle(_ context.Context, upTo record.Position, refused error) 
 		return err
 	}
 	r.source.settled(seq)
-	return r.source.store.Advance(r.source.config.Reader, r.source.config.Table, seq)
+	return r.source.store.Advance(ctx, r.source.config.Reader, r.source.config.Table, seq)
 }
 
 // Close ends a Read under way.

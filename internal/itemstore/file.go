@@ -1,0 +1,130 @@
+package itemstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/acequia-io/acequia/fault"
+)
+
+// The file says whose it is and how new: see https://www.sqlite.org/pragma.html#pragma_application_id.
+const (
+	applicationID = 0x61637169 // "acqi"
+	fileVersion   = 1
+)
+
+// The changes of table t with sequence n have the id t<<seqBits | n: one B-tree, in which each table appends at its own
+// place and is read as a range.
+const seqBits = 48
+
+const ddl = `
+create table tbl(
+	id integer primary key, name text not null unique, no_changes integer not null, trimmed integer not null default 0) strict;
+create table item(
+	tbl integer not null, key text not null, version blob not null, doc text, expires integer not null,
+	primary key(tbl, key)) without rowid, strict;
+create index item_expires on item(expires) where expires > 0;
+create table change(
+	id integer primary key, key text not null, op integer not null, version blob not null, old text, new text, at integer not null) strict;
+create table reader(name text not null, tbl integer not null, seq integer not null, primary key(name, tbl)) without rowid, strict;`
+
+// check looks at a file without writing to it, and tells whether it is to be created.
+func (s *Store) check(ctx context.Context) (create bool, err error) {
+	info, err := os.Stat(s.path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		return true, nil
+	}
+	if err != nil {
+		return false, s.refused(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+s.path+"?mode=ro&_pragma=busy_timeout(10000)")
+	if err != nil {
+		return false, s.refused(err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var app, version, tables int
+	row := db.QueryRowContext(ctx, `select (select application_id from pragma_application_id()),
+		(select user_version from pragma_user_version()), (select count(*) from sqlite_schema)`)
+	if err := row.Scan(&app, &version, &tables); err != nil {
+		return false, s.refused(err)
+	}
+	switch {
+	case app == 0 && version == 0 && tables == 0: // the process died while it made the file
+		return true, nil
+	case app != applicationID:
+		return false, s.refused(errors.New("it is an SQLite file of another program"))
+	case version > fileVersion:
+		return false, &fault.Error{
+			Code: "ACQ-ITEMS-002", Place: s.path, Err: fmt.Errorf("the item file has version %d, this program knows %d", version, fileVersion),
+			Remedy: "run the newer acequia that wrote it; the file was not touched",
+		}
+	}
+	return false, nil
+}
+
+// create makes the tables of a new file in one transaction.
+func (s *Store) create(ctx context.Context) error {
+	_, err := s.writes.ExecContext(ctx, fmt.Sprintf("begin immediate; %s pragma application_id = %d; pragma user_version = %d; commit",
+		ddl, applicationID, fileVersion))
+	return s.explain("create item file", err)
+}
+
+// load reads what tables there are, and where their logs end.
+func (s *Store) load(ctx context.Context) (err error) {
+	rows, err := s.writes.QueryContext(ctx, `select id, name, no_changes,
+		max(trimmed, coalesce((select max(c.id) from change c where c.id between t.id << ?1 and (t.id + 1 << ?1) - 1), 0) - (t.id << ?1)) from tbl t`, seqBits)
+	if err != nil {
+		return s.refused(err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		t := &table{changed: make(chan struct{})}
+		if err := rows.Scan(&t.id, &t.Name, &t.NoChanges, &t.last); err != nil {
+			return s.refused(err)
+		}
+		s.tables[t.Name] = t
+	}
+	if err := rows.Err(); err != nil {
+		return s.refused(err)
+	}
+	return nil
+}
+
+func (s *Store) refused(err error) error {
+	return &fault.Error{
+		Code: "ACQ-ITEMS-001", Place: s.path, Err: fmt.Errorf("the item file cannot be used: %w", err),
+		Remedy: "restore it from a backup, or move it away to start from nothing; it was not overwritten",
+	}
+}
+
+// explain classifies the failure of a statement: a damaged file is fatal; a full disk, a lock or an I/O error may pass.
+func (s *Store) explain(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fault.Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, errClosed) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff {
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			return &fault.Error{
+				Code: "ACQ-ITEMS-005", Place: s.path, Err: fmt.Errorf("%s: %w", doing, err),
+				Remedy: "the item file is damaged: stop acequia, restore the file from a backup, and start again",
+			}
+		case sqlite3.SQLITE_INTERRUPT:
+			return fmt.Errorf("%s: %w: %w", doing, context.Canceled, err)
+		}
+	}
+	return &fault.Error{
+		Class: fault.Retryable, Code: "ACQ-ITEMS-003", Place: s.path, Err: fmt.Errorf("%s: %w", doing, err),
+		Remedy: "see that the disk has space and can be written; nothing was half written, it is tried again",
+	}
+}
