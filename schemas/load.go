@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -29,20 +30,20 @@ func Load(file string, text []byte) (*Table, error) {
 		} else {
 			err = fmt.Errorf("%s: %w", file, err)
 		}
-		l.mistakes = append(l.mistakes, err)
+		l.mistakes = append(l.mistakes, mistake{err: err})
 	case len(tree.Docs) != 1 || tree.Docs[0].Body == nil:
-		l.mistakes = append(l.mistakes, fmt.Errorf("%s:1:1: want one document that declares a table", file))
+		l.mistakes = append(l.mistakes, mistake{err: fmt.Errorf("%s:1:1: want one document that declares a table", file)})
 	default:
 		l.table(t, tree.Docs[0].Body)
 		l.checkTable(t, tree.Docs[0].Body)
 	}
 	if len(l.mistakes) == 0 {
 		if err := t.build(); err != nil {
-			l.mistakes = append(l.mistakes, fmt.Errorf("%s:1:1: %w", file, err))
+			l.mistakes = append(l.mistakes, mistake{err: fmt.Errorf("%s:1:1: %w", file, err)})
 		}
 	}
 	if len(l.mistakes) > 0 {
-		return nil, &fault.Error{Code: "ACQ-SCHEMA-001", Err: errors.Join(l.mistakes...), Remedy: "correct the declaration of the table"}
+		return nil, &fault.Error{Code: "ACQ-SCHEMA-001", Err: l.joined(), Remedy: "correct the declaration of the table"}
 	}
 	return t, nil
 }
@@ -51,7 +52,22 @@ func Load(file string, text []byte) (*Table, error) {
 type loader struct {
 	file     string
 	at       map[string]ast.Node // where fields, indexes and names of columns stand
-	mistakes []error
+	mistakes []mistake
+}
+
+type mistake struct {
+	line, column int
+	err          error
+}
+
+// joined gives the mistakes in the order of the file.
+func (l *loader) joined() error {
+	slices.SortStableFunc(l.mistakes, func(a, b mistake) int { return cmp.Or(a.line-b.line, a.column-b.column) })
+	errs := make([]error, len(l.mistakes))
+	for i, m := range l.mistakes {
+		errs[i] = m.err
+	}
+	return errors.Join(errs...)
 }
 
 func (l *loader) mistake(n ast.Node, format string, args ...any) {
@@ -59,7 +75,8 @@ func (l *loader) mistake(n ast.Node, format string, args ...any) {
 	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 { // its own token is the first colon
 		p = m.Values[0].Key.GetToken().Position
 	}
-	l.mistakes = append(l.mistakes, fmt.Errorf("%s:%d:%d: %s", l.file, p.Line, p.Column, fmt.Sprintf(format, args...)))
+	err := fmt.Errorf("%s:%d:%d: %s", l.file, p.Line, p.Column, fmt.Sprintf(format, args...))
+	l.mistakes = append(l.mistakes, mistake{p.Line, p.Column, err})
 }
 
 // entry is one key that a mapping may have.

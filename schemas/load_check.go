@@ -30,7 +30,7 @@ func (l *loader) checkField(f *Field, n ast.Node) {
 	widgets := types[f.Type].widgets
 	switch {
 	case f.Widget != "" && !slices.Contains(widgets, f.Widget):
-		wrong("the widget of a %s is one of %q", f.Type, widgets)
+		wrong("the widget of this %s is one of %q", f.Type, widgets)
 	case f.Widget == "" && len(widgets) > 0:
 		f.Widget = widgets[0]
 	}
