@@ -81,7 +81,7 @@ func New(c Config) (*Handler, error) {
 		errs = append(errs, errors.New("options: must name one value or more"))
 	}
 	for i, option := range c.Options {
-		errs = append(errs, h.spell(fmt.Sprintf("options[%d]", i), option, int32(i))) //nolint:gosec // few
+		errs = append(errs, h.spell(fmt.Sprintf("options[%d]", i), option, int32(i)))
 	}
 	for _, alias := range slices.Sorted(maps.Keys(c.Aliases)) {
 		option := c.Aliases[alias]

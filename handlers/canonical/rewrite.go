@@ -103,7 +103,7 @@ func appendFolded(dst, v []byte) []byte {
 				c += 'a' - 'A'
 			}
 			if c > ' ' && c != '-' {
-				dst = append(dst, byte(c)) //nolint:gosec // below 128
+				dst = append(dst, byte(c))
 			}
 		case unicode.IsSpace(c) || unicode.Is(unicode.Pd, c):
 		default:

@@ -93,7 +93,7 @@ func (m *maker) append(f record.Field, c *record.Column) {
 		for range n {
 			m.append(f.Fields[0], &c.Children[0])
 		}
-		c.Offsets = append(c.Offsets, c.Offsets[len(c.Offsets)-1]+uint32(n)) //nolint:gosec // below 4
+		c.Offsets = append(c.Offsets, c.Offsets[len(c.Offsets)-1]+uint32(n))
 	case f.Kind == record.Struct:
 		for len(c.Children) < len(f.Fields) {
 			c.Children = append(c.Children, record.Column{})
@@ -132,7 +132,7 @@ func (m *maker) system(rows int, s style) record.System {
 		out.Ops = append(out.Ops, []record.Op{record.Snapshot, record.Insert, record.Update}[m.rng.IntN(3)])
 		out.Versions.Hi = append(out.Versions.Hi, uint64(row%3))
 		out.Versions.Lo = append(out.Versions.Lo, m.rng.Uint64())
-		out.Versions.Index = append(out.Versions.Index, uint32(row)) //nolint:gosec // small
+		out.Versions.Index = append(out.Versions.Index, uint32(row))
 		out.EventTimes = append(out.EventTimes, start+m.rng.Int64N(1e12))
 		out.EventIDs.AppendText(fmt.Appendf(nil, "event-%d", row))
 	}
@@ -143,7 +143,7 @@ func (m *maker) system(rows int, s style) record.System {
 func expanded(b *record.Batch) (*record.Batch, error) {
 	rows := make([]int32, b.Rows)
 	for i := range rows {
-		rows[i] = int32(i) //nolint:gosec // small
+		rows[i] = int32(i)
 	}
 	columns := make([]record.Column, len(b.Columns))
 	for i := range columns {

@@ -43,7 +43,7 @@ type Harness struct {
 // Run runs the suite. A random case prints its seed; ACEQUIA_SEED gives it back.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("ACEQUIA_SEED"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -139,5 +139,5 @@ type maker struct {
 }
 
 func newMaker(h Harness, seed uint64) *maker {
-	return &maker{h: h, rng: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // a test repeats its numbers
+	return &maker{h: h, rng: rand.New(rand.NewPCG(seed, 0))}
 }

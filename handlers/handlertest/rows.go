@@ -84,7 +84,7 @@ func rowsAlone(ctx context.Context, h Harness, m *maker) error {
 		end := min(b.Rows, at+1+m.rng.IntN(70))
 		rows := make([]int32, 0, end-at)
 		for ; at < end; at++ {
-			rows = append(rows, int32(at)) //nolint:gosec // small
+			rows = append(rows, int32(at))
 		}
 		out, err := handler.Handle(ctx, b.Select(rows))
 		if err != nil {

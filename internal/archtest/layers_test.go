@@ -1,0 +1,174 @@
+package archtest
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// The layers of docs/ARCHITECTURE.md: a package imports only what stands below it.
+const (
+	layerFault = iota
+	layerRecord
+	layerStores // schemas and the stores under internal/
+	layerContracts
+	layerSuites
+	layerPlugins
+	layerCatalog
+	layerServices
+	layerApp
+	layerCommand
+	layerTests // only tests live there
+	layerNone  // not in the plan
+)
+
+var internals = map[string]int{
+	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
+	"awsconfig": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
+	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp,
+	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
+}
+
+// layer gives the layer of a package, named by its folder.
+func layer(pkg string) int {
+	top, rest, _ := strings.Cut(pkg, "/")
+	switch top {
+	case "fault":
+		return layerFault
+	case "record":
+		return layerRecord
+	case "schemas":
+		return layerStores
+	case "sources", "handlers", "sinks":
+		switch {
+		case rest == "":
+			return layerContracts
+		case rest == suite(top):
+			return layerSuites
+		}
+		return layerPlugins
+	case "routers", "examples":
+		return layerPlugins
+	case "catalog":
+		return layerCatalog
+	case "internal":
+		name, _, _ := strings.Cut(rest, "/")
+		if l, ok := internals[name]; ok {
+			return l
+		}
+	case "cmd":
+		return layerCommand
+	}
+	return layerNone
+}
+
+// beside lists the imports within a layer that the plan allows. A folder may always import the one it stands in.
+var beside = map[string][]string{
+	"internal/query": {"schemas"},
+}
+
+// suite is the name of the conformance suite of a kind of plugin.
+func suite(kind string) string { return strings.TrimSuffix(kind, "s") + "test" }
+
+// testOnly says whether a package exists for tests: it may not reach the program.
+func testOnly(pkg string) bool {
+	return layer(pkg) == layerTests || layer(pkg) == layerSuites || strings.HasSuffix(path.Base(pkg), "test") || strings.HasPrefix(pkg, "examples/")
+}
+
+// importsFlowDown checks every import of our own packages.
+func importsFlowDown(t *tree) []string {
+	var found []string
+	for _, f := range t.files {
+		if layer(f.dir) == layerNone {
+			found = append(found, fmt.Sprintf("%s: the plan has no layer for %s", f.path, f.dir))
+			continue
+		}
+		if f.test || layer(f.dir) == layerTests {
+			continue
+		}
+		for _, name := range f.imports() {
+			to, ours := strings.CutPrefix(name, module+"/")
+			if why := refusal(f.dir, to); ours && why != "" {
+				found = append(found, fmt.Sprintf("%s: %s may not import %s: %s", f.path, f.dir, to, why))
+			}
+		}
+	}
+	return found
+}
+
+// refusal says why a package may not import another, or "".
+func refusal(from, to string) string {
+	switch {
+	case testOnly(to) && !testOnly(from):
+		return "it is for tests"
+	case isPlugin(from) && isPlugin(to):
+		return "plugins never import plugins"
+	case layer(to) < layer(from):
+		return ""
+	case layer(to) == layer(from) && (strings.HasPrefix(from, to+"/") || slices.Contains(beside[from], to)):
+		return ""
+	}
+	return fmt.Sprintf("layer %d does not stand above layer %d", layer(from), layer(to))
+}
+
+func isPlugin(pkg string) bool {
+	kind, _, inside := strings.Cut(pkg, "/")
+	return inside && slices.Contains([]string{"sources", "handlers", "sinks"}, kind) && layer(pkg) == layerPlugins
+}
+
+// fence keeps a dependency in the packages that are meant to know it.
+type fence struct {
+	prefix string
+	inside []string
+}
+
+var fences = []fence{
+	{"github.com/ThreeDotsLabs/watermill", []string{"routers", "sources/bus", "sinks/bus"}},
+	{"github.com/go-chi/", []string{"internal/api", "internal/web", "sources/form"}},
+	{"github.com/aws/", []string{
+		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "sources/sqs",
+		"sources/dynamodbstreams",
+	}},
+	{"github.com/duckdb/", []string{"internal/query"}},
+	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},
+	{"github.com/parquet-go/parquet-go", []string{"internal/parquet", "internal/query"}},
+	{"github.com/alecthomas/kong", []string{"cmd/acequia"}},
+}
+
+// dependenciesStayInside checks the fences, and that test helpers stay out of the program.
+func dependenciesStayInside(t *tree) []string {
+	var found []string
+	for _, f := range t.files {
+		if f.test || testOnly(f.dir) {
+			continue
+		}
+		for _, name := range f.imports() {
+			for _, fence := range fences {
+				if strings.HasPrefix(name, fence.prefix) && !slices.Contains(fence.inside, f.dir) {
+					found = append(found, fmt.Sprintf("%s: only %s may import %s", f.path, strings.Join(fence.inside, ", "), name))
+				}
+			}
+			if slices.Contains([]string{"testing", "github.com/google/go-cmp/cmp", "go.uber.org/goleak", "pgregory.net/rapid"}, name) {
+				found = append(found, fmt.Sprintf("%s: %s is for tests", f.path, name))
+			}
+			if l := layer(f.dir); l <= layerRecord && strings.Contains(name, ".") && !strings.HasPrefix(name, module) {
+				found = append(found, fmt.Sprintf("%s: %s has the standard library only, not %s", f.path, f.dir, name))
+			}
+		}
+	}
+	return found
+}
+
+// foldersSayTheirDuty refuses the names under which anything can be put.
+func foldersSayTheirDuty(t *tree) []string {
+	var found []string
+	for dir := range t.packages() {
+		for name := range strings.SplitSeq(dir, "/") {
+			if slices.Contains([]string{"util", "utils", "common", "helper", "helpers", "shared", "types", "manager", "managers", "misc"}, name) {
+				found = append(found, dir+": name a folder for its duty")
+			}
+		}
+	}
+	return found
+}
