@@ -20,7 +20,8 @@ import (
 const applicationID = 0x61637173
 
 // migrations bring the file from one version to the next: the first makes it. The version is PRAGMA user_version.
-var migrations = []string{`
+var migrations = []string{ //nolint:gochecknoglobals // a constant table
+	`
 create table lane(
 	pipeline text not null, id text not null, epoch integer not null, grp integer not null default 0,
 	position blob not null default x'', ended integer not null default 0, rows integer not null default 0,
@@ -33,7 +34,8 @@ create table dead_letter(
 	op text not null, version text not null, row blob, raw blob, at integer not null,
 	unique(pipeline, stream, position, idx, step, grp));
 create table counter(stream text primary key, n integer not null) without rowid;
-`} //nolint:gochecknoglobals // a constant table
+`,
+}
 
 // kind is what a file turned out to be.
 type kind struct{ application, version, tables int }
@@ -44,8 +46,12 @@ func (k kind) blank() bool { return k == kind{} }
 // check looks at the file without changing anything, and refuses what is damaged, newer or another program's.
 func check(ctx context.Context, path string, newest int) (kind, error) {
 	var k kind
-	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0:
 		return k, nil
+	case err == nil && !info.Mode().IsRegular():
+		return k, unusable(path, errors.New("it is not a file"))
 	}
 	db, err := sql.Open("sqlite", dsn(path, "mode=ro"))
 	if err != nil {
@@ -53,8 +59,11 @@ func check(ctx context.Context, path string, newest int) (kind, error) {
 	}
 	var health string
 	err = db.QueryRowContext(ctx, `select (select application_id from pragma_application_id()),
-		(select user_version from pragma_user_version()), (select count(*) from sqlite_schema),
-		(select quick_check from pragma_quick_check(1))`).Scan(&k.application, &k.version, &k.tables, &health)
+		(select user_version from pragma_user_version()), (select count(*) from sqlite_schema)`).
+		Scan(&k.application, &k.version, &k.tables)
+	if err == nil {
+		err = db.QueryRowContext(ctx, "pragma quick_check(1)").Scan(&health)
+	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return k, explain(path, "read", err)
 	}
@@ -129,6 +138,13 @@ func damaged(path string, err error) error {
 	}
 }
 
+func unusable(path string, err error) error {
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-STATE-006", Place: path, Err: err,
+		Remedy: "give this user the right to read and write the file and its directory",
+	}
+}
+
 // explain classifies a failed statement: what a person must mend is fatal, what goes away is retryable.
 // The codes are those of https://www.sqlite.org/rescode.html.
 func explain(path, doing string, err error) error {
@@ -144,10 +160,7 @@ func explain(path, doing string, err error) error {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return damaged(path, err)
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
-		return &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-STATE-006", Place: path, Err: err,
-			Remedy: "give this user the right to read and write the file and its directory",
-		}
+		return unusable(path, err)
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM:
 		return &fault.Error{
 			Class: fault.Retryable, Code: "ACQ-STATE-005", Place: path, Err: err,
