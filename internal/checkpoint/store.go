@@ -134,7 +134,10 @@ func (s *Store) Next(ctx context.Context, stream string) (uint64, error) {
 		return tx.QueryRowContext(ctx, `insert into counter(stream, n) values(?, 1)
 			on conflict do update set n = n + 1 returning n`, stream).Scan(&n)
 	})
-	return uint64(n), err //nolint:gosec // counted up from 1
+	if err != nil { // n may still be written: whoever gave up waiting must not read it
+		return 0, err
+	}
+	return uint64(n), nil //nolint:gosec // counted up from 1
 }
 
 // Ended gives the lanes of a pipeline that have durably ended, on any replica.

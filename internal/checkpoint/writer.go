@@ -112,7 +112,7 @@ func (w *writer) gather(batch []write) []write {
 // the others stand.
 func (w *writer) commit(ctx context.Context, batch []write) {
 	results := make([]error, len(batch))
-	err := w.transact(ctx, func() error {
+	err := transact(ctx, w.conn, func() error {
 		for i, one := range batch {
 			if results[i] = one.do(ctx, w.conn); results[i] != nil && !errors.Is(results[i], ErrFenced) {
 				return results[i]
@@ -126,10 +126,6 @@ func (w *writer) commit(ctx context.Context, batch []write) {
 		}
 		one.done <- results[i]
 	}
-}
-
-func (w *writer) transact(ctx context.Context, do func() error) error {
-	return transact(ctx, w.conn, do)
 }
 
 // transact runs do between begin and commit, and rolls back when either fails. SQLite may have rolled back by itself
