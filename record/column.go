@@ -221,7 +221,9 @@ func (c *Column) gatherLists(f Field, src *Column, rows []int32) {
 		}
 	}
 	at := c.Offsets[len(c.Offsets)-1]
-	c.Children[0].Gather(f.Fields[0], &src.Children[0], elements, int(at))
+	if len(elements) > 0 { // else the children may have no columns of their own
+		c.Children[0].Gather(f.Fields[0], &src.Children[0], elements, int(at))
+	}
 	for _, r := range rows {
 		s := src.slot(r)
 		at += src.Offsets[s+1] - src.Offsets[s]

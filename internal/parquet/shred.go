@@ -27,7 +27,11 @@ type shredder struct {
 func (s *shredder) shred(steps []step, lv *levels, col *record.Column, lo, hi int) (*record.Column, span) {
 	s.steps, s.lv, s.way, s.pick = steps, lv, append(s.way[:0], col), s.pick[:0]
 	for _, st := range steps[1:] {
-		col = &col.Children[st.child]
+		if st.child >= len(col.Children) { // no list has an element
+			col = &record.Column{}
+		} else {
+			col = &col.Children[st.child]
+		}
 		s.way = append(s.way, col)
 	}
 	for r := lo; r < hi; r++ {
