@@ -66,11 +66,14 @@ func (g *group) unsettled() []record.Position {
 	return g.chunks
 }
 
+// result is what the checkpoint takes of the group.
+func (g *group) result() checkpoint.Intent {
+	return checkpoint.Intent{Group: g.ordinal, To: g.to, Ended: g.ended, Rows: int64(g.rows), DeadLetters: g.letters}
+}
+
+// intent is the result with the manifests of the sinks.
 func (g *group) intent(named []NamedSink) (checkpoint.Intent, error) {
-	in := checkpoint.Intent{Group: g.ordinal, To: g.to, Ended: g.ended, Rows: int64(g.rows), DeadLetters: g.letters}
-	if g.files == 0 {
-		return in, nil
-	}
+	in := g.result()
 	in.Manifests = map[string]json.RawMessage{}
 	for i, m := range g.manifests {
 		if len(m.Files) == 0 {

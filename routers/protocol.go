@@ -91,11 +91,7 @@ func save(ctx context.Context, c *committer, g *group) error {
 	if g.still() {
 		return nil
 	}
-	in, err := g.intent(nil)
-	if err != nil {
-		return err
-	}
-	if err := c.run.store.SaveCheckpoint(ctx, c.name, c.state.Epoch, in); err != nil {
+	if err := c.run.store.SaveCheckpoint(ctx, c.name, c.state.Epoch, g.result()); err != nil {
 		return err
 	}
 	c.state.Group, c.state.Position, c.state.Ended = g.ordinal, g.to, g.ended

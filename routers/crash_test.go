@@ -1,0 +1,549 @@
+package routers
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+)
+
+// childMark in the environment makes the test binary a pipeline that is to be killed: its value is the directory.
+const childMark = "ACEQUIA_CHILD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childMark); dir != "" {
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// crashWorld is what every child reads.
+func crashWorld() *generator { return &generator{lanes: 3, chunks: 24, rows: 12, successor: true} }
+
+// order tells a child how to run and where to die.
+type order struct {
+	at      string // point:n
+	stop    bool   // freeze there; else die
+	without string // protection taken out
+	pace    time.Duration
+	flaky   int // every nth write of the state fails, half of them after the fact
+}
+
+func (o order) environment(dir string) []string {
+	return append(os.Environ(), childMark+"="+dir, "AT="+o.at, "STOP="+strconv.FormatBool(o.stop), "WITHOUT="+o.without,
+		"PACE="+o.pace.String(), "FLAKY="+strconv.Itoa(o.flaky))
+}
+
+func orderOfChild() order {
+	pace, err1 := time.ParseDuration(os.Getenv("PACE"))
+	flaky, err2 := strconv.Atoi(os.Getenv("FLAKY"))
+	if err := errors.Join(err1, err2); err != nil {
+		panic(err)
+	}
+	return order{at: os.Getenv("AT"), stop: os.Getenv("STOP") == "true", without: os.Getenv("WITHOUT"), pace: pace, flaky: flaky}
+}
+
+func child(dir string) error {
+	ignore := goleak.IgnoreCurrent()
+	o := orderOfChild()
+	f := &freezer{}
+	stopListening := f.listen()
+	err := childPipeline(dir, o, f)
+	stopListening()
+	return errors.Join(err, goleak.Find(ignore))
+}
+
+func childPipeline(dir string, o order, f *freezer) error {
+	path := filepath.Join(dir, "state.db")
+	store, err := checkpoint.Open(context.Background(), path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = raw.Close() }()
+	probe := f.probeAt(o)
+	g := crashWorld()
+	g.pace = o.pace
+	if prunes(o.without) {
+		g.pruneDir = dir
+	}
+	sink := newFolder(filepath.Join(dir, "out"))
+	sink.probe, sink.noSweep = probe, o.without == "sweep"
+	run, err := New(Pipeline{
+		Name: "crash", Source: g, Sinks: []NamedSink{{"out", sink}}, Slots: 2,
+		Limits: Limits{Rows: 80, Age: 20 * time.Millisecond, Idle: 10 * time.Millisecond},
+		Retry:  Retry{Initial: time.Millisecond, Longest: 5 * time.Millisecond},
+	}, Options{
+		Store: &weakStore{Store: store, raw: raw, freezer: f, without: o.without, flaky: int64(o.flaky)},
+		Log:   slog.New(slog.DiscardHandler), Probe: probe, Budget: NewBudget(1 << 20),
+	})
+	if err != nil {
+		return err
+	}
+	run.protocol = weakSteps(o.without)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	return run.Run(ctx)
+}
+
+// prunes says which children read a source that forgets what was settled. One that can be read again shows a doubled
+// row as doubled; one that forgets shows a lost row as lost.
+func prunes(without string) bool {
+	return without == "" || strings.HasSuffix(without, "-before-settle")
+}
+
+// weakSteps takes a protection of the order of the steps out.
+func weakSteps(without string) []protocolStep {
+	p := protocol()
+	const stage, intent, publish, save, settle = 0, 1, 2, 3, 4
+	switch without {
+	case "intent":
+		return []protocolStep{p[stage], p[publish], p[save], p[settle]}
+	case "intent-before-publish":
+		return []protocolStep{p[stage], p[publish], p[intent], p[save], p[settle]}
+	case "intent-before-settle":
+		return []protocolStep{p[stage], p[settle], p[intent], p[publish], p[save]}
+	}
+	return p
+}
+
+// freezer stops the process, but never inside a write of the state: a frozen SQLite transaction would keep the lock, and
+// the new owner could not even ask. It stands for a store on another machine.
+type freezer struct{ between sync.Mutex }
+
+func (f *freezer) freeze() {
+	f.between.Lock()
+	defer f.between.Unlock()
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	wait(context.Background(), 10*time.Millisecond, nil) // the stop arrives here; go on when continued
+}
+
+// listen freezes on SIGUSR1, at whatever moment it comes.
+func (f *freezer) listen() (stop func()) {
+	asked := make(chan os.Signal, 1)
+	done := make(chan struct{})
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		defer close(done)
+		for range asked {
+			f.freeze()
+		}
+	}()
+	return func() {
+		signal.Stop(asked)
+		close(asked)
+		<-done
+	}
+}
+
+func (f *freezer) probeAt(o order) func(string) {
+	point, times, found := strings.Cut(o.at, ":")
+	if !found {
+		return func(string) {}
+	}
+	nth, err := strconv.ParseInt(times, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	var passed atomic.Int64
+	return func(p string) {
+		if p != point || passed.Add(1) != nth {
+			return
+		}
+		if o.stop {
+			f.freeze()
+			return
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+// weakStore takes a protection of the store out, or fails now and then.
+type weakStore struct {
+	*checkpoint.Store
+	raw     *sql.DB
+	freezer *freezer
+	without string
+	flaky   int64
+	calls   atomic.Int64
+}
+
+func (w *weakStore) Acquire(ctx context.Context, lane checkpoint.Lane) (checkpoint.State, error) {
+	w.freezer.between.Lock()
+	defer w.freezer.between.Unlock()
+	st, err := w.Store.Acquire(ctx, lane)
+	if err == nil && w.without == "roll-forward" && st.Pending != nil { // forget the intent, read again
+		st.Pending = nil
+		_, err = w.raw.ExecContext(ctx, `update lane set intent = null where id = ?`, lane.ID)
+	}
+	return st, err
+}
+
+func (w *weakStore) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
+	return w.write(func() error {
+		if w.without == "epoch" {
+			_, err := w.raw.ExecContext(ctx, `update lane set intent = x'7b7d' where id = ?`, lane.ID)
+			return err
+		}
+		return w.Store.SaveIntent(ctx, lane, epoch, in)
+	})
+}
+
+func (w *weakStore) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
+	return w.write(func() error {
+		if w.without == "epoch" {
+			_, err := w.raw.ExecContext(ctx, `update lane set grp = ?, position = ?, ended = ?, intent = null where id = ?`,
+				in.Group, []byte(in.To), in.Ended, lane.ID)
+			return err
+		}
+		return w.Store.SaveCheckpoint(ctx, lane, epoch, in)
+	})
+}
+
+var errFlaky = errors.New("the state store timed out")
+
+// write fails every nth call: by turns before the write, and after it, when the caller cannot know.
+func (w *weakStore) write(do func() error) error {
+	w.freezer.between.Lock()
+	defer w.freezer.between.Unlock()
+	n := w.calls.Add(1)
+	if w.flaky == 0 || n%w.flaky != 0 {
+		return do()
+	}
+	if n/w.flaky%2 == 0 {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return fault.Retry(fmt.Errorf("call %d: %w", n, errFlaky))
+}
+
+// torture gives how many random scenarios to run: ACEQUIA_TORTURE, or a modest number.
+func torture(t *testing.T, modest int) int {
+	t.Helper()
+	if text := os.Getenv("ACEQUIA_TORTURE"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if testing.Short() {
+		return 1
+	}
+	return modest
+}
+
+// crashDir is in memory where that can be had: a kill loses no page cache, so fsync proves nothing here.
+func crashDir(t *testing.T) string {
+	t.Helper()
+	if info, err := os.Stat("/dev/shm"); err != nil || !info.IsDir() {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "acequia-crash-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func command(ctx context.Context, dir string, o order) *exec.Cmd {
+	c := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // the test itself
+	c.Env = o.environment(dir)
+	c.Stderr = new(strings.Builder)
+	return c
+}
+
+// outcome of a child: ended well, killed, or failed with a message.
+func outcome(c *exec.Cmd, err error) (killed bool, message string) {
+	if err == nil {
+		return false, ""
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return true, ""
+		}
+	}
+	return false, fmt.Sprint(err, ": ", c.Stderr)
+}
+
+func runChild(t *testing.T, dir string, o order) (killed bool, message string) {
+	t.Helper()
+	c := command(t.Context(), dir, o)
+	return outcome(c, c.Run())
+}
+
+func intents(t *testing.T, dir string) int {
+	t.Helper()
+	store, err := checkpoint.Open(t.Context(), filepath.Join(dir, "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lanes, err := store.Lanes(t.Context(), "crash")
+	if err = errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, l := range lanes {
+		if l.Pending != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// allPoints are those of the engine and those inside the sink.
+func allPoints() []string { return append(Points(), "in-stage", "in-publish", "in-unlink") }
+
+func TestKillAtPoints(t *testing.T) {
+	t.Parallel()
+	recoveries := []string{"", inRecovery + ":1", "in-publish:1", "in-unlink:1", "before-checkpoint:1"}
+	for _, point := range allPoints() {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			for nth := range 5 {
+				dir := crashDir(t)
+				kills := 0
+				for _, at := range []string{fmt.Sprintf("%s:%d", point, nth+1), recoveries[nth], ""} {
+					killed, message := runChild(t, dir, order{at: at})
+					if message != "" {
+						t.Errorf("passage %d, killed at %q: %s", nth+1, at, message)
+					}
+					if killed {
+						kills++
+					}
+				}
+				if kills == 0 && point != inRecovery {
+					t.Errorf("passage %d: nothing was killed", nth+1)
+				}
+				check(t, filepath.Join(dir, "out"), crashWorld())
+			}
+		})
+	}
+}
+
+// seeded gives a source of random moments and prints its seed; ACEQUIA_SEED repeats a run.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64() //nolint:gosec // a test
+	if text := os.Getenv("ACEQUIA_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("ACEQUIA_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test
+}
+
+func TestKillAtRandom(t *testing.T) {
+	t.Parallel()
+	random := seeded(t)
+	kills, pending := 0, 0
+	for wanted := torture(t, 20); kills < wanted; {
+		dir := crashDir(t)
+		for {
+			c := command(t.Context(), dir, order{pace: 2 * time.Millisecond})
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			timer := time.AfterFunc(time.Duration(60+random.IntN(250))*time.Millisecond, func() { _ = c.Process.Kill() })
+			killed, message := outcome(c, c.Wait())
+			timer.Stop()
+			if message != "" {
+				t.Error(message)
+			}
+			if !killed {
+				break
+			}
+			kills++
+			pending += intents(t, dir)
+		}
+		check(t, filepath.Join(dir, "out"), crashWorld())
+	}
+	t.Logf("%d kills, %d left an intent pending", kills, pending)
+}
+
+// An orderly stop leaves no intent, no staged file, and nothing to repeat.
+func TestStopAtRandom(t *testing.T) {
+	t.Parallel()
+	random := seeded(t)
+	for stops, wanted := 0, torture(t, 6); stops < wanted; {
+		dir := crashDir(t)
+		for {
+			c := command(t.Context(), dir, order{pace: 2 * time.Millisecond})
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			timer := time.AfterFunc(time.Duration(200+random.IntN(200))*time.Millisecond, func() { _ = c.Process.Signal(syscall.SIGTERM) })
+			killed, message := outcome(c, c.Wait())
+			timer.Stop()
+			found, err := verify(filepath.Join(dir, "out"), crashWorld())
+			if message != "" || err != nil || found.doubled > 0 || !killed && found.leftovers > 0 || !killed && intents(t, dir) > 0 {
+				t.Errorf("%s %+v %v", message, found, err)
+			}
+			stops++
+			if found.lost == 0 {
+				break
+			}
+		}
+		check(t, filepath.Join(dir, "out"), crashWorld())
+	}
+}
+
+func TestFailingStateWrites(t *testing.T) {
+	t.Parallel()
+	for _, nth := range []int{3, 5, 7} {
+		dir := crashDir(t)
+		if _, message := runChild(t, dir, order{flaky: nth}); message != "" {
+			t.Error(nth, message)
+		}
+		check(t, filepath.Join(dir, "out"), crashWorld())
+	}
+}
+
+// A frozen owner that wakes up when the lane is another's must do no harm.
+func TestZombies(t *testing.T) {
+	t.Parallel()
+	for i, point := range allPoints() {
+		if point == inRecovery || point == "after-settle" {
+			continue
+		}
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			zombie(t, order{at: fmt.Sprintf("%s:%d", point, 1+i%4), stop: true}, 0, i%2 == 0)
+		})
+	}
+	random := seeded(t)
+	for i := range torture(t, 4) {
+		zombie(t, order{pace: 2 * time.Millisecond}, time.Duration(60+random.IntN(200))*time.Millisecond, i%2 == 0)
+	}
+}
+
+// zombie freezes an owner, lets a second one take over, and continues the first: while the second works (together), or
+// after it has finished. A third takes what was left.
+func zombie(t *testing.T, o order, after time.Duration, together bool) findings {
+	t.Helper()
+	dir := crashDir(t)
+	old := command(t.Context(), dir, o)
+	if err := old.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if after > 0 {
+		wait(t.Context(), after, nil)
+		_ = old.Process.Signal(syscall.SIGUSR1)
+	}
+	waitUntilStopped(t, old.Process.Pid)
+	next := command(t.Context(), dir, order{without: o.without, pace: time.Millisecond})
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if together {
+		wait(t.Context(), 100*time.Millisecond, nil)
+		_ = old.Process.Signal(syscall.SIGCONT)
+	}
+	_, nextMessage := outcome(next, next.Wait())
+	_ = old.Process.Signal(syscall.SIGCONT)
+	_, oldMessage := outcome(old, old.Wait())
+	_, last := runChild(t, dir, order{without: o.without})
+	found, err := verify(filepath.Join(dir, "out"), crashWorld())
+	if o.without != "" {
+		return found
+	}
+	for _, message := range []string{oldMessage, nextMessage} {
+		if message != "" && !strings.Contains(message, checkpoint.ErrFenced.Error()) {
+			t.Errorf("%+v: %s", o, message)
+		}
+	}
+	if last != "" {
+		t.Errorf("%+v: third owner: %s", o, last)
+	}
+	if err != nil || !found.ok() { // staged files may be left: a zombie can stage after the sweep
+		t.Errorf("%+v: %+v %v", o, found, err)
+	}
+	return found
+}
+
+// waitUntilStopped waits until the process is frozen, or has ended before it came to the point.
+func waitUntilStopped(t *testing.T, pid int) {
+	t.Helper()
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if strings.HasPrefix(rest, "T") || strings.HasPrefix(rest, "Z") {
+			return
+		}
+		wait(t.Context(), time.Millisecond, nil)
+	}
+}
+
+// Each protection is needed: without it these tests find damage.
+func TestProtectionsAreNeeded(t *testing.T) {
+	t.Parallel()
+	for without, points := range map[string][]string{
+		"intent":                {"after-publish", "in-publish"},
+		"intent-before-publish": {"in-publish", "after-publish"},
+		"intent-before-settle":  {"after-settle", "before-intent"},
+		"roll-forward":          {"in-publish", "after-publish"},
+		"sweep":                 {"before-stage", "after-stage"},
+	} {
+		t.Run(without, func(t *testing.T) {
+			t.Parallel()
+			caught := 0
+			for _, point := range points {
+				dir := crashDir(t)
+				_, first := runChild(t, dir, order{at: point + ":3", without: without})
+				_, second := runChild(t, dir, order{without: without})
+				found, err := verify(filepath.Join(dir, "out"), crashWorld())
+				if err != nil || !found.ok() || found.leftovers > 0 {
+					caught++
+				}
+				t.Logf("%s: %+v %v %s %s", point, found, err, first, second)
+			}
+			if caught == 0 {
+				t.Error("no damage was found: the test is blind, or the protection is not needed")
+			}
+		})
+	}
+	t.Run("epoch", func(t *testing.T) {
+		t.Parallel()
+		for _, point := range []string{"before-intent", "before-publish", "after-stage", "before-checkpoint"} {
+			if found := zombie(t, order{at: point + ":2", stop: true, without: "epoch"}, 0, false); !found.ok() {
+				t.Logf("%s: %+v", point, found)
+				return
+			}
+		}
+		t.Error("no damage was found: the test is blind, or the protection is not needed")
+	})
+}
