@@ -1,0 +1,54 @@
+# make demo and make test are all that a newcomer needs; the rest is for who changes the code.
+.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench torture fuzz clean
+
+SHELL := /bin/bash
+TOOLS := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/acequia/bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ARGS ?=
+FUZZTIME ?= 10s
+
+demo: build ## builds everything and starts the video-game register at http://localhost:3006
+	@exec bin/acequia demo $(ARGS)
+
+build: ## bin/acequia, with SQL
+	@scripts/needs.sh go g++
+	CGO_ENABLED=1 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/acequia ./cmd/acequia
+
+test: ## installs what it needs, runs every test, ends with a line a suite
+	@scripts/test.sh
+
+lint: ## golangci-lint, formatting included
+	@scripts/tools.sh golangci-lint
+	$(TOOLS)/golangci-lint run
+	$(TOOLS)/golangci-lint fmt --diff
+
+fmt: ## formats the Go code
+	@scripts/tools.sh golangci-lint
+	$(TOOLS)/golangci-lint fmt
+
+generate: ## Go code from the page templates
+	@scripts/tools.sh templ
+	$(TOOLS)/templ generate -log-level=warn
+
+generate-check: generate ## fails when generated code is not what its templates say
+	@git diff --exit-code -- '*_templ.go'
+	@test -z "$$(git ls-files --others --exclude-standard -- '*_templ.go')" || { echo 'generated files are not committed'; exit 1; }
+
+tidy-check: ## fails when go.mod is not what the code needs; changes nothing
+	go mod tidy -diff
+
+tree-check: ## fails when a path or a host of somebody's machine is in the tree
+	@scripts/tree-check.sh
+
+bench: ## speed and memory, each as a ratio to its floor
+	@scripts/needs.sh go g++
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/...
+
+torture: ## the crash tests with 200 kills at random moments instead of CI's 40
+	ACEQUIA_KILLS=200 go test -race -count=1 -timeout 60m -v ./internal/crashtest/...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+clean:
+	rm -rf bin test-output

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes sure that the named commands are there: installs Debian's packages when it may, else says what is missing.
+set -euo pipefail
+
+missing=()
+for command in "$@"; do
+    command -v "$command" >/dev/null && continue
+    case $command in
+    go) echo "missing: Go $(awk '$1 == "go" {print $2}' go.mod) or newer, see https://go.dev/doc/install" >&2; exit 1 ;;
+    node) missing+=(nodejs) ;;
+    *) missing+=("$command") ;;
+    esac
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "missing: ${missing[*]} (Debian's package names). Install them, for example with: sudo apt-get install ${missing[*]}" >&2
+    exit 1
+fi
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

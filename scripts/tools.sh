@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs the named development tools, each at its exact version, outside the clone.
+set -euo pipefail
+
+bin="${XDG_CACHE_HOME:-$HOME/.cache}/acequia/bin"
+for tool in "$@"; do
+    case $tool in
+    gotestsum) module=gotest.tools/gotestsum version=v1.13.0 path=$module ;;
+    golangci-lint) module=github.com/golangci/golangci-lint/v2 version=v2.15.0 path=$module/cmd/golangci-lint ;;
+    templ) module=github.com/a-h/templ path=$module/cmd/templ version=$(go list -m -f '{{.Version}}' "$module") ;;
+    *) echo "tools.sh: unknown tool $tool" >&2; exit 2 ;;
+    esac
+    have=$(go version -m "$bin/$tool" 2>/dev/null | awk '$1 == "mod" {print $3}' || true)
+    [ "$have" = "$version" ] && continue
+    echo "installing $tool $version"
+    GOBIN=$bin CGO_ENABLED=0 GOFLAGS= go install "$path@$version"
+done
