@@ -110,8 +110,8 @@ func (s *Store) Close() error {
 	return errors.Join(s.reads.Close(), s.writes.Close())
 }
 
-// Define makes a table and its indexes. It may be repeated: what is there already stays, an index that is new is
-// filled, and one that is no longer named remains.
+// Define makes a table and its indexes. It may be repeated, also by who knows less of the table: what is there stays,
+// and an index that is new is filled.
 func (s *Store) Define(ctx context.Context, t Table) error {
 	var id int64
 	err := s.do(ctx, func(ctx context.Context, w *writer) error {
@@ -125,7 +125,7 @@ func (s *Store) Define(ctx context.Context, t Table) error {
 		}
 		for _, x := range t.Indexes {
 			_, err := w.conn.ExecContext(ctx, fmt.Sprintf(`create index if not exists %s on item(%s, key) where tbl = %d`,
-				quote(fmt.Sprintf("item_%d_%s", id, x.Name)), columns(x.Columns), id))
+				quote(fmt.Sprintf("item_%d_%s", id, strings.Join(x.Columns, "_"))), columns(x.Columns), id))
 			if err != nil {
 				return err
 			}
@@ -137,11 +137,18 @@ func (s *Store) Define(ctx context.Context, t Table) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, ok := s.tables[t.Name]; ok {
-		known.Table = t
-	} else {
+	known, ok := s.tables[t.Name]
+	if !ok {
 		s.tables[t.Name] = &table{Table: t, id: id, changed: make(chan struct{})}
+		return nil
 	}
+	for _, x := range known.Indexes {
+		if !slices.ContainsFunc(t.Indexes, func(y Index) bool { return x.Name == y.Name }) {
+			t.Indexes = append(slices.Clip(t.Indexes), x)
+		}
+	}
+	t.Schema = cmp.Or(t.Schema, known.Schema)
+	known.Table = t
 	return nil
 }
 

@@ -136,10 +136,19 @@ func (w *writer) serve(ctx context.Context) {
 				w.transact(ctx, group)
 			}
 			w.transact(ctx, []*write{{do: saveReaders, done: make(chan error, 1)}})
-			_ = w.conn.Close() // the pool closes it and reports
+			w.close()
 			return
 		}
 	}
+}
+
+// close gives the connection back to its pool, which closes it and reports. SQLite empties its log into the file only
+// when no statement is left.
+func (w *writer) close() {
+	for _, stmt := range []*sql.Stmt{w.begin, w.commit, w.insert, w.replace, w.look, w.log} {
+		_ = stmt.Close()
+	}
+	_ = w.conn.Close()
 }
 
 // gather takes every caller that waits by now: they share one transaction and one fsync.

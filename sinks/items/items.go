@@ -50,15 +50,23 @@ var (
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
 		Type: "items", Doc: "Item tables in the embedded store, written by version.",
-		Config: func() any { return &Config{} },
+		Config: func() any {
+			c := Defaults()
+			return &c
+		},
 		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
 			c, ok := config.(*Config)
 			if !ok || host.Items == nil {
-				return nil, errors.New("items: a *items.Config and an item store are needed")
+				return nil, fault.Stop(errors.New("items: a *items.Config and an item store are needed"))
 			}
 			return New(*c, host.Items), nil
 		},
 	}
+}
+
+// Defaults gives the configuration without settings: the keys of a form's requests are kept for two days.
+func Defaults() Config {
+	return Config{Tables: map[string]Table{"form_keys": {TTL: 48 * time.Hour, NoChanges: true}}}
 }
 
 // New makes the sink over a store, which stays the caller's.
@@ -79,7 +87,7 @@ func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
 			return keyless(schema)
 		}
 		t := s.table(schema.Stream)
-		if err := s.store.Define(ctx, itemstore.Table{Name: t.Name, Indexes: t.Indexes, NoChanges: t.NoChanges}); err != nil {
+		if err := s.store.Define(ctx, itemstore.Table{Name: t.Name, Schema: schema, Indexes: t.Indexes, NoChanges: t.NoChanges}); err != nil {
 			return fmt.Errorf("declare items: %w", err)
 		}
 	}
@@ -104,10 +112,16 @@ func (s *Sink) Close(context.Context) error { return nil }
 
 // writer buffers the puts of the open group.
 type writer struct {
-	sink *Sink
-	puts []itemstore.Put
-	held int
+	sink  *Sink
+	puts  []itemstore.Put
+	held  int
+	block []byte // documents are encoded one after the other into blocks
 }
+
+const (
+	blockBytes = 64 << 10 // the size of a block of documents
+	putBytes   = 128      // what a put holds beside its document and key
+)
 
 // Write turns the rows into puts. A row without a key, or over DynamoDB's limits, is refused.
 func (w *writer) Write(_ context.Context, b *record.Batch) error {
@@ -120,27 +134,50 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 		expires = time.Now().Add(t.TTL).Unix()
 	}
 	before := len(w.puts)
-	bad := &fault.Rows{}
+	held := 0
+	var bad fault.Rows
 	for row := range b.Rows {
 		p := itemstore.Put{Table: t.Name, Version: b.System.Versions.At(row), Op: b.System.Op(row), Expires: expires}
-		var err error
-		if p.Key, err = Key(b, row); err == nil && p.Op != record.Delete {
-			if p.Doc = b.AppendJSON(make([]byte, 0, 256), row); len(p.Doc) > MaxItem {
-				err = fmt.Errorf("the item has %d bytes, the limit is %d", len(p.Doc), MaxItem)
-			}
-		}
-		if err != nil {
-			bad.Bad = append(bad.Bad, fault.Row{Index: row, Err: err})
+		if refused := w.encode(&p, b, row); refused != nil {
+			bad.Bad = append(bad.Bad, *refused)
 			continue
 		}
+		held += len(p.Doc) + len(p.Key) + putBytes
 		w.puts = append(w.puts, p)
 	}
 	if err := bad.Or(); err != nil {
+		clear(w.puts[before:])
 		w.puts = w.puts[:before]
 		return err
 	}
-	for _, p := range w.puts[before:] {
-		w.held += len(p.Doc) + len(p.Key) + 128
+	w.held += held
+	return nil
+}
+
+// encode gives a put its key and its document, or says what is wrong with the row.
+func (w *writer) encode(p *itemstore.Put, b *record.Batch, row int) *fault.Row {
+	if p.Op == record.Truncate {
+		return &fault.Row{Index: row, Err: errors.New("an items table cannot be truncated")}
+	}
+	key, err := Key(b, row)
+	if err != nil {
+		return &fault.Row{Index: row, Err: err}
+	}
+	if p.Key = key; p.Op == record.Delete {
+		return nil
+	}
+	for i := range b.Columns {
+		if b.Columns[i].IsAbsent(row) { // the item would lose the value that it has
+			return &fault.Row{Index: row, Column: b.Schema.Fields[i].Name, Err: errors.New("the source did not send the value")}
+		}
+	}
+	if cap(w.block)-len(w.block) < blockBytes/16 {
+		w.block = make([]byte, 0, blockBytes)
+	}
+	start := len(w.block)
+	w.block = b.AppendJSON(w.block, row)
+	if p.Doc = w.block[start:len(w.block):len(w.block)]; len(p.Doc)+len(p.Key) > MaxItem {
+		return &fault.Row{Index: row, Err: fmt.Errorf("the item has %d bytes, the limit is %d", len(p.Doc)+len(p.Key), MaxItem)}
 	}
 	return nil
 }
@@ -179,7 +216,7 @@ func (w *writer) Held() int { return w.held }
 // Cut hands the puts of the group over.
 func (w *writer) Cut(sinks.Group) sinks.Staging {
 	s := &staging{sink: w.sink, puts: w.puts}
-	w.puts, w.held = nil, 0
+	w.puts, w.block, w.held = nil, nil, 0
 	return s
 }
 
@@ -188,7 +225,7 @@ func (w *writer) Publish(context.Context, sinks.Manifest) error { return nil }
 
 // Close forgets the open group.
 func (w *writer) Close(context.Context) error {
-	w.puts, w.held = nil, 0
+	w.puts, w.block, w.held = nil, nil, 0
 	return nil
 }
 

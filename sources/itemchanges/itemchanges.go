@@ -15,8 +15,16 @@ import (
 	"github.com/acequia-io/acequia/sources"
 )
 
-// maxRows is how many changes a chunk holds at most.
-const maxRows = 10_000
+// A chunk ends at so many changes, or so many bytes of documents.
+const (
+	maxRows  = 10_000
+	maxBytes = 4 << 20
+)
+
+// errEnough ends the gathering of a chunk.
+var errEnough = errors.New("the chunk is full")
+
+var errClosed = errors.New("the reader of item changes is closed")
 
 // Config of the source.
 type Config struct {
@@ -48,7 +56,7 @@ func Plugin() sources.Plugin {
 		New: func(_ context.Context, config any, host sources.Host) (sources.Source, error) {
 			c, ok := config.(*Config)
 			if !ok || host.Items == nil || c.Table == "" || c.Schema == nil {
-				return nil, errors.New("itemchanges: a table, its schema and an item store are needed")
+				return nil, fault.Stop(errors.New("itemchanges: a table, its schema and an item store are needed"))
 			}
 			if c.Reader == "" {
 				c.Reader = host.Pipeline
@@ -63,7 +71,7 @@ func New(c Config, store *itemstore.Store) *Source { return &Source{config: c, s
 
 // Lanes gives the one lane of the table.
 func (s *Source) Lanes(context.Context) ([]sources.Lane, error) {
-	return []sources.Lane{{ID: s.config.Table, Streams: []string{s.config.Table}, Replayable: true}}, nil
+	return []sources.Lane{{ID: s.config.Table, Streams: []string{s.config.Schema.Stream}, Replayable: true}}, nil
 }
 
 // Describe gives the schema of the documents.
@@ -89,6 +97,10 @@ func (s *Source) Open(ctx context.Context, _ sources.Lane, from record.Position)
 	after, err := parse(from)
 	if err != nil {
 		return nil, err
+	}
+	// The sink that writes the table may start later.
+	if err := s.store.Define(ctx, itemstore.Table{Name: s.config.Table, Schema: s.config.Schema}); err != nil {
+		return nil, fmt.Errorf("open changes of %s: %w", s.config.Table, err)
 	}
 	if err := s.store.Register(ctx, s.config.Reader, s.config.Table, after); err != nil {
 		return nil, fmt.Errorf("open changes of %s: %w", s.config.Table, err)
@@ -124,8 +136,12 @@ type reader struct {
 // Read waits for changes and gives them as one batch.
 func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	for {
-		if err := ctx.Err(); err != nil {
-			return record.Chunk{}, err
+		select {
+		case <-r.closed:
+			return record.Chunk{}, errClosed
+		case <-ctx.Done():
+			return record.Chunk{}, ctx.Err()
+		default:
 		}
 		changed := r.source.store.Changed(r.source.config.Table) // before the look, so that nothing is missed
 		b, err := r.batch(ctx)
@@ -139,7 +155,6 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 		case <-changed:
 		case <-ctx.Done():
 		case <-r.closed:
-			return record.Chunk{}, errors.New("the reader is closed")
 		}
 	}
 }
@@ -150,7 +165,7 @@ func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
 	b := record.NewBuilder(r.source.config.Schema, 0)
 	sys := b.System()
 	*sys = record.System{Source: "items." + table, IngestTime: time.Now().UnixMicro()}
-	last := r.after
+	last, held := r.after, 0
 	var id []byte
 	err := r.source.store.Changes(ctx, table, r.after, maxRows, func(c *itemstore.Change) error {
 		doc := c.New
@@ -158,7 +173,10 @@ func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
 			doc = c.Old
 		}
 		if err := b.AppendJSON(doc); err != nil {
-			return fault.Stop(fmt.Errorf("change %d of %s, key %s: %w", c.Seq, table, c.Key, err))
+			return &fault.Error{
+				Code: "ACQ-ITEMS-011", Place: fmt.Sprintf("%s, key %s, change %d", table, c.Key, c.Seq), Err: err,
+				Remedy: "the document does not fit the declared schema: declare the columns that it has, as nullable",
+			}
 		}
 		id = strconv.AppendInt(append(append(id[:0], table...), ':'), c.Seq, 10)
 		sys.Ops = append(sys.Ops, c.Op)
@@ -168,9 +186,12 @@ func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
 		v.Epoch = c.Version.Epoch
 		v.Hi, v.Lo, v.Index = append(v.Hi, c.Version.Hi), append(v.Lo, c.Version.Lo), append(v.Index, c.Version.Index)
 		last = c.Seq
+		if held += len(doc); held >= maxBytes {
+			return errEnough
+		}
 		return nil
 	})
-	if err != nil || b.Rows() == 0 {
+	if err != nil && !errors.Is(err, errEnough) || b.Rows() == 0 {
 		return nil, err
 	}
 	r.after = last

@@ -1,0 +1,18 @@
+package itemstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// KeepUp does at once what the store does now and then, as if it were now.
+func (s *Store) KeepUp(ctx context.Context, now time.Time) error { return s.keepUpOnce(ctx, now) }
+
+// LimitPages lets the file grow to so many pages only, as a full disk does.
+func (s *Store) LimitPages(ctx context.Context, pages int) error {
+	return s.do(ctx, func(ctx context.Context, w *writer) error {
+		_, err := w.conn.ExecContext(ctx, fmt.Sprintf("pragma max_page_count = %d", pages))
+		return err
+	})
+}
