@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/query"
+)
+
+// dirFlag names a demo's directory.
+type dirFlag struct {
+	Dir string `help:"Directory of the demo's state." default:".acequia" type:"path" placeholder:"DIR"`
+}
+
+type queryCmd struct {
+	dirFlag
+	Output string `short:"o" help:"How to write the result: ${enum}." enum:"table,csv,json,ndjson,md" default:"table"`
+	JSON   bool   `help:"The same as -o json."`
+	Saved  string `help:"Run a saved query; 'list' names them." placeholder:"NAME"`
+	Save   bool   `help:"Write the result as CSV into DIR/results too, apart from the lake."`
+	SQL    string `arg:"" optional:"" help:"One statement that reads."`
+}
+
+// Help shows examples.
+func (queryCmd) Help() string {
+	return `Examples:
+  acequia query --dir D 'select genre, count(*) from videogames_latest group by genre'
+  acequia query --dir D -o csv 'select count(*) from videogames_latest'
+  acequia query --dir D --saved games_by_genre
+  acequia query --saved list`
+}
+
+// Run asks the lake.
+func (c queryCmd) Run(ctx context.Context, t terminal) (err error) {
+	if c.Saved == "list" {
+		return c.list(t)
+	}
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		c.Output = string(query.JSONList)
+	}
+	engine, err := query.New(query.Config{Lake: app.LakeOf(c.Dir)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	rows, err := engine.Query(ctx, query.Request{SQL: text})
+	if err != nil {
+		return err
+	}
+	if c.Save {
+		receipt, err := engine.SaveResult(app.ResultsOf(c.Dir), text, rows)
+		if err == nil {
+			_, err = fmt.Fprintln(t.out, receipt.Path)
+		}
+		return err
+	}
+	if err := query.Write(t.out, rows, query.Format(c.Output)); err != nil {
+		return err
+	}
+	if rows.Truncated() {
+		_, err = fmt.Fprintf(t.err, "only the first %d rows are shown\n", rows.Limit())
+	}
+	return err
+}
+
+func (c queryCmd) text() (string, error) {
+	switch {
+	case (c.SQL == "") == (c.Saved == ""):
+		return "", &fault.Error{Code: "ACQ-USE-001", Err: errors.New("give one statement, or --saved NAME"), Remedy: "acequia query --help shows examples"}
+	case c.SQL != "":
+		return c.SQL, nil
+	}
+	saved, err := query.FindSaved(c.Saved)
+	return saved.SQL, err
+}
+
+func (c queryCmd) list(t terminal) error {
+	all, err := query.SavedQueries()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(t.out, 0, 2, 3, ' ', 0)
+	for _, q := range all {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", q.Name, q.Title.In("en"))
+	}
+	return w.Flush()
+}
+
+type tablesCmd struct {
+	List     tablesListCmd     `cmd:"" help:"List the tables of the lake."`
+	Describe tablesDescribeCmd `cmd:"" help:"Show the columns of a table."`
+	DDL      tablesDDLCmd      `cmd:"" name:"ddl" help:"Print the Athena statements that make a table and its latest view."`
+}
+
+type tablesListCmd struct {
+	dirFlag
+	JSON bool `help:"Write JSON."`
+}
+
+// Help shows examples.
+func (tablesListCmd) Help() string { return "Example:\n  acequia tables list --dir D" }
+
+// Run lists.
+func (c tablesListCmd) Run(ctx context.Context, t terminal) error {
+	return withEngine(c.Dir, func(engine *query.Engine) error {
+		all, err := engine.Tables(ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(t.out, all)
+		}
+		w := tabwriter.NewWriter(t.out, 0, 2, 3, ' ', 0)
+		_, _ = fmt.Fprintln(w, "TABLE\tROWS\tFILES\tBYTES\tFIRST\tLAST")
+		for _, i := range all {
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\n", i.Name, i.Rows, i.Files, i.Bytes, i.First, i.Last)
+		}
+		return w.Flush()
+	})
+}
+
+type tablesDescribeCmd struct {
+	dirFlag
+	JSON  bool   `help:"Write JSON."`
+	Table string `arg:"" help:"Name of the table."`
+}
+
+// Help shows examples.
+func (tablesDescribeCmd) Help() string {
+	return "Example:\n  acequia tables describe --dir D videogames"
+}
+
+// Run describes.
+func (c tablesDescribeCmd) Run(ctx context.Context, t terminal) error {
+	return withEngine(c.Dir, func(engine *query.Engine) error {
+		info, err := engine.Table(ctx, c.Table)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(t.out, info)
+		}
+		w := tabwriter.NewWriter(t.out, 0, 2, 3, ' ', 0)
+		_, _ = fmt.Fprintln(w, "COLUMN\tTYPE")
+		for _, column := range info.Columns {
+			_, _ = fmt.Fprintf(w, "%s\t%s\n", column.Name, column.Type)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(t.out, "\nviews %s; partitioned by %s; %d rows in %d files, %d bytes\n",
+			strings.Join(info.Views, ", "), strings.Join(info.Partition, ", "), info.Rows, info.Files, info.Bytes)
+		return err
+	})
+}
+
+type tablesDDLCmd struct {
+	dirFlag
+	Location string `help:"Where the lake will be on S3." default:"s3://BUCKET/lake"`
+	First    string `help:"First day of the dt partition." default:"2026-01-01"`
+	Table    string `arg:"" help:"Name of the table."`
+}
+
+// Help shows examples.
+func (tablesDDLCmd) Help() string {
+	return "Example:\n  acequia tables ddl --dir D --location s3://my-bucket/lake videogames"
+}
+
+// Run prints.
+func (c tablesDDLCmd) Run(_ context.Context, t terminal) error {
+	all, err := query.ReadDescriptions(app.LakeOf(c.Dir))
+	if err != nil {
+		return err
+	}
+	names := make([]string, 0, len(all))
+	for _, d := range all {
+		if d.Name == c.Table {
+			_, err := fmt.Fprint(t.out, d.AthenaDDL(c.Location, c.First))
+			return err
+		}
+		names = append(names, d.Name)
+	}
+	return &fault.Error{
+		Code: "ACQ-QUERY-011", Place: c.Dir, Err: fmt.Errorf("there is no table %q", c.Table),
+		Remedy: "use one of: " + strings.Join(names, ", "),
+	}
+}
+
+func withEngine(dir string, do func(*query.Engine) error) (err error) {
+	engine, err := query.New(query.Config{Lake: app.LakeOf(dir)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	return do(engine)
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/acequia-io/acequia/fault"
+)
+
+// report prints an error as what, where, why and what to do, and gives the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var code, place, remedy string
+	reason := err
+	for e, ok := errors.AsType[*fault.Error](err); ok; e, ok = errors.AsType[*fault.Error](e.Err) {
+		if e.Code != "" {
+			code, place, remedy, reason = e.Code, e.Place, e.Remedy, e.Err
+			break
+		}
+	}
+	if code == "" {
+		_, _ = fmt.Fprintf(w, "acequia: %v\n", err)
+		return exitFailed
+	}
+	_, _ = fmt.Fprintf(w, "✗ %s %s\n", code, place)
+	if reason != nil {
+		_, _ = fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(reason.Error(), "\n", "\n  "))
+	}
+	if remedy != "" {
+		_, _ = fmt.Fprintf(w, "  → %s\n", remedy)
+	}
+	return exitCodeOf(code)
+}
+
+// exitCodeOf tells by the family of the code: a user can mend a usage error in the command, an environment error
+// outside of it.
+func exitCodeOf(code string) int {
+	switch {
+	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"):
+		return exitUsage
+	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"):
+		return exitEnvironment
+	}
+	return exitFailed
+}

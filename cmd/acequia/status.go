@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"text/tabwriter"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/web"
+)
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+type statusCmd struct {
+	dirFlag
+	Watch bool          `help:"Show it again and again until interrupted."`
+	Every time.Duration `help:"How often --watch asks." default:"1s"`
+	JSON  bool          `help:"Write JSON; with --watch one line each time."`
+}
+
+// Help shows examples.
+func (statusCmd) Help() string {
+	return "Examples:\n  acequia status --dir D\n  acequia status --dir D --watch"
+}
+
+// Run asks the process that holds the directory.
+func (c statusCmd) Run(ctx context.Context, t terminal) error {
+	for {
+		report, err := c.ask(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.show(t.out, report); err != nil || !c.Watch {
+			return err
+		}
+		select {
+		case <-time.After(c.Every):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c statusCmd) ask(ctx context.Context) (web.Report, error) {
+	var report web.Report
+	none := func(err error) error {
+		return &fault.Error{
+			Code: "ACQ-ENV-004", Place: c.Dir, Err: fmt.Errorf("no acequia process answers for this directory: %w", err),
+			Remedy: "start one with: acequia demo --dir " + c.Dir,
+		}
+	}
+	at, err := app.ReadAddress(c.Dir)
+	if err != nil {
+		return report, none(errors.New("it has none"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.URL+"/v1/status", nil)
+	if err != nil {
+		return report, none(err)
+	}
+	client := &http.Client{}
+	answer, err := client.Do(request)
+	if err != nil {
+		return report, none(err)
+	}
+	err = json.NewDecoder(answer.Body).Decode(&report)
+	if err = errors.Join(err, answer.Body.Close()); err != nil {
+		return report, none(err)
+	}
+	return report, nil
+}
+
+func (c statusCmd) show(out io.Writer, report web.Report) error {
+	if c.JSON && c.Watch {
+		return json.NewEncoder(out).Encode(report)
+	}
+	if c.JSON {
+		return writeJSON(out, report)
+	}
+	w := tabwriter.NewWriter(out, 0, 2, 3, ' ', 0)
+	_, _ = fmt.Fprintln(w, "PIPELINE\tSTATE\tLAG\tROWS\tROWS/S\tDEAD LETTERS\tLAST FILE")
+	for _, p := range report.Pipelines {
+		lag := "-"
+		if p.LagRows != nil {
+			lag = fmt.Sprintf("%d rows", *p.LagRows)
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%d\t%s\n", p.Name, p.State, lag, p.Rows, p.RowsPerSecond, p.DeadLetters, p.LastFile)
+		if p.Reason != "" {
+			_, _ = fmt.Fprintf(w, "  %s\n", p.Reason)
+		}
+	}
+	return w.Flush()
+}
+
+type versionCmd struct {
+	JSON bool `help:"Write JSON."`
+}
+
+// Help shows examples.
+func (versionCmd) Help() string { return "Example:\n  acequia version" }
+
+// Run prints.
+func (c versionCmd) Run(t terminal) error {
+	v := version()
+	if c.JSON {
+		return writeJSON(t.out, map[string]string{"version": v})
+	}
+	_, err := fmt.Fprintln(t.out, "acequia "+v)
+	return err
+}
+
+// version is the module's, as the build knows it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/acequia-io/acequia/routers"
+)
+
+// metrics reads the status of the runs whenever Prometheus asks.
+type metrics struct {
+	runs                                                             []*routers.Run
+	read, committed, letters, groups, state, lag, age, held, lastSet *prometheus.Desc
+}
+
+func newMetrics(runs []*routers.Run) *metrics {
+	describe := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("acequia_"+name, help, append([]string{"pipeline"}, labels...), nil)
+	}
+	return &metrics{
+		runs:      runs,
+		read:      describe("rows_read_total", "Records read from the source."),
+		committed: describe("rows_committed_total", "Records durable and visible in every sink."),
+		letters:   describe("dead_letters_total", "Records kept as dead letters."),
+		groups:    describe("commits_total", "Commit groups."),
+		state:     describe("pipeline_state", "1 for the state that the pipeline is in.", "state"),
+		lag:       describe("source_lag_rows", "Records that the source has and the sinks do not."),
+		age:       describe("source_lag_seconds", "Age of the oldest of them."),
+		held:      describe("held_bytes", "Batches in flight and open writers."),
+		lastSet:   describe("last_commit_timestamp_seconds", "When the last group was committed."),
+	}
+}
+
+// Describe gives what is collected.
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.groups, m.state, m.lag, m.age, m.held, m.lastSet} {
+		out <- d
+	}
+}
+
+// Collect reads the runs.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	for _, run := range m.runs {
+		s := run.Status()
+		count := func(d *prometheus.Desc, n int64) {
+			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), s.Pipeline)
+		}
+		gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{s.Pipeline}, labels...)...)
+		}
+		count(m.read, s.RowsRead)
+		count(m.committed, s.RowsCommitted)
+		count(m.letters, s.DeadLetters)
+		count(m.groups, s.Commits)
+		gauge(m.state, 1, string(s.State))
+		gauge(m.held, float64(s.Held))
+		if s.Lag != nil {
+			gauge(m.lag, float64(s.Lag.Records))
+			gauge(m.age, s.Lag.Age.Seconds())
+		}
+		if !s.LastCommit.IsZero() {
+			gauge(m.lastSet, float64(s.LastCommit.UnixMilli())/1000)
+		}
+	}
+}
