@@ -41,7 +41,7 @@ func newRegister(table *schemas.Table) (*register, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make register: %w", err)
 	}
-	genre, err := canonical.New(canonical.Config{Column: "genre", Options: genres(table), Aliases: map[string]string{
+	genre, err := canonical.New(canonical.Config{Column: "genre", Options: genres(table), Unknown: "dead_letter", Aliases: map[string]string{
 		"RPG": "Role-Playing", "Rol": "Role-Playing", "Acción": "Action", "Aventura": "Adventure", "Lucha": "Fighting",
 		"Plataformas": "Platform", "Puzle": "Puzzle", "Carreras": "Racing", "Disparos": "Shooter", "Simulación": "Simulation",
 		"Deportes": "Sports", "Estrategia": "Strategy", "Otro": "Other",
