@@ -191,7 +191,8 @@ func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) || b.Rows() == 0 {
+	cut := errors.Is(err, errEnough) || ctx.Err() != nil // then what is there already is given
+	if err != nil && !cut || b.Rows() == 0 {
 		return nil, err
 	}
 	r.after = last
