@@ -1,0 +1,862 @@
+package routers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/handlers"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sinks"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// logBuffer is a log that tests read back.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// rig is what a test of one pipeline needs: a state store, a folder and a log.
+type rig struct {
+	store *checkpoint.Store
+	out   *folder
+	log   *logBuffer
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := checkpoint.Open(t.Context(), filepath.Join(dir, "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &rig{store: store, out: newFolder(filepath.Join(dir, "out")), log: &logBuffer{}}
+}
+
+func (r *rig) pipeline(source sources.Source) Pipeline {
+	return Pipeline{
+		Name: "p", Source: source, Sinks: []NamedSink{{"out", r.out}},
+		Limits: Limits{Rows: 50, Age: 10 * time.Millisecond}, Retry: Retry{Initial: time.Millisecond, Longest: 5 * time.Millisecond},
+	}
+}
+
+func (r *rig) run(t *testing.T, p Pipeline) *Run {
+	t.Helper()
+	run, err := New(p, Options{Store: r.store, Log: r.log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// mustRun runs to the end and wants no error.
+func (r *rig) mustRun(t *testing.T, p Pipeline) *Run {
+	t.Helper()
+	run := r.run(t, p)
+	if err := run.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func TestRunToTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var told settlements
+	g := &generator{lanes: 3, chunks: 20, rows: 10, successor: true, onSettle: told.add}
+	run := r.run(t, r.pipeline(g))
+	watched := make(chan struct{})
+	done := make(chan struct{})
+	go func() { // status may be asked at any time
+		defer close(watched)
+		for !isClosed(done) {
+			_ = run.Status().Fault()
+		}
+	}()
+	err := run.Run(t.Context())
+	close(done)
+	<-watched
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, r.out.root, g)
+	s := run.Status()
+	if s.State != Ended || s.RowsRead != 800 || s.RowsCommitted != 800 || s.Fault() != "" || len(s.Lanes) != 4 || s.Held != 0 {
+		t.Errorf("status %+v", s)
+	}
+	for _, l := range s.Lanes {
+		if l.State != Ended || l.Position != "20" || l.Epoch != 1 || len(l.LastFiles) == 0 || l.RowsPerSecond == 0 {
+			t.Errorf("lane %+v", l)
+		}
+		var mine []string
+		for _, line := range told.all {
+			if strings.HasPrefix(line, l.ID+":") {
+				mine = append(mine, line)
+			}
+		}
+		var want []string
+		for i := range g.chunks {
+			want = append(want, fmt.Sprintf("%s:%d durable", l.ID, i+1))
+		}
+		if diff := cmp.Diff(want, mine); diff != "" {
+			t.Errorf("lane %s was not settled once a chunk, in order:\n%s", l.ID, diff)
+		}
+	}
+	if text := r.log.String(); strings.Contains(text, "level=ERROR") || strings.Contains(text, "level=WARN") {
+		t.Errorf("an orderly run complains:\n%s", text)
+	}
+	again := r.mustRun(t, r.pipeline(g))
+	if s := again.Status(); s.State != Ended || s.RowsRead != 0 {
+		t.Errorf("ended lanes ran again: %+v", s)
+	}
+}
+
+func TestTwoSinksGetTheSame(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	second := newFolder(filepath.Join(filepath.Dir(r.out.root), "second"))
+	failures := 0
+	second.onPublish = func(sinks.Manifest) error { // after the first sink has published
+		if failures++; failures%3 == 1 {
+			return fault.Retry(errors.New("not now"))
+		}
+		return nil
+	}
+	g := &generator{lanes: 1, chunks: 20, rows: 10}
+	p := r.pipeline(g)
+	p.Sinks = append(p.Sinks, NamedSink{"second", second})
+	run := r.mustRun(t, p)
+	check(t, r.out.root, g)
+	check(t, second.root, g)
+	if s := run.Status(); s.Lanes[0].Epoch == 1 {
+		t.Error("nothing failed")
+	}
+}
+
+// refuse makes a handler or a sink refuse the rows whose id fits.
+func refuse(bad func(id int64) bool) func(b *record.Batch) error {
+	return func(b *record.Batch) error {
+		rows := &fault.Rows{}
+		for i := range b.Rows {
+			if id := b.Columns[0].Int(i); bad(id) && len(rows.Bad) < 2 { // two at a time: the rest comes in the next round
+				err := &fault.Error{Class: fault.Poison, Code: "TEST-1", Err: fmt.Errorf("id %d", id)}
+				rows.Bad = append(rows.Bad, fault.Row{Index: i, Column: "id", Err: err})
+			}
+		}
+		return rows.Or()
+	}
+}
+
+func refusing(bad func(id int64) bool) handlers.Handler {
+	judge := refuse(bad)
+	return handlers.Func(func(_ context.Context, b *record.Batch) ([]*record.Batch, error) {
+		if err := judge(b); err != nil {
+			return nil, err
+		}
+		return []*record.Batch{b.Retain()}, nil
+	})
+}
+
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	second := newFolder(filepath.Join(filepath.Dir(r.out.root), "second"))
+	second.onWrite = refuse(func(id int64) bool { return id == 33 })
+	g := &generator{lanes: 1, chunks: 10, rows: 10}
+	p := r.pipeline(g)
+	p.Steps = []Step{{"judge", refusing(func(id int64) bool { return id%10 >= 5 && id < 20 })}}
+	p.Sinks = append(p.Sinks, NamedSink{"second", second})
+	run := r.mustRun(t, p)
+	letters, err := r.store.DeadLetters(t.Context(), "p", 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range letters {
+		got = append(got, fmt.Sprintf("%s %s %d %s %s %s %s", l.Stream, l.Position, l.Index, l.Step, l.Column, l.Code, l.Reason))
+		if !bytes.Contains(l.Row, fmt.Appendf(nil, "%s", strings.TrimPrefix(l.Reason, "TEST-1: id "))) {
+			t.Errorf("the row %s is not that of %q", l.Row, l.Reason)
+		}
+	}
+	var want []string
+	for chunk := range 2 {
+		for i := 5; i < 10; i++ {
+			want = append(want, fmt.Sprintf("gen %d %d judge id TEST-1 TEST-1: id %d", chunk+1, i, chunk*10+i))
+		}
+	}
+	want = append(want, "gen 4 3 second id TEST-1 TEST-1: id 33")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	first, err1 := verify(r.out.root, g)
+	other, err2 := verify(second.root, g)
+	if err1 != nil || err2 != nil || first.lost != 10 || other.lost != 11 || first.doubled+other.doubled > 0 {
+		t.Errorf("first %+v, second %+v, %v %v", first, other, err1, err2)
+	}
+	if s := run.Status(); s.DeadLetters != 11 || s.RowsRead != 100 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestBadPlugins(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"rows out of range": &fault.Rows{Bad: []fault.Row{{Index: 10}}},
+		"rows twice":        &fault.Rows{Bad: []fault.Row{{Index: 1}, {Index: 1}}},
+		"no rows":           &fault.Rows{},
+		"poison, no rows":   fault.Poisoned(errors.New("something")),
+		"not classified":    errors.New("something"),
+	} {
+		r := newRig(t)
+		p := r.pipeline(&generator{lanes: 1, chunks: 2, rows: 10})
+		p.Steps = []Step{{"bad", handlers.Func(func(context.Context, *record.Batch) ([]*record.Batch, error) { return nil, err })}}
+		run := r.run(t, p)
+		if got := run.Run(t.Context()); got == nil || fault.Of(got) != fault.Fatal {
+			t.Errorf("%s: %v", name, got)
+		}
+		if s := run.Status(); s.State != Failed || s.Fault() == "" {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+func TestPoisonedSingleRow(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	p := r.pipeline(&generator{lanes: 1, chunks: 3, rows: 1})
+	p.Steps = []Step{{"bad", handlers.Func(func(context.Context, *record.Batch) ([]*record.Batch, error) {
+		return nil, fault.Poisoned(errors.New("something"))
+	})}}
+	r.mustRun(t, p)
+	if n, err := r.store.CountDeadLetters(t.Context(), "p"); n != 3 || err != nil {
+		t.Error(n, err)
+	}
+}
+
+func TestStopAfterTooManyDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	p := r.pipeline(&generator{lanes: 1, chunks: 400, rows: 10})
+	p.Steps = []Step{{"judge", refusing(func(id int64) bool { return id >= 1500 && id%2 == 0 })}}
+	p.StopAfter = 0.1
+	run := r.run(t, p)
+	err := run.Run(t.Context())
+	if fault.Code(err) != "ACQ-RUN-002" {
+		t.Fatal(err)
+	}
+	s := run.Status()
+	if s.State != Failed || s.Code != "ACQ-RUN-002" || s.RowsRead < 1500 || s.RowsRead > 2000 {
+		t.Errorf("%+v", s)
+	}
+	if !strings.HasPrefix(s.Fault(), "pipeline p, lane 0 is failed: ") {
+		t.Error(s.Fault())
+	}
+}
+
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	once := func(always bool) {
+		if n := calls.Add(1); n == 3 || always {
+			panic("seeded")
+		}
+	}
+	for name, set := range map[string]func(p *Pipeline, out *folder, g *generator, always bool){
+		"handler": func(p *Pipeline, _ *folder, _ *generator, always bool) {
+			p.Steps = []Step{{"panics", handlers.Func(func(_ context.Context, b *record.Batch) ([]*record.Batch, error) {
+				once(always)
+				return []*record.Batch{b.Retain()}, nil
+			})}}
+		},
+		"stage": func(_ *Pipeline, out *folder, _ *generator, always bool) {
+			out.onStage = func(context.Context) error { once(always); return nil }
+		},
+		"read": func(_ *Pipeline, _ *folder, g *generator, always bool) {
+			g.readErr = func(string, int) error { once(always); return nil }
+		},
+		"settle": func(_ *Pipeline, _ *folder, g *generator, always bool) {
+			g.onSettle = func(string, record.Position, error) { once(always) }
+		},
+	} {
+		for _, always := range []bool{false, true} {
+			calls.Store(0)
+			r := newRig(t)
+			g := &generator{lanes: 1, chunks: 20, rows: 10}
+			p := r.pipeline(g)
+			set(&p, r.out, g, always)
+			run := r.run(t, p)
+			err := run.Run(t.Context())
+			switch {
+			case always && name == "settle": // it gets on all the same: each restart commits a group
+			case always && (fault.Code(err) != "ACQ-RUN-003" || run.Status().State != Failed):
+				t.Errorf("%s: %v", name, err)
+			case !always && err != nil:
+				t.Errorf("%s: %v", name, err)
+			case !always:
+				check(t, r.out.root, g)
+			}
+			if text := r.log.String(); !strings.Contains(text, "engine_test.go") {
+				t.Errorf("%s: no stack in the log:\n%s", name, text)
+			}
+		}
+	}
+}
+
+// A group whose commit fails is refused, chunk by chunk and once each, with all that was read behind it.
+func TestRefusedChunks(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var told settlements
+	g := &generator{lanes: 1, chunks: 12, rows: 10, onSettle: told.add}
+	fails := 1
+	r.out.onStage = func(context.Context) error {
+		if fails--; fails == 0 {
+			return fault.Retry(errors.New("no space"))
+		}
+		return nil
+	}
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+	refused := slices.IndexFunc(told.all, func(s string) bool { return strings.HasSuffix(s, "durable") })
+	if refused < 5 {
+		t.Fatalf("only %d chunks were refused: %v", refused, told.all)
+	}
+	for i, line := range told.all {
+		want := fmt.Sprintf("0:%d refused", i+1)
+		if i >= refused {
+			want = fmt.Sprintf("0:%d durable", i-refused+1)
+		}
+		if line != want {
+			t.Errorf("settlement %d is %q, want %q", i, line, want)
+		}
+	}
+}
+
+func TestFailedReadCommitsWhatWasAccepted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	reads := 0
+	g := &generator{lanes: 1, chunks: 12, rows: 10}
+	g.readErr = func(string, int) error {
+		if reads++; reads%3 == 0 {
+			return fault.Retry(errors.New("connection reset"))
+		}
+		return nil
+	}
+	p := r.pipeline(g)
+	p.Limits = Limits{Rows: 1000, Age: time.Hour}
+	p.Retry.Max = 3
+	r.mustRun(t, p)
+	check(t, r.out.root, g)
+}
+
+func TestFatalStopsOneLane(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 3, chunks: 12, rows: 10, successor: true}
+	g.readErr = func(lane string, chunk int) error {
+		if lane == "1" && chunk == 7 {
+			return &fault.Error{Class: fault.Fatal, Code: "TEST-2", Err: errors.New("the table is gone")}
+		}
+		return nil
+	}
+	run := r.run(t, r.pipeline(g))
+	if err := run.Run(t.Context()); fault.Code(err) != "TEST-2" {
+		t.Fatal(err)
+	}
+	var states []State
+	for _, l := range run.Status().Lanes {
+		states = append(states, l.State)
+	}
+	if diff := cmp.Diff([]State{Ended, Failed, Ended, Waiting}, states); diff != "" {
+		t.Error(diff)
+	}
+	if f := run.Status().Fault(); f != "pipeline p, lane 1 is failed: TEST-2: the table is gone" {
+		t.Error(f)
+	}
+	g.readErr = nil
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+}
+
+// A replaceable store counts what the engine asks of it.
+type countingStore struct {
+	Store
+	intents, checkpoints atomic.Int64
+}
+
+func (c *countingStore) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
+	c.intents.Add(1)
+	return c.Store.SaveIntent(ctx, lane, epoch, in)
+}
+
+func (c *countingStore) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
+	c.checkpoints.Add(1)
+	return c.Store.SaveCheckpoint(ctx, lane, epoch, in)
+}
+
+// mailbox is a source like a form: it waits for what is put in, and its position never moves.
+type mailbox struct {
+	in      chan int64
+	settled chan error
+}
+
+func newMailbox() *mailbox { return &mailbox{in: make(chan int64), settled: make(chan error, 100)} }
+
+func (m *mailbox) Lanes(context.Context) ([]sources.Lane, error) {
+	return []sources.Lane{{ID: "box"}}, nil
+}
+
+func (m *mailbox) Open(context.Context, sources.Lane, record.Position) (sources.Reader, error) {
+	return m, nil
+}
+
+func (m *mailbox) Read(ctx context.Context) (record.Chunk, error) {
+	select {
+	case id := <-m.in:
+		b := record.NewBuilder(rowSchema, 1)
+		b.Int(0, id)
+		b.Next()
+		return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}}, nil
+	case <-ctx.Done():
+		return record.Chunk{}, ctx.Err()
+	}
+}
+
+func (m *mailbox) Settle(_ context.Context, _ record.Position, err error) error {
+	m.settled <- err
+	return nil
+}
+
+func (m *mailbox) Close() error { return nil }
+
+func (m *mailbox) put(t *testing.T, id int64) error {
+	t.Helper()
+	m.in <- id
+	return <-m.settled
+}
+
+// table is a sink like items: it writes in Stage, and has no files.
+type table struct {
+	mu      sync.Mutex
+	rows    []int64
+	stageOK func() error
+}
+
+type tableWriter struct {
+	*table
+	open []int64
+}
+
+func (s *table) Open(context.Context, sinks.Lane) (sinks.Writer, error) {
+	return &tableWriter{table: s}, nil
+}
+func (s *table) Close(context.Context) error { return nil }
+
+func (w *tableWriter) Write(_ context.Context, b *record.Batch) error {
+	for i := range b.Rows {
+		w.open = append(w.open, b.Columns[0].Int(i))
+	}
+	return nil
+}
+
+type tableStaging struct {
+	*table
+	rows []int64
+}
+
+func (w *tableWriter) Cut(sinks.Group) sinks.Staging {
+	s := &tableStaging{w.table, w.open}
+	w.open = nil
+	return s
+}
+
+func (s *tableStaging) Stage(context.Context) (sinks.Manifest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stageOK != nil {
+		if err := s.stageOK(); err != nil {
+			return sinks.Manifest{}, err
+		}
+	}
+	s.table.rows = append(s.table.rows, s.rows...)
+	return sinks.Manifest{}, nil
+}
+
+func (w *tableWriter) Publish(context.Context, sinks.Manifest) error {
+	return errors.New("there is nothing to publish")
+}
+func (w *tableWriter) Close(context.Context) error { return nil }
+
+// What makes a form fast: a group that moves nothing costs no write of the state. Its dead letters are kept all the same,
+// each of them, though every one has the same position.
+func TestFormNeedsNoCheckpoint(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	box, items := newMailbox(), &table{}
+	p := r.pipeline(box)
+	p.Sinks = []NamedSink{{"items", items}}
+	p.Limits = Limits{}
+	p.Steps = []Step{{"judge", refusing(func(id int64) bool { return id < 0 })}}
+	store := &countingStore{Store: r.store}
+	run, err := New(p, Options{Store: store, Log: r.log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- run.Run(t.Context()) }()
+	for id := range int64(50) {
+		if err := box.put(t, id); err != nil {
+			t.Error(err)
+		}
+	}
+	if store.checkpoints.Load()+store.intents.Load() > 0 {
+		t.Errorf("%d intents, %d checkpoints", store.intents.Load(), store.checkpoints.Load())
+	}
+	for id := range int64(3) {
+		if err := box.put(t, -1-id); err != nil {
+			t.Error(err)
+		}
+	}
+	items.mu.Lock()
+	items.stageOK = func() error {
+		items.stageOK = nil
+		return fault.Retry(errors.New("no space"))
+	}
+	items.mu.Unlock()
+	if err := box.put(t, 50); err == nil {
+		t.Error("durable on a full disk")
+	}
+	if err := box.put(t, 51); err != nil {
+		t.Error(err)
+	}
+	if err := box.put(t, -9); err != nil {
+		t.Error(err)
+	}
+	run.Stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n, err := r.store.CountDeadLetters(t.Context(), "p"); n != 4 || err != nil {
+		t.Errorf("%d dead letters, %v", n, err)
+	}
+	if len(items.rows) != 51 {
+		t.Errorf("%d items", len(items.rows))
+	}
+	if s := run.Status(); s.State != Stopped || s.RowsCommitted != 55 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		limits Limits
+		want   []int // rows of the groups; nil: only that there is more than one
+	}{
+		"rows":     {Limits{Rows: 40, Age: time.Hour}, []int{40, 40, 20}},
+		"messages": {Limits{Messages: 3, Age: time.Hour}, []int{30, 30, 30, 10}},
+		"bytes":    {Limits{Bytes: 500, Age: time.Hour}, []int{30, 30, 30, 10}},
+		"nothing":  {Limits{Age: time.Hour}, []int{100}},
+		"age":      {Limits{Age: 20 * time.Millisecond}, nil},
+		"idle":     {Limits{Age: time.Hour, Idle: 2 * time.Millisecond}, nil},
+		"free":     {Limits{}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			g := &generator{lanes: 1, chunks: 10, rows: 10}
+			if test.want == nil {
+				g.pace = 10 * time.Millisecond
+			}
+			var groups []int
+			r.out.onPublish = func(m sinks.Manifest) error {
+				rows := 0
+				for _, f := range m.Files {
+					rows += int(f.Rows)
+				}
+				groups = append(groups, rows)
+				return nil
+			}
+			p := r.pipeline(g)
+			p.Limits = test.limits
+			r.mustRun(t, p)
+			check(t, r.out.root, g)
+			if test.want == nil && len(groups) > 1 {
+				return
+			}
+			if diff := cmp.Diff(test.want, groups); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestStopCommitsTheOpenGroup(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var told settlements
+	g := &generator{lanes: 1, chunks: 1000, rows: 10, pace: time.Millisecond, onSettle: told.add}
+	p := r.pipeline(g)
+	p.Limits = Limits{Age: time.Hour}
+	run := r.run(t, p)
+	done := make(chan error)
+	go func() { done <- run.Run(t.Context()) }()
+	for run.Status().RowsRead < 100 {
+		wait(t.Context(), time.Millisecond, nil)
+	}
+	run.Stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s := run.Status()
+	if s.State != Stopped || s.RowsCommitted != s.RowsRead || s.Commits != 1 || s.Lanes[0].Position == "" {
+		t.Errorf("%+v", s)
+	}
+	durable, refused := 0, 0
+	for _, line := range told.all {
+		if strings.HasSuffix(line, "durable") {
+			durable++
+		} else {
+			refused++
+		}
+	}
+	if int64(durable*10) != s.RowsCommitted || refused > 3 {
+		t.Errorf("%d durable, %d refused, %+v", durable, refused, s)
+	}
+}
+
+func TestStopGivesUpWhatCanBeReadAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 1000, rows: 10, pace: time.Millisecond}
+	r.out.onStage = func(ctx context.Context) error {
+		wait(ctx, 60*time.Millisecond, nil)
+		return nil
+	}
+	p := r.pipeline(g)
+	p.Limits = Limits{Rows: 100, Age: time.Hour}
+	p.StopTimeout = 100 * time.Millisecond
+	run := r.run(t, p)
+	done := make(chan error)
+	go func() { done <- run.Run(t.Context()) }()
+	for s := run.Status(); s.Commits == 0 || s.RowsRead%100 == 0; s = run.Status() {
+		wait(t.Context(), time.Millisecond, nil)
+	}
+	run.Stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s := run.Status(); s.RowsCommitted >= s.RowsRead || s.State != Stopped {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestStopCutsOffAHungSink(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 10, rows: 10}
+	staging := make(chan struct{}, 1)
+	r.out.onStage = func(ctx context.Context) error {
+		staging <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	p := r.pipeline(g)
+	p.StopTimeout = 50 * time.Millisecond
+	run := r.run(t, p)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- run.Run(ctx) }()
+	<-staging
+	cancel() // as Stop
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s := run.Status(); s.State != Stopped || s.RowsCommitted != 0 {
+		t.Errorf("%+v", s)
+	}
+	r.out.onStage = nil
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+}
+
+func TestHungStepIsRetried(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 10, rows: 10}
+	hung := false
+	r.out.onStage = func(ctx context.Context) error {
+		if hung {
+			return nil
+		}
+		hung = true
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	p := r.pipeline(g)
+	p.StepTimeout = 100 * time.Millisecond
+	r.mustRun(t, p)
+	check(t, r.out.root, g)
+	if !strings.Contains(r.log.String(), "ACQ-RUN-001") {
+		t.Error(r.log.String())
+	}
+}
+
+// leavePending leaves an intent pending whose files are staged, and gives the manifest.
+func leavePending(t *testing.T, r *rig, g *generator) sinks.Manifest {
+	t.Helper()
+	var left sinks.Manifest
+	r.out.onPublish = func(m sinks.Manifest) error {
+		left = m
+		return errors.New("seeded")
+	}
+	if err := r.run(t, r.pipeline(g)).Run(t.Context()); err == nil {
+		t.Fatal("nothing failed")
+	}
+	r.out.onPublish = nil
+	if len(left.Files) != 2 {
+		t.Fatalf("%+v", left)
+	}
+	return left
+}
+
+func TestRollForwardSettlesFirst(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 12, rows: 10}
+	leavePending(t, r, g)
+	var told settlements
+	g.onSettle = told.add
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+	if told.all[0] != "0:5 durable" || told.all[1] != "0:6 durable" {
+		t.Error(told.all)
+	}
+}
+
+func TestVanishedPartIsReadAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 12, rows: 10}
+	left := leavePending(t, r, g)
+	if err := os.Remove(filepath.Join(r.out.root, left.Files[0].Staged)); err != nil {
+		t.Fatal(err)
+	}
+	run := r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+	if s := run.Status(); s.Lanes[0].Group != 4 { // one was taken back: its ordinal is not used again
+		t.Errorf("%+v", s.Lanes[0])
+	}
+}
+
+func TestVanishedPartOfAVisibleGroupStops(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 12, rows: 10}
+	left := leavePending(t, r, g)
+	err1 := os.Rename(filepath.Join(r.out.root, left.Files[0].Staged), filepath.Join(r.out.root, left.Files[0].Name))
+	err2 := os.Remove(filepath.Join(r.out.root, left.Files[1].Staged))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	run := r.run(t, r.pipeline(g))
+	err := run.Run(t.Context())
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok || fault.Of(err) != fault.Fatal || e.Code != "ACQ-RUN-006" || e.Remedy == "" {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(r.out.root, left.Files[0].Name)); err != nil { // the remedy
+		t.Fatal(err)
+	}
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+}
+
+func TestConflictStops(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 12, rows: 10}
+	left := leavePending(t, r, g)
+	name := filepath.Join(r.out.root, left.Files[0].Name)
+	if err := os.WriteFile(name, []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.run(t, r.pipeline(g)).Run(t.Context()); fault.Code(err) != "ACQ-RUN-005" {
+		t.Fatal(err)
+	}
+	if err := os.Remove(name); err != nil { // the remedy
+		t.Fatal(err)
+	}
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+}
+
+func TestSinkOfAnIntentIsGone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 12, rows: 10}
+	leavePending(t, r, g)
+	p := r.pipeline(g)
+	p.Sinks[0].Name = "renamed"
+	if err := r.run(t, p).Run(t.Context()); fault.Code(err) != "ACQ-RUN-004" {
+		t.Fatal(err)
+	}
+	r.mustRun(t, r.pipeline(g))
+	check(t, r.out.root, g)
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	good := r.pipeline(&generator{})
+	for name, spoil := range map[string]func(p *Pipeline, o *Options){
+		"no name":   func(p *Pipeline, _ *Options) { p.Name = "" },
+		"no source": func(p *Pipeline, _ *Options) { p.Source = nil },
+		"no sink":   func(p *Pipeline, _ *Options) { p.Sinks = nil },
+		"two names": func(p *Pipeline, _ *Options) { p.Sinks = append(p.Sinks, p.Sinks[0]) },
+		"step":      func(p *Pipeline, _ *Options) { p.Steps = []Step{{Name: "x"}} },
+		"share":     func(p *Pipeline, _ *Options) { p.StopAfter = 2 },
+		"no store":  func(_ *Pipeline, o *Options) { o.Store = nil },
+	} {
+		p, o := good, Options{Store: r.store, Log: r.log.logger()}
+		spoil(&p, &o)
+		if _, err := New(p, o); err == nil {
+			t.Error(name, "was accepted")
+		}
+	}
+}
