@@ -2,224 +2,200 @@ package form
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
-	"mime"
 	"net"
 	"net/http"
-	"net/netip"
+	"os"
 	"strings"
 	"time"
 
-	"github.com/go-chi/httprate"
 	"github.com/google/uuid"
 
-	"github.com/acequia-io/acequia/internal/page"
 	"github.com/acequia-io/acequia/schemas"
 )
 
-// maxBody is the longest body, in bytes.
-const maxBody = 64 << 10
-
-// ServeHTTP answers / and everything below /forms/.
-func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
-
-// protect refuses cross-origin posts and too many requests of one address.
-func (s *Source) protect(next http.Handler) http.Handler {
-	limiter := httprate.NewRateLimiter(s.config.RatePerMinute, time.Minute,
-		httprate.WithKeyFuncs(func(r *http.Request) (string, error) { return s.client(r).String(), nil }),
-		httprate.WithLimitHandler(func(w http.ResponseWriter, r *http.Request) {
-			s.refuse(w, r, http.StatusTooManyRequests, "too_many_requests", "")
-		}))
-	limited := limiter.Handler(next)
-	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || s.client(r).IsLoopback() {
-			next.ServeHTTP(w, r)
-			return
+// ServeHTTP serves /forms/<table>, / as the same form, /forms/<table>/<id>, and sends /forms and /forms/ to the form. It
+// wants page.Frame around it.
+func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := s.path()
+	switch at := r.URL.Path; {
+	case at == "/" || at == path:
+		s.serveForm(w, r)
+	case at == "/forms" || at == "/forms/" || at == path+"/":
+		if s.reads(w, r) {
+			http.Redirect(w, r, path, http.StatusSeeOther)
 		}
-		limited.ServeHTTP(w, r)
-	}))
+	case strings.HasPrefix(at, path+"/"):
+		if s.reads(w, r) {
+			s.serveRecord(w, r, at[len(path)+1:])
+		}
+	default:
+		s.refuse(w, r, &refusedNotFound, "")
+	}
 }
 
-// client gives the address that a request comes from: the last of X-Forwarded-For that no trusted proxy added.
-func (s *Source) client(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	at, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && s.trusts(at); i-- {
-		before, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		at = before
-	}
-	return at.Unmap()
-}
+func (s *Source) path() string { return "/forms/" + s.table.Name }
 
-func (s *Source) trusts(at netip.Addr) bool {
-	for _, p := range s.config.TrustedProxies {
-		if p.Contains(at.Unmap()) {
-			return true
-		}
+// reads says whether the method only reads, and refuses it otherwise.
+func (s *Source) reads(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
 	}
+	w.Header().Set("Allow", "GET, HEAD")
+	s.refuse(w, r, &refusedMethod, "")
 	return false
 }
 
-// Path is the address of the form.
-func (s *Source) Path() string { return "/forms/" + s.config.Table.Name }
-
-func (s *Source) route(w http.ResponseWriter, r *http.Request) {
-	id, inside := strings.CutPrefix(r.URL.Path, s.Path()+"/")
-	home := r.URL.Path == "/" || r.URL.Path == "/forms/" || r.URL.Path == s.Path()
-	read := r.Method == http.MethodGet || r.Method == http.MethodHead
-	switch {
-	case home && read:
-		s.render(w, r, http.StatusOK, s.page(formView{frame: page.Of(r, s.title(r)), key: uuid.NewString()}))
-	case r.URL.Path == s.Path() && r.Method == http.MethodPost:
+func (s *Source) serveForm(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		s.showForm(w, r, http.StatusOK, formState{key: uuid.NewString()})
+	case http.MethodPost:
 		s.post(w, r)
-	case inside && id != "" && read:
-		s.show(w, r, id)
-	case home, inside:
-		allowed := "GET, HEAD"
-		if r.URL.Path == s.Path() {
-			allowed += ", POST"
-		}
-		w.Header().Set("Allow", allowed)
-		s.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "")
 	default:
-		s.refuse(w, r, http.StatusNotFound, "not_found", "")
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		s.refuse(w, r, &refusedMethod, "")
 	}
 }
 
-func (s *Source) title(r *http.Request) string { return s.config.Table.Title.In(page.Language(r)) }
-
-// wantsJSON says whether the answer is for a program.
-func wantsJSON(r *http.Request) bool {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	accept := r.Header.Get("Accept")
-	return kind == "application/json" || strings.Contains(accept, "json") && !strings.Contains(accept, "text/html")
-}
-
-// post registers one record.
+// post registers a record.
 func (s *Source) post(w http.ResponseWriter, r *http.Request) {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	decode := decodeJSON
-	switch kind {
-	case "application/json":
-	case "application/x-www-form-urlencoded":
-		decode = decodePage
+	at := time.Now()
+	json, known := isJSON(r.Header)
+	if err := s.origins.Check(r); err != nil {
+		s.refuse(w, r, &refusedOrigin, "")
+		return
+	}
+	if !known {
+		w.Header().Set("Accept-Post", "application/json, application/x-www-form-urlencoded")
+		s.refuse(w, r, &refusedType, "")
+		return
+	}
+	body := newSent(s.table)
+	defer body.release()
+	a := answer{s: s, w: w, r: r, sent: body, json: json}
+	if err := body.read(w, r); err != nil {
+		a.unread(err)
+		return
+	}
+	if err := body.decode(s.table, json); err != nil {
+		s.refuse(w, r, &refusedBody, err.Error())
+		return
+	}
+	key, err := keyOf(r.Header)
+	if err == nil && key == "" && body.key != "" {
+		key, err = body.key, checkKey(body.key)
+	}
+	switch {
+	case err != nil:
+		a.refuse(&refusedKey, nil)
+		return
+	case s.tooMany(w, r):
+		a.refuse(&refusedRate, nil)
+		return
+	case body.trapped:
+		a.refuse(&refusedTrap, nil)
+		return
+	}
+	if problems := append(s.table.Check(body.inputs, body.values, at), body.unknown...); len(problems) > 0 {
+		a.refuse(&refusedFields, problems)
+		return
+	}
+	id, err := s.register(r.Context(), key, body, at)
+	a.outcome(id, err)
+}
+
+func (s *sent) decode(t *schemas.Table, json bool) error {
+	if json {
+		return s.decodeJSON(t)
+	}
+	return s.decodeForm(t)
+}
+
+// answer is how one post is answered.
+type answer struct {
+	s    *Source
+	w    http.ResponseWriter
+	r    *http.Request
+	sent *sent
+	json bool
+}
+
+// unread answers a body that did not come in whole.
+func (a *answer) unread(err error) {
+	var timeout net.Error
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		a.s.refuse(a.w, a.r, &refusedSize, "")
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		a.w.Header().Set("Connection", "close")
+		a.s.refuse(a.w, a.r, &refusedSlow, "")
 	default:
-		s.refuse(w, r, http.StatusUnsupportedMediaType, "unsupported_media_type", "")
-		return
+		a.w.Header().Set("Connection", "close")
+		a.s.refuse(a.w, a.r, &refusedBody, "the body ends too early")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		s.refuse(w, r, http.StatusRequestEntityTooLarge, "too_large", "")
-		return
-	}
-	var e *entry
-	if err == nil {
-		e, err = decode(s.config.Table, body)
-	}
-	if err != nil {
-		s.refuse(w, r, http.StatusBadRequest, "unreadable", err.Error())
-		return
-	}
-	key := r.Header.Get("Idempotency-Key")
-	if key == "" {
-		key = e.key
-	}
-	if !validKey(key) || e.trap {
-		s.refuse(w, r, http.StatusBadRequest, "bad_key", "")
-		return
-	}
-	values := make([]schemas.Value, len(s.config.Table.Fields))
-	now := time.Now()
-	problems := append(s.config.Table.Check(e.inputs, values, now), e.unknown...)
-	if len(problems) > 0 {
-		s.explain(w, r, e, problems)
-		return
-	}
-	s.register(w, r, &submission{values: values, key: key, hash: hashOf(values), at: now.UnixMicro(), done: make(chan error, 1)})
 }
 
-// register waits until the record is durable, and only then says so.
-func (s *Source) register(w http.ResponseWriter, r *http.Request, sub *submission) {
-	made, err := uuid.NewV7()
-	if err != nil {
-		s.refuse(w, r, http.StatusServiceUnavailable, "unavailable", "")
-		return
-	}
-	sub.id = made.String()
-	for i := range s.config.Table.Fields {
-		if s.config.Table.Fields[i].Generated {
-			sub.values[i] = schemas.Value{Set: true, Text: []byte(sub.id)}
-		}
-	}
-	id, err := s.once(context.WithoutCancel(r.Context()), sub)
+// outcome answers what became of the record.
+func (a *answer) outcome(id string, err error) {
 	switch {
-	case errors.Is(err, errOtherBody):
-		s.refuse(w, r, http.StatusConflict, "key_reused", "")
-		return
-	case err != nil:
-		s.log.Warn("form: a record could not be made durable", "error", err.Error())
-		s.refuse(w, r, http.StatusServiceUnavailable, "unavailable", "")
-		return
+	case err == nil:
+		a.registered(id)
+	case errors.Is(err, context.Canceled) && a.r.Context().Err() != nil: // nobody is there
+	case errors.Is(err, errConflict):
+		a.refuse(&refusedConflict, nil)
+	default:
+		a.s.log.Debug("record not saved", "error", err)
+		a.refuse(&refusedNow, nil)
 	}
-	at := s.Path() + "/" + id
-	w.Header().Set("Location", at)
-	if !wantsJSON(r) {
-		w.WriteHeader(http.StatusSeeOther)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, `{"id":"`+id+`"}`+"\n")
 }
 
-// show gives a registered record, as a page or as JSON.
-func (s *Source) show(w http.ResponseWriter, r *http.Request, id string) {
-	item, found, err := s.items.Get(r.Context(), s.config.Table.Name, id)
-	switch {
-	case err != nil:
-		s.refuse(w, r, http.StatusServiceUnavailable, "unavailable", "")
-		return
-	case !found || item.Deleted:
-		s.refuse(w, r, http.StatusNotFound, "not_found", "")
-		return
-	case wantsJSON(r):
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(item.Doc)
+func (a *answer) registered(id string) {
+	h := a.w.Header()
+	location := a.s.path() + "/" + id
+	h["Location"] = []string{location}
+	if !a.json && !wantsJSON(a.r) {
+		a.w.WriteHeader(http.StatusSeeOther)
 		return
 	}
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(item.Doc, &doc); err != nil {
-		s.refuse(w, r, http.StatusServiceUnavailable, "unavailable", "")
-		return
+	h["Content-Type"] = jsonType
+	a.w.WriteHeader(http.StatusCreated)
+	b := append(a.sent.scratch[:0], `{"id":"`...)
+	b = append(append(b, id...), '"', '}', '\n')
+	a.sent.scratch = b
+	if _, err := a.w.Write(b); err != nil {
+		a.s.log.Debug("answer not written", "error", err)
 	}
-	v := registeredView{frame: page.Of(r, s.config.Table.Noun.In(page.Language(r))), table: s.config.Table, id: id}
-	for i := range s.config.Table.Fields {
-		f := &s.config.Table.Fields[i]
-		v.facts = append(v.facts, fact{f.Label.In(v.frame.Lang), shownValue(f, doc[f.Name], v.frame.Lang)})
-	}
-	s.render(w, r, http.StatusOK, registeredPage(v))
 }
 
-// shownValue is a stored value as a person reads it.
-func shownValue(f *schemas.Field, raw json.RawMessage, lang string) string {
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
-		text = string(raw)
+var jsonType = []string{"application/json"} //nolint:gochecknoglobals // a constant
+
+// refuse answers in the language and the form of who asks: with problem+json, or with the page filled in.
+func (a *answer) refuse(why *refusal, problems []schemas.Problem) {
+	if a.json || wantsJSON(a.r) {
+		a.s.writeProblem(a.w, a.r, why, "", problems)
+		return
 	}
-	if label := f.OptionLabel(text, lang); label != "" {
-		return label
+	key := a.sent.key
+	if why == &refusedConflict || why == &refusedKey || key == "" {
+		key = uuid.NewString()
 	}
-	return text
+	retryAfter(a.w.Header(), why)
+	a.s.showForm(a.w, a.r, why.status, formState{key: key, why: why, problems: problems, inputs: a.sent.inputs})
+}
+
+// refuse answers a request of which no field was read.
+func (s *Source) refuse(w http.ResponseWriter, r *http.Request, why *refusal, more string) {
+	if json, known := isJSON(r.Header); known && json || wantsJSON(r) {
+		s.writeProblem(w, r, why, more, nil)
+		return
+	}
+	retryAfter(w.Header(), why)
+	s.showRefusal(w, r, why)
+}
+
+// wantsJSON says whether a program asks: it accepts JSON, or does not name HTML.
+func wantsJSON(r *http.Request) bool {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	return strings.Contains(accept, "json") && !strings.Contains(accept, "text/html")
 }

@@ -5,104 +5,214 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
 
-// flight is a request with an idempotency key that is under way. Others with the same key wait for it.
-type flight struct {
-	hash string
-	done chan struct{}
-	id   string
-	err  error
-}
+var (
+	// errConflict means that the key was used for another body.
+	errConflict = errors.New("the key was used for another body")
+	// errUnread means that no reader came for the record, which was taken back.
+	errUnread = errors.New("no reader took the record")
+	// errFull means that too much waits already.
+	errFull = errors.New("too many records wait")
+	// errSlow means that it is not known yet whether the record is durable.
+	errSlow = errors.New("the record is not durable yet")
+	// errBadKey means that a key is malformed.
+	errBadKey = errors.New("the Idempotency-Key is malformed")
+)
 
-var errOtherBody = errors.New("this key was used with other values")
+// maxKey is how long an Idempotency-Key may be, in bytes.
+const maxKey = 255
 
-// maxKey is the longest idempotency key, in bytes.
-const maxKey = 200
+// hash is the SHA-256 of checked values.
+type hash [sha256.Size]byte
 
-// validKey says whether an idempotency key is printable ASCII of a sensible length.
-func validKey(key string) bool {
-	for _, c := range []byte(key) {
-		if c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return len(key) <= maxKey
-}
-
-// hashOf tells records apart that came with the same key: it covers the checked values, not how they were written.
-func hashOf(values []schemas.Value) string {
-	h := sha256.New()
-	var n [17]byte
+// hashOf is the same for bodies that mean the same record, however they are written. It gives scratch back, grown.
+func hashOf(t *schemas.Table, values []schemas.Value, scratch []byte) (hash, []byte) {
+	b := scratch[:0]
 	for i := range values {
-		v := &values[i]
-		n[0] = 0
-		if v.Set {
-			n[0] = 1
+		f, v := &t.Fields[i], &values[i]
+		if !v.Set || f.Generated {
+			continue
 		}
-		binary.BigEndian.PutUint64(n[1:], uint64(len(v.Text)))
-		binary.BigEndian.PutUint64(n[9:], uint64(v.Int)) //nolint:gosec // two's complement
-		_, _ = h.Write(n[:])
-		_, _ = h.Write(v.Text)
-		_, _ = fmt.Fprint(h, v.Wide.Hi, v.Wide.Lo)
+		b = append(binary.AppendUvarint(b, uint64(len(f.Name))), f.Name...)
+		switch f.Type {
+		case schemas.String, schemas.Enum:
+			b = append(binary.AppendUvarint(b, uint64(len(v.Text))), v.Text...)
+		default:
+			b = binary.BigEndian.AppendUint64(b, uint64(v.Int))     //nolint:gosec // its bits
+			b = binary.BigEndian.AppendUint64(b, uint64(v.Wide.Hi)) //nolint:gosec // its bits
+		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return sha256.Sum256(b), b
 }
 
-// once registers the record of a key once: it gives the id that the key has got, now or before.
-func (s *Source) once(ctx context.Context, sub *submission) (string, error) {
-	if sub.key == "" {
-		return sub.id, s.submit(ctx, sub)
+// keyOf reads the Idempotency-Key header: a string in quotes, as draft-ietf-httpapi-idempotency-key-header has it, or
+// bare, of 1 to 255 visible ASCII characters. "" means that there is none.
+func keyOf(h http.Header) (string, error) {
+	sent := h["Idempotency-Key"]
+	if len(sent) == 0 {
+		return "", nil
 	}
-	sub.key = s.config.Table.Name + "/" + sub.key
-	s.mu.Lock()
-	if f, ok := s.flights[sub.key]; ok {
-		s.mu.Unlock()
-		return f.wait(ctx, sub.hash)
+	if len(sent) > 1 {
+		return "", fmt.Errorf("%w: it was sent more than once", errBadKey)
 	}
-	f := &flight{hash: sub.hash, done: make(chan struct{})}
-	s.flights[sub.key] = f
-	s.mu.Unlock()
-	f.id, f.err = s.first(ctx, sub)
-	s.mu.Lock()
-	delete(s.flights, sub.key)
-	s.mu.Unlock()
-	close(f.done)
-	return f.id, f.err
+	key := strings.TrimSpace(sent[0])
+	if n := len(key); n >= 2 && key[0] == '"' && key[n-1] == '"' {
+		key = key[1 : n-1]
+	}
+	return key, checkKey(key)
 }
 
-func (f *flight) wait(ctx context.Context, hash string) (string, error) {
-	if hash != f.hash {
-		return "", errOtherBody
+func checkKey(key string) error {
+	if key == "" || len(key) > maxKey {
+		return fmt.Errorf("%w: it must have 1 to %d characters", errBadKey, maxKey)
 	}
-	select {
-	case <-f.done:
-		return f.id, f.err
-	case <-ctx.Done():
-		return "", ctx.Err()
+	for i := range len(key) {
+		if c := key[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return fmt.Errorf("%w: it may hold visible ASCII characters without quotes and backslashes", errBadKey)
+		}
 	}
+	return nil
 }
 
-// first looks whether the key was used before this process, or before the last restart, and registers if not.
-func (s *Source) first(ctx context.Context, sub *submission) (string, error) {
-	item, found, err := s.items.Get(ctx, KeysStream, sub.key)
+// flights are the records under keys that are on their way in this process, so that copies of a request that arrive
+// together wait for the same record.
+type flights struct {
+	mu    sync.Mutex
+	byKey map[string]*ticket
+}
+
+// join gives the ticket that is on its way under t's key; when there is none, t is, and mine is true.
+func (f *flights) join(t *ticket) (other *ticket, mine bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if other, ok := f.byKey[t.key]; ok {
+		return other, false
+	}
+	if f.byKey == nil {
+		f.byKey = map[string]*ticket{}
+	}
+	f.byKey[t.key] = t
+	return t, true
+}
+
+// finish tells everybody who waits for a ticket what became of it.
+func (s *Source) finish(t *ticket, err error) {
+	if t.key != "" {
+		s.flights.mu.Lock()
+		delete(s.flights.byKey, t.key)
+		s.flights.mu.Unlock()
+	}
+	t.err = err
+	close(t.done)
+}
+
+// register makes the values a durable record and gives its id. The same key and values give the same id.
+func (s *Source) register(ctx context.Context, key string, sent *sent, at time.Time) (string, error) {
+	t := &ticket{done: make(chan struct{})}
+	if key != "" {
+		t.key = s.table.Name + "/" + key
+		t.hash, sent.scratch = hashOf(s.table, sent.values, sent.scratch)
+		if id, settled, err := s.before(ctx, t); settled {
+			return id, err
+		}
+	}
+	id, err := uuid.NewV7()
 	if err != nil {
-		return "", err
+		s.finish(t, err)
+		return "", fmt.Errorf("make id: %w", err)
 	}
-	if !found || item.Deleted {
-		return sub.id, s.submit(ctx, sub)
+	t.id = id.String()
+	sent.values[s.id] = schemas.Value{Set: true, Text: []byte(t.id)}
+	if !s.queue.put(t, sent.values, len(sent.body), at) {
+		s.finish(t, errFull)
+		return "", errFull
 	}
-	var known struct{ Hash, ID string }
-	if err := json.Unmarshal(item.Doc, &known); err != nil {
-		return "", fmt.Errorf("read idempotency key: %w", err)
+	return t.id, s.await(ctx, t, true)
+}
+
+// before settles a ticket whose key is on its way or was answered. When it does not, the key is the ticket's own.
+func (s *Source) before(ctx context.Context, t *ticket) (id string, settled bool, err error) {
+	for {
+		other, mine := s.flights.join(t)
+		if mine {
+			break
+		}
+		err := s.await(ctx, other, false)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, errSlow):
+			return "", true, err
+		case other.hash == t.hash:
+			return other.id, true, err
+		} // another body under the same key: what the store holds decides
 	}
-	if known.Hash != sub.hash {
-		return "", errOtherBody
+	id, found, err := s.answered(context.WithoutCancel(ctx), t)
+	if found || err != nil {
+		t.id = id
+		s.finish(t, err)
+		return id, true, err
 	}
-	return known.ID, nil
+	return "", false, nil
+}
+
+// answered looks for the answer that was given under a ticket's key.
+func (s *Source) answered(ctx context.Context, t *ticket) (id string, found bool, err error) {
+	item, found, err := s.items.Get(ctx, KeysTable, t.key)
+	if err != nil || !found || item.Deleted {
+		return "", false, err
+	}
+	var before string
+	err = record.EachMember(item.Doc, func(name []byte, _ record.JSONKind, text []byte) error {
+		switch string(name) {
+		case "hash":
+			before = string(text)
+		case "id":
+			id = string(text)
+		}
+		return nil
+	})
+	if err == nil && before != hex.EncodeToString(t.hash[:]) {
+		err = errConflict
+	}
+	return id, true, err
+}
+
+// await waits until a ticket is settled. The owner of one that no reader takes withdraws it after a fifth of the
+// patience.
+func (s *Source) await(ctx context.Context, t *ticket, owner bool) error {
+	first := s.config.Patience
+	if owner {
+		first /= 5
+	}
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-t.done:
+			return t.err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		if !owner {
+			return errSlow
+		}
+		if s.queue.abandon(t) {
+			s.finish(t, errUnread)
+			return errUnread
+		}
+		owner = false
+		timer.Reset(s.config.Patience - first)
+	}
 }

@@ -1,179 +1,150 @@
 package form
 
 import (
-	"context"
-	"errors"
+	"encoding/hex"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
 
-// submission is a checked record that waits to become durable.
-type submission struct {
-	values []schemas.Value
-	key    string // "" when the request has none
-	hash   string
-	id     string
-	at     int64 // microseconds since 1970 UTC
-	state  atomic.Int32
-	done   chan error // one answer
-}
-
-// The states of a submission: it is either taken by a reader or withdrawn by its request.
+// What may wait for a reader: past either, requests get 503.
 const (
-	inQueue int32 = iota
-	taken
-	withdrawn
+	maxQueued      = 10_000
+	maxQueuedBytes = 32 << 20
 )
 
-var (
-	errStopping = errors.New("the form is stopping")
-	errFull     = errors.New("too many requests wait")
-	errLate     = errors.New("it took too long to make the record durable")
-)
+// ticket is a record on its way, and what its request waits for.
+type ticket struct {
+	id   string
+	key  string // the form's name and the Idempotency-Key; "": none
+	hash hash
 
-// submit waits until the record is durable.
-func (s *Source) submit(ctx context.Context, sub *submission) error {
-	select {
-	case s.queue <- sub:
-	default:
-		return errFull
-	}
-	timer := time.NewTimer(s.config.Wait)
-	defer timer.Stop()
-	select {
-	case err := <-sub.done:
-		return err
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	if sub.state.CompareAndSwap(inQueue, withdrawn) {
-		return errLate
-	}
-	select { // it is on its way: its fate is known soon, and the client should hear it
-	case err := <-sub.done:
-		return err
-	case <-time.After(s.config.Wait):
-		return errLate
-	}
+	done chan struct{} // closed when id and err stand
+	err  error
+
+	// of the queue, under its lock
+	taken, gone bool
+	row, keyRow int
 }
 
-// maxRows is how many requests a chunk holds at most: they share one transaction.
-const maxRows = 1000
-
-// reader gives the requests that wait as chunks, and answers them as they settle.
-type reader struct {
-	source *Source
-	once   sync.Once
-	closed chan struct{}
+// queue holds what was sent and not yet read, in columns: a reader takes all of it as one chunk.
+type queue struct {
+	table *schemas.Table
+	keys  *record.Schema
+	ready chan struct{} // has an entry after something was put
 
 	mu      sync.Mutex
-	pending [][]*submission // read and not settled, by chunk
+	items   *record.Builder
+	answers *record.Builder
+	tickets []*ticket
+	bytes   int
+	oldest  time.Time
 }
 
-// Read waits for a request, and takes all that wait with it: while one group becomes durable the next gathers.
-func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return record.Chunk{}, err
-		}
-		select {
-		case first := <-r.source.queue:
-			if chunk := r.take(first); len(chunk) > 0 {
-				return r.source.chunk(chunk), nil
-			}
-		case <-ctx.Done():
-			return record.Chunk{}, ctx.Err()
-		case <-r.closed:
-			return record.Chunk{}, errStopping
-		}
+func newQueue(table *schemas.Table, keys *record.Schema) *queue {
+	return &queue{
+		table: table, keys: keys, ready: make(chan struct{}, 1),
+		items: record.NewBuilder(table.Schema(), 0), answers: record.NewBuilder(keys, 0),
 	}
 }
 
-func (r *reader) take(first *submission) []*submission {
-	var chunk []*submission
-	for sub := first; sub != nil; {
-		if sub.state.CompareAndSwap(inQueue, taken) {
-			chunk = append(chunk, sub)
-		}
-		sub = nil
-		if len(chunk) < maxRows {
-			select {
-			case sub = <-r.source.queue:
-			default:
-			}
-		}
+// put adds a record, or says that there is no room.
+func (q *queue) put(t *ticket, values []schemas.Value, size int, at time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.tickets) >= maxQueued || q.bytes+size > maxQueuedBytes {
+		return false
 	}
-	if len(chunk) > 0 {
-		r.mu.Lock()
-		r.pending = append(r.pending, chunk)
-		r.mu.Unlock()
+	if len(q.tickets) == 0 {
+		q.oldest = at
 	}
-	return chunk
+	stamp := at.UnixMicro()
+	t.row, t.keyRow = q.items.Rows(), -1
+	q.table.Append(q.items, values)
+	mark(q.items, stamp)
+	q.items.System().EventIDs.AppendText([]byte(t.id))
+	if t.key != "" {
+		t.keyRow = q.answers.Rows()
+		q.answers.String(0, t.key)
+		q.answers.String(1, hex.EncodeToString(t.hash[:]))
+		q.answers.String(2, t.id)
+		q.answers.Next()
+		mark(q.answers, stamp)
+	}
+	q.tickets = append(q.tickets, t)
+	q.bytes += size
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+	return true
 }
 
-// chunk makes two batches: the records, and the keys of those that have one.
-func (s *Source) chunk(chunk []*submission) record.Chunk {
-	now := time.Now()
-	games, keys := record.NewBuilder(s.schema, len(chunk)), record.NewBuilder(s.keys, len(chunk))
-	for _, sub := range chunk {
-		s.config.Table.Append(games, sub.values)
-		s.describe(games.System(), sub)
-		if sub.key == "" {
+// mark notes the time of the last row, which is its version too: its key is new, so that any version is right.
+func mark(b *record.Builder, stamp int64) {
+	sys := b.System()
+	sys.EventTimes = append(sys.EventTimes, stamp)
+	sys.Versions.Lo = append(sys.Versions.Lo, uint64(stamp)) //nolint:gosec // after 1970
+}
+
+// take gives all that waits as batches, with its tickets.
+func (q *queue) take() ([]*record.Batch, []*ticket) {
+	q.mu.Lock()
+	items, answers, tickets := q.items, q.answers, q.tickets
+	if len(tickets) == 0 {
+		q.mu.Unlock()
+		return nil, nil
+	}
+	q.items, q.answers = record.NewBuilder(q.table.Schema(), len(tickets)), record.NewBuilder(q.keys, answers.Rows())
+	q.tickets, q.bytes = make([]*ticket, 0, len(tickets)), 0
+	var rows, keyRows []int
+	for _, t := range tickets {
+		if t.taken = !t.gone; t.taken {
 			continue
 		}
-		keys.String(0, sub.key)
-		keys.String(1, sub.hash)
-		keys.String(2, sub.id)
-		keys.Next()
-		s.describe(keys.System(), sub)
-	}
-	out := record.Chunk{ReadAt: now}
-	for _, b := range []*record.Builder{games, keys} {
-		if b.Rows() > 0 {
-			sys := b.System()
-			sys.Ops, sys.Source, sys.IngestTime = []record.Op{record.Insert}, "form."+s.config.Table.Name, now.UnixMicro()
-			out.Batches = append(out.Batches, b.Batch(nil))
+		rows = append(rows, t.row)
+		if t.keyRow >= 0 {
+			keyRows = append(keyRows, t.keyRow)
 		}
 	}
-	return out
-}
-
-// describe adds what the system knows of a record. Its key is new, so that any version is right; the time it came is one
-// that a person can read.
-func (s *Source) describe(sys *record.System, sub *submission) {
-	sys.Versions.Lo = append(sys.Versions.Lo, uint64(sub.at)) //nolint:gosec // after 1970
-	sys.EventTimes = append(sys.EventTimes, sub.at)
-}
-
-// Settle answers the requests of the oldest chunk.
-func (r *reader) Settle(_ context.Context, _ record.Position, err error) error {
-	r.mu.Lock()
-	var chunk []*submission
-	if len(r.pending) > 0 {
-		chunk, r.pending = r.pending[0], r.pending[1:]
-	}
-	r.mu.Unlock()
-	for _, sub := range chunk {
-		sub.done <- err
-	}
-	return nil
-}
-
-// Close ends a Read under way and refuses what was read and not settled.
-func (r *reader) Close() error {
-	r.once.Do(func() { close(r.closed) })
-	r.mu.Lock()
-	pending := r.pending
-	r.pending = nil
-	r.mu.Unlock()
-	for _, chunk := range pending {
-		for _, sub := range chunk {
-			sub.done <- errStopping
+	q.mu.Unlock()
+	tickets = slices.DeleteFunc(tickets, func(t *ticket) bool { return !t.taken })
+	var batches []*record.Batch
+	for _, part := range []struct {
+		builder *record.Builder
+		gone    []int
+	}{{items, rows}, {answers, keyRows}} {
+		if part.builder.Rows() == len(part.gone) {
+			continue
 		}
+		sys := part.builder.System()
+		sys.Ops, sys.Source, sys.IngestTime = []record.Op{record.Insert}, "form."+q.table.Name, time.Now().UnixMicro()
+		batch := part.builder.Batch(nil)
+		if len(part.gone) > 0 {
+			batch = batch.Without(part.gone)
+		}
+		batches = append(batches, batch)
 	}
-	return nil
+	return batches, tickets
+}
+
+// abandon takes a record back that no reader has taken.
+func (q *queue) abandon(t *ticket) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.taken {
+		return false
+	}
+	t.gone = true
+	return true
+}
+
+// waiting counts the records that no reader has taken, and tells since when the first waits.
+func (q *queue) waiting() (int, time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.tickets), q.oldest
 }

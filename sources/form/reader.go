@@ -1,0 +1,95 @@
+package form
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/record"
+)
+
+var errClosed = errors.New("the reader of the form is closed")
+
+// reader reads what is sent. Its position never moves, for there is nothing to read again: chunks are settled in their
+// order.
+type reader struct {
+	source  *Source
+	closing chan struct{}
+
+	mu        sync.Mutex
+	unsettled [][]*ticket
+	closed    bool
+}
+
+// Read gives all that waits as one chunk: the records, and the answers under keys, which the items sink writes in one
+// transaction.
+func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return record.Chunk{}, err
+		}
+		chunk, err := r.take()
+		if err != nil || len(chunk.Batches) > 0 {
+			return chunk, err
+		}
+		select {
+		case <-r.source.queue.ready:
+		case <-ctx.Done():
+		case <-r.closing:
+		}
+	}
+}
+
+func (r *reader) take() (record.Chunk, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return record.Chunk{}, errClosed
+	}
+	batches, tickets := r.source.queue.take()
+	if len(batches) == 0 {
+		return record.Chunk{}, nil
+	}
+	r.unsettled = append(r.unsettled, tickets)
+	r.source.waiting.Add(int64(len(tickets)))
+	return record.Chunk{Batches: batches, ReadAt: time.Now()}, nil
+}
+
+// Settle answers the requests of the oldest unsettled chunk. With none it is what recovery rolled forward: those
+// requests died with their process.
+func (r *reader) Settle(_ context.Context, _ record.Position, err error) error {
+	r.mu.Lock()
+	if len(r.unsettled) == 0 {
+		r.mu.Unlock()
+		return nil
+	}
+	tickets := r.unsettled[0]
+	r.unsettled = r.unsettled[1:]
+	r.mu.Unlock()
+	r.answer(tickets, err)
+	return nil
+}
+
+func (r *reader) answer(tickets []*ticket, err error) {
+	r.source.waiting.Add(-int64(len(tickets)))
+	for _, t := range tickets {
+		r.source.finish(t, err)
+	}
+}
+
+// Close refuses what was read and not settled; what was not read waits for the next reader.
+func (r *reader) Close() error {
+	r.mu.Lock()
+	unsettled, closed := r.unsettled, r.closed
+	r.unsettled, r.closed = nil, true
+	r.mu.Unlock()
+	if closed {
+		return nil
+	}
+	close(r.closing)
+	for _, tickets := range unsettled {
+		r.answer(tickets, errClosed)
+	}
+	return nil
+}
