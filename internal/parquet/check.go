@@ -146,11 +146,11 @@ func cleanDecimal(f record.Field, c *record.Column, lo, hi int) bool {
 	if f.Wide() {
 		return !slices.ContainsFunc(c.Wide[lo:hi], func(v record.Int128) bool { return beyond(v, limit) })
 	}
-	return magnitude(c.Ints[lo:hi]) < limit.Lo ||
+	return magnitude(c.Ints[lo:hi])+1 < limit.Lo ||
 		!slices.ContainsFunc(c.Ints[lo:hi], func(v int64) bool { return beyond(widened(v), limit) })
 }
 
-// magnitude is at least the greatest absolute value, and less than twice that; of a negative value it is one less.
+// magnitude is at least the greatest absolute value, and less than twice that; a negative value counts one less.
 func magnitude(v []int64) uint64 {
 	var m uint64
 	for _, x := range v {

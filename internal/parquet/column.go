@@ -106,13 +106,16 @@ func (c *column) open() int {
 	return len(c.data) + 8*len(c.words) + 4*len(c.ids) + len(c.lv.defs) + len(c.lv.reps)
 }
 
-// expected is the size that the chunk would have if it ended now.
+// expected is about the size that the chunk would have if it ended now.
 func (c *column) expected() int {
-	open := c.open()
+	open, dict := c.open(), c.dictBytes()
 	if c.raw > 0 {
 		open = int(float64(open) * float64(len(c.chunk)) / float64(c.raw))
 	}
-	return len(c.chunk) + open + c.dictBytes()
+	if c.choice.zstd {
+		dict /= 2
+	}
+	return len(c.chunk) + open + dict
 }
 
 func (c *column) dictLen() int {

@@ -3,6 +3,7 @@ package parquet
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -84,42 +85,42 @@ func (c *column) metadata() format.ColumnMetaData {
 	return m
 }
 
-// writeIndexes writes the page index: where the pages are and what they hold. Row groups whose chunks are one page each need
-// none. In the others every chunk has its offsets: a reader that skips pages of one column skips rows of all.
+// writeIndexes writes the page index: what the pages hold and where they are. A file of one page a column needs none. In
+// others every chunk has its offsets: a reader that skips pages of one column skips rows of all.
 func (w *Writer) writeIndexes() {
+	if w.err != nil || !slices.ContainsFunc(w.pages, func(p []page) bool { return len(p) > 1 }) {
+		return
+	}
 	n := len(w.columns)
 	for k, pages := range w.pages {
-		if ci, ok := w.leaves[k%n].columnIndex(pages); ok && len(pages) > 1 {
-			head := w.work[0].encoded(&ci)
+		if ci, ok := w.leaves[k%n].columnIndex(pages); ok {
 			cc := &w.groups[k/n].Columns[k%n]
-			cc.ColumnIndexOffset, cc.ColumnIndexLength = w.offset, int32(len(head)) //nolint:gosec // small
-			w.write(head)
+			cc.ColumnIndexOffset, cc.ColumnIndexLength = w.writeIndex(&ci)
 		}
 	}
-	for g := range w.groups {
-		chunks := w.pages[g*n : (g+1)*n]
-		one := true
-		for _, pages := range chunks {
-			one = one && len(pages) == 1
-		}
-		if one {
-			continue
-		}
-		for i, pages := range chunks {
-			var oi format.OffsetIndex
-			row := 0
-			for _, p := range pages {
-				oi.PageLocations = append(oi.PageLocations, format.PageLocation{
-					Offset: int64(p.offset), CompressedPageSize: int32(p.size), FirstRowIndex: int64(row), //nolint:gosec // checked
-				})
-				row += p.rows
-			}
-			head := w.work[0].encoded(&oi)
-			cc := &w.groups[g].Columns[i]
-			cc.OffsetIndexOffset, cc.OffsetIndexLength = w.offset, int32(len(head)) //nolint:gosec // small
-			w.write(head)
-		}
+	for k, pages := range w.pages {
+		oi := offsetIndex(pages)
+		cc := &w.groups[k/n].Columns[k%n]
+		cc.OffsetIndexOffset, cc.OffsetIndexLength = w.writeIndex(&oi)
 	}
+}
+
+func (w *Writer) writeIndex(v any) (offset int64, size int32) {
+	head := w.work[0].encoded(v)
+	offset = w.offset
+	w.write(head)
+	return offset, int32(len(head)) //nolint:gosec // small
+}
+
+func offsetIndex(pages []page) (oi format.OffsetIndex) {
+	row := 0
+	for _, p := range pages {
+		oi.PageLocations = append(oi.PageLocations, format.PageLocation{
+			Offset: int64(p.offset), CompressedPageSize: int32(p.size), FirstRowIndex: int64(row), //nolint:gosec // checked
+		})
+		row += p.rows
+	}
+	return oi
 }
 
 // columnIndex gives the bounds of the pages; there is none when a page with values has no bounds.

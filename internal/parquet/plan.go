@@ -9,6 +9,9 @@ import (
 // SampleRows are enough to choose by.
 const SampleRows = 8192
 
+// minSample is what a choice needs at least; with less every column tries a dictionary.
+const minSample = 32
+
 // Plan says how each column of a table is encoded. It is made once a table, from a sample, so that a file of 800 rows
 // pays nothing for it. All writers of the table share it, also at the same time.
 type Plan struct {
@@ -39,7 +42,7 @@ func Sample(fields []record.Field, columns []record.Column, rows int) *Plan {
 	p := &Plan{}
 	all, err := leaves(fields)
 	rows = min(rows, SampleRows)
-	if err != nil || check(fields, columns, 0, rows) != nil { // NewWriter or Write will say it
+	if err != nil || rows < minSample || check(fields, columns, 0, rows) != nil { // NewWriter or Write will say it
 		columns, rows = nil, 0
 	}
 	p.left = make([]atomic.Bool, len(all))

@@ -132,14 +132,15 @@ func (w *Writer) write(p []byte) {
 	}
 }
 
-// Write takes rows [lo,hi) of the columns; absent values are written as null. A row that cannot be stored without loss
-// makes it give *fault.Rows as Check does; nothing of the call is written then, and the writer goes on.
+// Write takes rows [lo,hi) of the columns; absent values are written as null. When a row cannot be stored without loss
+// nothing of the call is written, and the error names row and column. It is not *fault.Rows: rows of other calls may be
+// in the file, so it is too late to leave some out. Who wants to asks Check before.
 func (w *Writer) Write(columns []record.Column, lo, hi int) error {
 	if w.err != nil {
 		return w.err
 	}
 	if err := check(w.fields, columns, lo, hi); err != nil {
-		return err
+		return fmt.Errorf("write rows: %s", err) //nolint:errorlint // on purpose, see above
 	}
 	for lo < hi && w.err == nil {
 		n := min(hi-lo, w.o.RowGroupRows-w.rows, w.o.PageRows)
