@@ -26,6 +26,7 @@ func rules() map[string]rule {
 		"plugins stand in the catalog":   pluginsStandInTheCatalog,
 		"dependencies have their reason": dependenciesHaveTheirReason,
 		"readmes are equal":              readmesAreEqual,
+		"snippets are compiled":          snippetsAreCompiled,
 	}
 }
 
@@ -53,6 +54,8 @@ func sound() fstest.MapFS {
 		"docs/DEPENDENCIES.md":                text("| module | version | why |\n|---|---|---|\n| `one.example/a` | v1.0.0 | reasons |\n"),
 		"README.md":                           text("# Title\n## Two\n```\nmake demo\n```\n"),
 		"README.es.md":                        text("# Título\n## Dos\n```\nmake demo\n```\n"),
+		"CONTRIBUTING.md":                     text("# Title\n```go\nfunc f() {}\n```\n"),
+		"examples/hello/hello.go":             text("// Package hello greets.\npackage hello\n\nfunc f() {}\n"),
 		"record/record.go":                    text("// Package record holds.\npackage record\n"),
 		"sources/sources.go":                  text("// Package sources is.\npackage sources\n\nimport _ \"" + module + "/record\"\n"),
 		"sources/sourcetest/sourcetest.go":    text("// Package sourcetest tests.\npackage sourcetest\n\nimport _ \"testing\"\n"),
@@ -113,6 +116,7 @@ func TestSeededFaultsAreFound(t *testing.T) {
 		"reason for nothing":   {"dependencies have their reason", "docs/DEPENDENCIES.md", "| one.example/a | v1.0.0 | x |\n| one.example/c | v1.0.0 | x |\n", "one.example/c"},
 		"heading missing":      {"readmes are equal", "README.es.md", "# Título\n```\nmake demo\n```\n", "headings"},
 		"other command":        {"readmes are equal", "README.es.md", "# Título\n## Dos\n```\nmake\n```\n", "code blocks"},
+		"stale snippet":        {"snippets are compiled", "examples/hello/hello.go", "package hello\n\nfunc g() {}\n", "func f()"},
 		"one README":           {"readmes are equal", "README.es.md", "", "go together"},
 	} {
 		t.Run(name, func(t *testing.T) {

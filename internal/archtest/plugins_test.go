@@ -121,6 +121,31 @@ func readmesAreEqual(t *tree) []string {
 	return found
 }
 
+// snippetsAreCompiled wants each Go block of CONTRIBUTING.md to stand, word for word, in the example that it explains.
+func snippetsAreCompiled(t *tree) []string {
+	text, err := fs.ReadFile(t.fs, "CONTRIBUTING.md")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var code strings.Builder
+	for _, f := range t.files {
+		if strings.HasPrefix(f.dir, "examples/") {
+			source, err := fs.ReadFile(t.fs, f.path)
+			if err != nil {
+				return []string{err.Error()}
+			}
+			code.Write(source)
+		}
+	}
+	var found []string
+	for _, block := range outline(string(text)).blocks {
+		if snippet, isGo := strings.CutPrefix(block, "```go\n"); isGo && !strings.Contains(code.String(), snippet) {
+			found = append(found, "CONTRIBUTING.md: no example has this code:\n"+snippet)
+		}
+	}
+	return found
+}
+
 // document is the shape of a Markdown text.
 type document struct {
 	headings []int // levels
