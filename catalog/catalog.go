@@ -1,0 +1,40 @@
+// Package catalog lists every source, handler and sink that acequia has. A new plugin is one line here.
+package catalog
+
+import (
+	"github.com/acequia-io/acequia/handlers"
+	"github.com/acequia-io/acequia/handlers/canonical"
+	"github.com/acequia-io/acequia/handlers/derive"
+	"github.com/acequia-io/acequia/handlers/normalize"
+	"github.com/acequia-io/acequia/sinks"
+	"github.com/acequia-io/acequia/sinks/items"
+	"github.com/acequia-io/acequia/sinks/lake"
+	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/form"
+	"github.com/acequia-io/acequia/sources/itemchanges"
+)
+
+// Sources lists the sources.
+func Sources() []sources.Plugin {
+	return []sources.Plugin{
+		form.Plugin(),
+		itemchanges.Plugin(),
+	}
+}
+
+// Handlers lists the handlers.
+func Handlers() []handlers.Plugin {
+	return []handlers.Plugin{
+		canonical.Plugin(),
+		derive.Plugin(),
+		normalize.Plugin(),
+	}
+}
+
+// Sinks lists the sinks.
+func Sinks() []sinks.Plugin {
+	return []sinks.Plugin{
+		items.Plugin(),
+		lake.Plugin(),
+	}
+}
