@@ -2,18 +2,12 @@
 package page
 
 import (
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"golang.org/x/text/language"
 )
-
-//go:embed static
-var static embed.FS
 
 // Page is what the frame needs to know of a page.
 type Page struct {
@@ -31,38 +25,62 @@ func Of(r *http.Request, title string) Page {
 // cookieName holds the language that was chosen with the switch.
 const cookieName = "lang"
 
+//nolint:gochecknoglobals // a constant: what can be spoken, the first when nothing fits
+var spoken = language.NewMatcher([]language.Tag{language.English, language.Spanish})
+
 // Language is the language of the answer: the switch's (?lang=), else the cookie's, else the best of Accept-Language,
 // else English.
 func Language(r *http.Request) string {
-	if lang := r.URL.Query().Get("lang"); lang == "es" || lang == "en" {
+	if lang := switched(r); lang != "" {
 		return lang
 	}
-	if c, err := r.Cookie(cookieName); err == nil && (c.Value == "es" || c.Value == "en") {
+	if c, err := r.Cookie(cookieName); err == nil && known(c.Value) {
 		return c.Value
 	}
-	matcher := language.NewMatcher([]language.Tag{language.English, language.Spanish})
-	wanted, _, err := language.ParseAcceptLanguage(r.Header.Get("Accept-Language"))
+	header := r.Header.Get("Accept-Language")
+	if header == "" {
+		return "en"
+	}
+	wanted, _, err := language.ParseAcceptLanguage(header)
 	if err != nil {
 		return "en"
 	}
-	if _, i, confidence := matcher.Match(wanted...); i == 1 && confidence > language.No {
+	if _, i, confidence := spoken.Match(wanted...); i == 1 && confidence > language.No {
 		return "es"
 	}
 	return "en"
 }
 
-// Frame sets the headers of every page and remembers a language that was switched to. default-src 'none' means that
-// nothing runs or loads but our own files: there is no inline script or style.
+func known(lang string) bool { return lang == "es" || lang == "en" }
+
+// switched gives the language of the switch, or "".
+func switched(r *http.Request) string {
+	if !strings.Contains(r.URL.RawQuery, "lang=") {
+		return ""
+	}
+	if lang := r.URL.Query().Get("lang"); known(lang) {
+		return lang
+	}
+	return ""
+}
+
+// policy lets nothing run or load but our own files: there is no inline script or style.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// Frame sets the headers of every page and remembers a language that was switched to. The referrer policy keeps the
+// origin of our own posts, which the check of cross-origin posts needs.
 func Frame(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 		h.Add("Vary", "Accept-Language, Cookie")
-		if lang := r.URL.Query().Get("lang"); lang == "es" || lang == "en" {
-			http.SetCookie(w, &http.Cookie{
+		if lang := switched(r); lang != "" {
+			http.SetCookie(w, &http.Cookie{ //nolint:gosec // not secret, and it must work over plain HTTP on localhost
 				Name: cookieName, Value: lang, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 			})
 		}
@@ -70,48 +88,25 @@ func Frame(next http.Handler) http.Handler {
 	})
 }
 
-// StaticPath is where Static is to be mounted.
-const StaticPath = "/static/"
-
-// Asset gives the address of a static file, with a hash of its content, so that it may be kept for ever.
-func Asset(name string) string {
-	text, err := static.ReadFile("static/" + name)
-	if err != nil {
-		return StaticPath + name
-	}
-	sum := sha256.Sum256(text)
-	return StaticPath + name + "?v=" + hex.EncodeToString(sum[:6])
-}
-
-// Static serves the files that Asset names.
-func Static() http.Handler {
-	files := http.FileServerFS(static)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/") {
-			http.NotFound(w, r)
-			return
-		}
-		if r.URL.Query().Has("v") {
-			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		files.ServeHTTP(w, r)
-	})
-}
-
-// switchTo gives the address of the same page in another language.
+// switchTo gives the address of the same page in another language, on this host whatever the path.
 func (p Page) switchTo(lang string) string {
-	u, err := url.Parse(p.Path)
+	u, err := url.ParseRequestURI(p.Path)
 	if err != nil {
 		return "?lang=" + lang
 	}
 	q := u.Query()
 	q.Set("lang", lang)
-	return u.Path + "?" + q.Encode()
+	return "/" + strings.TrimLeft(u.EscapedPath(), "/") + "?" + q.Encode()
 }
 
-// here says whether a link of the navigation leads to this page.
-func (p Page) here(path string) bool { return strings.HasPrefix(p.Path, path) }
+// here says whether a link of the navigation leads to this page. The home page is the form.
+func (p Page) here(path string) bool {
+	at, _, _ := strings.Cut(p.Path, "?")
+	return strings.HasPrefix(at, path) || path == formPath && at == "/"
+}
+
+// formPath leads to the form.
+const formPath = "/forms/"
 
 // T gives the text of the page's language.
 func (p Page) T(es, en string) string {
