@@ -31,7 +31,7 @@ func (queryCmd) Help() string {
 	return `Examples:
   acequia query --dir D 'select genre, count(*) from videogames_latest group by genre'
   acequia query --dir D -o csv 'select count(*) from videogames_latest'
-  acequia query --dir D --saved games_by_genre
+  acequia query --dir D --saved games-by-genre
   acequia query --saved list`
 }
 
