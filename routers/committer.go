@@ -159,7 +159,7 @@ func (c *committer) commit(ctx context.Context, g *group) error {
 	}
 	c.board.committed(g, time.Since(began))
 	if c.log.Enabled(ctx, slog.LevelDebug) {
-		c.log.Debug("group committed", slog.Int64("group", g.ordinal), slog.Int("rows", g.rows), slog.Int("files", g.files))
+		c.log.DebugContext(ctx, "group committed", slog.Int64("group", g.ordinal), slog.Int("rows", g.rows), slog.Int("files", g.files))
 	}
 	return nil
 }

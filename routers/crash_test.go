@@ -268,7 +268,7 @@ func crashDir(t *testing.T) string {
 	if info, err := os.Stat("/dev/shm"); err != nil || !info.IsDir() {
 		return t.TempDir()
 	}
-	dir, err := os.MkdirTemp("/dev/shm", "acequia-crash-")
+	dir, err := os.MkdirTemp("/dev/shm", "acequia-crash-") //nolint:usetesting // in memory
 	if err != nil {
 		return t.TempDir()
 	}

@@ -68,19 +68,19 @@ func (s *slot) keep(ctx context.Context, lane sources.Lane) error {
 		}
 		if p, ok := errors.AsType[*panicked](err); ok {
 			panics++
-			log.Error("plugin panicked", slog.String("stack", p.stack))
+			log.ErrorContext(ctx, "plugin panicked", slog.String("stack", p.stack))
 		}
 		delay, more := pace.next()
 		switch {
 		case fault.Of(err) != fault.Retryable && ctx.Err() == nil, panics > maxPanics, !more:
 			board.set(Failed, err)
-			log.Error("lane failed", errAttr(err), slog.String("code", fault.Code(err)))
+			log.ErrorContext(ctx, "lane failed", errAttr(err), slog.String("code", fault.Code(err)))
 			return fmt.Errorf("lane %s of %s: %w", lane.ID, r.pipeline.Name, err)
 		case stopped:
-			log.Warn("lane stopped before all was committed", errAttr(err))
+			log.WarnContext(ctx, "lane stopped before all was committed", errAttr(err))
 		default:
 			board.set(Retrying, err)
-			log.Warn("lane restarts", slog.Duration("again_in", delay), errAttr(err))
+			log.WarnContext(ctx, "lane restarts", slog.Duration("again_in", delay), errAttr(err))
 			wait(ctx, delay, r.stop)
 		}
 	}
@@ -170,7 +170,7 @@ func (in *incarnation) closeWriters(ctx context.Context) {
 	defer cancel()
 	for i, w := range in.writers {
 		if err := guard(func() error { return w.Close(ctx) }); err != nil {
-			in.log.Warn("sink did not close well", slog.String("sink", in.run.pipeline.Sinks[i].Name), errAttr(err))
+			in.log.WarnContext(ctx, "sink did not close well", slog.String("sink", in.run.pipeline.Sinks[i].Name), errAttr(err))
 		}
 	}
 }

@@ -140,7 +140,7 @@ func (in *incarnation) rollForward(ctx context.Context, pending checkpoint.Inten
 		}
 		err := in.writers[i].Publish(ctx, m)
 		if errors.Is(err, sinks.ErrVanished) {
-			in.log.Warn("staged file has vanished, its group is taken back and read again", errAttr(err))
+			in.log.WarnContext(ctx, "staged file has vanished, its group is taken back and read again", errAttr(err))
 			return false, in.withdraw(ctx, manifests, pending)
 		}
 		if err != nil {

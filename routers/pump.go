@@ -177,7 +177,7 @@ func (p *pump) refuse(ctx context.Context, failed *group, in *prefetched, reason
 	}
 	for _, to := range ends {
 		if err := guard(func() error { return p.reader.Settle(ctx, to, reason) }); err != nil {
-			p.log.Warn("reader did not take a refusal", errAttr(err))
+			p.log.WarnContext(ctx, "reader did not take a refusal", errAttr(err))
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (r *Run) limitStop(ctx context.Context, cutOff func()) {
 	if !wait(ctx, r.pipeline.StopTimeout, nil) {
 		return
 	}
-	r.log.Warn("stop takes too long, commits are cut off", slog.Duration("after", r.pipeline.StopTimeout))
+	r.log.WarnContext(ctx, "stop takes too long, commits are cut off", slog.Duration("after", r.pipeline.StopTimeout))
 	cutOff()
 }
 
@@ -103,11 +103,11 @@ func (r *Run) firstLanes(ctx context.Context) error {
 		delay, more := pace.next()
 		if fault.Of(err) != fault.Retryable || !more {
 			r.board.set(Failed, err)
-			r.log.Error("lanes cannot be listed", errAttr(err))
+			r.log.ErrorContext(ctx, "lanes cannot be listed", errAttr(err))
 			return err
 		}
 		r.board.set(Retrying, err)
-		r.log.Warn("lanes cannot be listed yet", slog.Duration("again_in", delay), errAttr(err))
+		r.log.WarnContext(ctx, "lanes cannot be listed yet", slog.Duration("again_in", delay), errAttr(err))
 		wait(ctx, delay, r.stop)
 	}
 }
@@ -135,7 +135,7 @@ func (r *Run) watchLag(ctx context.Context, l sources.Lagger, set func(sources.L
 		case err == nil:
 			set(lag)
 		case ctx.Err() == nil:
-			r.log.Debug("lag is not known", errAttr(err))
+			r.log.DebugContext(ctx, "lag is not known", errAttr(err))
 		}
 		if !wait(ctx, lagEvery, nil) {
 			return
@@ -158,6 +158,7 @@ func (l *routerLog) Error(msg string, err error, fields watermill.LogFields) {
 func (l *routerLog) Info(msg string, fields watermill.LogFields) {
 	l.write(slog.LevelDebug, msg, fields)
 }
+
 func (l *routerLog) Debug(msg string, fields watermill.LogFields) {
 	l.write(slog.LevelDebug, msg, fields)
 }

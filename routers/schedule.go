@@ -73,7 +73,7 @@ func (s *schedule) tell() {
 func (s *schedule) keepFresh(ctx context.Context) {
 	for wait(ctx, s.run.pipeline.Refresh, s.run.stop) {
 		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
-			s.run.log.Warn("lanes cannot be listed", errAttr(err))
+			s.run.log.WarnContext(ctx, "lanes cannot be listed", errAttr(err))
 		}
 	}
 }

@@ -120,7 +120,7 @@ func copyTo(ctx context.Context, conn *sql.Conn, to string) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // the folder of the state file
 	if err != nil {
 		return err
 	}

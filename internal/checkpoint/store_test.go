@@ -36,7 +36,10 @@ func opened(t *testing.T, path string) *Store {
 	return s
 }
 
-func statePath(t *testing.T) string { return filepath.Join(t.TempDir(), "state #1%.db") }
+func statePath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "state #1%.db")
+}
 
 var lane = Lane{Pipeline: "p", ID: "l"}
 
