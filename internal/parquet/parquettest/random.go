@@ -156,9 +156,17 @@ func integer(r *rand.Rand, f record.Field, v int) int64 {
 			return []int64{1 - limit, limit - 1}[r.IntN(2)]
 		}
 		return (int64(v) - 1) % limit
-	case record.Int64, record.LocalTimestamp, record.Timestamp:
+	case record.Int64:
 		if extreme {
 			return []int64{math.MinInt64, math.MaxInt64}[r.IntN(2)]
+		}
+	case record.LocalTimestamp, record.Timestamp: // engines have fewer years than 64 bits
+		if extreme {
+			return []int64{-1 << 55, 1 << 55}[r.IntN(2)]
+		}
+	case record.Date:
+		if extreme {
+			return []int64{-500_000, 1_000_000}[r.IntN(2)]
 		}
 	default:
 		if extreme {
