@@ -76,7 +76,7 @@ func (s *Source) showForm(w http.ResponseWriter, r *http.Request, status int, st
 		e := errorView{Text: p.Name + ": " + s.table.Message(p, v.Lang)}
 		if p.Field >= 0 && !s.table.Fields[p.Field].Generated {
 			f := &s.table.Fields[p.Field]
-			e = errorView{Text: f.Label.In(v.Lang) + ": " + s.table.Message(p, v.Lang), Href: "#" + firstID(f)}
+			e = errorView{Text: strings.Trim(f.Label.In(v.Lang), "¿?") + ": " + s.table.Message(p, v.Lang), Href: "#" + firstID(f)}
 		}
 		v.Errors = append(v.Errors, e)
 	}
