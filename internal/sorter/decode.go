@@ -38,8 +38,9 @@ func (d *decoder) give(fn func(part int, columns []record.Column, lo, hi int) er
 }
 
 // add appends the rows of a block, of the same partition and epoch as those it has.
-func (d *decoder) add(p []byte, h header) error {
-	r := &reader{p: p, slots: math.MaxInt32}
+// It may have no more than slots, those inside lists counted.
+func (d *decoder) add(p []byte, h header, slots int) error {
+	r := &reader{p: p, slots: slots}
 	for i, f := range d.fields {
 		d.column(r, f, &d.columns[i], d.rows, h.rows)
 	}
@@ -169,7 +170,9 @@ func (d *decoder) slots(r *reader, f record.Field, c *record.Column, before, n i
 	case f.Kind == record.Struct:
 		d.children(r, f, c, before, n)
 	default:
-		c.Ints, _ = readWords(r, c.Ints, n)
+		var none bool
+		c.Ints, none = readWords(r, c.Ints, n)
+		r.bad = r.bad || none
 	}
 }
 

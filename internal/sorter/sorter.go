@@ -6,6 +6,7 @@ package sorter
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/acequia-io/acequia/record"
@@ -303,7 +304,7 @@ func (s *Sorter) read(fn func(part int, columns []record.Column, lo, hi int) err
 		if s.buf, err = m.take(s.buf); err != nil {
 			return err
 		}
-		if err := d.add(s.buf, h); err != nil {
+		if err := d.add(s.buf, h, math.MaxInt32); err != nil {
 			return s.scratch.failed("read scratch file", err)
 		}
 	}
