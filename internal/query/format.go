@@ -19,7 +19,7 @@ type Format string
 // The formats.
 const (
 	Table    Format = "table"  // aligned columns for people
-	CSV      Format = "csv"    // RFC 4180; NULL is an empty field, the empty text is ""
+	CSV      Format = "csv"    // RFC 4180 but with \n, as shells want; NULL is an empty field, the empty text is ""
 	JSONList Format = "json"   // one list of objects
 	NDJSON   Format = "ndjson" // one object a line
 	Markdown Format = "md"     // a table; NULL is _NULL_
@@ -68,12 +68,12 @@ func writeCSV(w *bufio.Writer, rows *Rows) error {
 	for i, c := range rows.Columns() {
 		csvField(w, i, Value{Text: c.Name})
 	}
-	_, err := w.WriteString("\r\n")
+	_, err := w.WriteString("\n")
 	for err == nil && rows.Next() {
 		for i, v := range rows.Row() {
 			csvField(w, i, v)
 		}
-		_, err = w.WriteString("\r\n")
+		_, err = w.WriteString("\n")
 	}
 	return err
 }

@@ -157,7 +157,7 @@ func TestSaveResult(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	got, err := os.ReadFile(r.Path)
-	if err != nil || string(got) != "id,title\r\n0,Juego 0\r\n1,Juego 1\r\n" {
+	if err != nil || string(got) != "id,title\n0,Juego 0\n1,Juego 1\n" {
 		t.Errorf("%q, %v", got, err)
 	}
 	note, err := os.ReadFile(strings.TrimSuffix(r.Path, ".csv") + ".json")

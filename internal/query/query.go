@@ -6,6 +6,7 @@ package query
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -190,12 +191,31 @@ func (e *Engine) start(ctx context.Context, text string, limit int) (*Rows, erro
 		return nil, errors.Join(err, closeErr)
 	}
 	rows.finish = func() error {
-		_, undo := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		err := errors.Join(undo, conn.Close())
+		rollBack(ctx, conn)
+		err := conn.Close()
 		e.release(err)
 		return err
 	}
 	return rows, nil
+}
+
+// rollBack ends the transaction of a query. DuckDB first waits for what is left of a cancelled query, which listens
+// to nothing but interrupts, and the one that cancelled it may have come too early: so this is interrupted, too, when
+// it takes long, and tried again. A connection that cannot be rolled back is given up.
+func rollBack(ctx context.Context, conn *sql.Conn) {
+	for range 3 {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
+		// Not Exec: the driver interrupts the whole of a Query, but only the running of an Exec.
+		found, err := conn.QueryContext(ctx, "ROLLBACK")
+		if err == nil {
+			err = errors.Join(found.Close(), found.Err())
+		}
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // gives the error back, and closes the connection
 }
 
 // runOn checks the statement, prepares it for its columns, and runs it with every value as text: the same text that
@@ -214,8 +234,8 @@ func runOn(ctx context.Context, conn *sql.Conn, text string, limit int) (*Rows, 
 	}
 	found, err := conn.QueryContext(ctx, wrap(explained, body, columns, limit)) //nolint:sqlclosecheck // Rows.Close closes it
 	if err != nil {
-		_, undo := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return nil, errors.Join(err, undo)
+		rollBack(ctx, conn)
+		return nil, err
 	}
 	return newRows(columns, found), nil
 }
@@ -246,8 +266,10 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'
 
 func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
-// acquire gives the open database with views as the lake is now, and counts its user.
+// acquire gives the open database with views as the lake is now, and counts its user. That serves all queries, so one
+// that is cancelled does not end it half-way.
 func (e *Engine) acquire(ctx context.Context) (*database, error) {
+	ctx = context.WithoutCancel(ctx)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
