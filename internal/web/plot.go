@@ -126,7 +126,9 @@ func (p *plot) drawBars(samples []sample) {
 		left += 64 // room for the values of the bars that go to the left
 	}
 	ticks, low, high := niceTicks(low, high, 6, whole)
-	at := func(v float64) float64 { return left + (v-low)/(high-low)*(right-left) }
+	at := func(v float64) float64 { // the ends of the scale are rounded, and may fall short of a value by a hair
+		return left + min(max((v-low)/(high-low), 0), 1)*(right-left)
+	}
 	top, bottom := 6.0, 6.0+barPitch*float64(len(samples))
 	for _, v := range ticks {
 		p.Grid = append(p.Grid, tick{X: num(at(v)), Y: num(bottom + 18), Text: shortNumber(v)})

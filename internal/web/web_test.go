@@ -239,7 +239,7 @@ func TestDownload(t *testing.T) {
 			path, form = "/query.csv", url.Values{"sql": {"SELECT genre, count(*) AS games FROM videogames GROUP BY ALL ORDER BY 2 DESC"}}
 		}
 		answer, text := s.do(t, method, path, "en", form)
-		if text != "genre,games\r\nSports,2\r\nAdventure,1\r\n" || answer.Header.Get("Content-Type") != "text/csv; charset=utf-8" ||
+		if text != "genre,games\nSports,2\nAdventure,1\n" || answer.Header.Get("Content-Type") != "text/csv; charset=utf-8" ||
 			!strings.HasPrefix(answer.Header.Get("Content-Disposition"), "attachment") {
 			t.Errorf("%s: %v %q", method, answer.Header, text)
 		}
