@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -395,5 +396,28 @@ func TestTables(t *testing.T) {
 	}
 	if _, err := e.Tables(t.Context()); err == nil || !strings.Contains(err.Error(), "torn.parquet") {
 		t.Errorf("a torn file: %v", err)
+	}
+}
+
+// TestCancelAtAnyMoment cancels before, while and after DuckDB starts to work: a query that was started but not yet
+// waited for once kept its connection for ever.
+func TestCancelAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, Config{})
+	var wait sync.WaitGroup
+	for worker := range 4 {
+		wait.Go(func() {
+			for n := range 8 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(worker+4*n)*300*time.Microsecond)
+				if _, err := e.Query(ctx, Request{SQL: "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"}); err == nil {
+					t.Error("an endless query ended")
+				}
+				cancel()
+			}
+		})
+	}
+	wait.Wait()
+	if got, _, err := ask(t, e, Request{SQL: "SELECT 1"}); err != nil || got[0][0] != "1" {
+		t.Errorf("after the cancelled queries: %v, %v", got, err)
 	}
 }

@@ -254,7 +254,7 @@ func num(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f'
 // shortNumber writes the number of a tick, without the noise of binary fractions.
 func shortNumber(v float64) string {
 	text := strconv.FormatFloat(v, 'g', 6, 64)
-	if rounded, err := strconv.ParseFloat(text, 64); err == nil && math.Abs(rounded) < 1e12 {
+	if rounded, err := strconv.ParseFloat(text, 64); err == nil && (rounded == 0 || math.Abs(rounded) >= 1e-6 && math.Abs(rounded) < 1e12) {
 		return strconv.FormatFloat(rounded, 'f', -1, 64)
 	}
 	return text
