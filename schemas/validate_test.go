@@ -88,13 +88,13 @@ func TestCheckOfAnotherDeclaration(t *testing.T) {
 		in   []schemas.Input
 		want []string
 	}{
-		"good":     {written("A1", "2026-02-28", "-0,5", "", "", "dub", "true"), nil},
-		"no day":   {written("A1", "2026-02-29", "100.00", "1", "", "", ""), []string{"day not_a_date"}},
-		"dear":     {written("A1", "2026-02-28", "100.01", "0", "", "", ""), []string{"price too_large 100", "seats too_small 1"}},
-		"cheap":    {written("A1", "2026-02-28", "-1.01", "9223372036854775808", "", "", ""), []string{"price too_small -1", "seats too_large 9223372036854775807"}},
-		"precise":  {written("A1", "2026-02-28", "1.001", "1e3", "", "", ""), []string{"price too_precise 2", "seats not_a_number"}},
-		"many":     {written("A1", "2026-02-28", "12345", "1", "", "", ""), []string{"price too_many_digits 4"}},
-		"nonsense": {written("A123", "2026-02-28", "--1", ".", "", "vo", "no"), []string{"room too_long 3", "price not_a_number", "seats not_a_number", "members not_an_option"}},
+		"good":     {written("-", "A1", "2026-02-28", "-0,5", "", "", "dub", "true"), nil},
+		"no day":   {written("-", "A1", "2026-02-29", "100.00", "1", "", "", ""), []string{"day not_a_date"}},
+		"dear":     {written("-", "A1", "2026-02-28", "100.01", "0", "", "", ""), []string{"price too_large 100", "seats too_small 1"}},
+		"cheap":    {written("-", "A1", "2026-02-28", "-1.01", "9223372036854775808", "", "", ""), []string{"price too_small -1", "seats too_large 9223372036854775807"}},
+		"precise":  {written("-", "A1", "2026-02-28", "1.001", "1e3", "", "", ""), []string{"price too_precise 2", "seats not_a_number"}},
+		"many":     {written("-", "A1", "2026-02-28", "12345", "1", "", "", ""), []string{"price too_many_digits 4"}},
+		"nonsense": {written("-", "A123", "2026-02-28", "--1", ".", "", "vo", "no"), []string{"room too_long 3", "price not_a_number", "seats not_a_number", "members not_an_option"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -109,13 +109,14 @@ func TestCheckedValuesBecomeARecord(t *testing.T) {
 	t.Parallel()
 	table := screenings(t)
 	values := make([]schemas.Value, len(table.Fields))
-	if p := table.Check(written(" A1 ", "2026-02-28", "12,5", "40", "", "vo", "false"), values, now); p != nil {
+	if p := table.Check(written("-", " A1 ", "2026-02-28", "12,5", "40", "", "vo", "false"), values, now); p != nil {
 		t.Fatal(p)
 	}
+	values[0] = schemas.Value{Set: true, Text: []byte("7")}
 	b := record.NewBuilder(table.Schema(), 1)
 	table.Append(b, values)
 	got := string(b.Batch(nil).AppendJSON(nil, 0))
-	want := `{"room":"A1","day":"2026-02-28","price":"12.50","seats":40,"notes":null,"language":"vo","members":false}`
+	want := `{"id":"7","room":"A1","day":"2026-02-28","price":"12.50","seats":40,"notes":null,"language":"vo","members":false}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
