@@ -170,6 +170,43 @@ func TestBudgetPressesTheLargest(t *testing.T) {
 	}
 }
 
+// A lane that holds nothing may read one chunk, though all memory is held by groups that cannot be closed any more.
+func TestBudgetReserve(t *testing.T) {
+	t.Parallel()
+	b := NewBudget(100)
+	stuck, other := b.account(), b.account()
+	defer stuck.close()
+	defer other.close()
+	stuck.accepted(200)
+	stuck.cut()
+	if err := other.room(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the writers hold comes back when their group is committed, not only when the lane ends.
+func TestHeldComesBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	box := newMailbox()
+	p := r.pipeline(box)
+	p.Sinks = []NamedSink{{"hoarder", &hoarder{}}}
+	run := r.run(t, p)
+	done := make(chan error)
+	go func() { done <- run.Run(t.Context()) }()
+	for id := range int64(3) {
+		if err := box.put(t, id); err != nil {
+			t.Error(err)
+		}
+	}
+	for run.Status().Held != 0 && wait(t.Context(), time.Millisecond, nil) {
+	}
+	run.Stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // What a panic leaves unreleased is given back when the incarnation ends.
 func TestBudgetForgivesLeaks(t *testing.T) {
 	t.Parallel()

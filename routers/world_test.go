@@ -133,7 +133,7 @@ func (r *genReader) Read(ctx context.Context) (record.Chunk, error) {
 		b.Next()
 	}
 	r.next++
-	return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: record.Position(strconv.Itoa(r.next)), ReadAt: now}, ctx.Err()
+	return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: record.Position(strconv.Itoa(r.next)), ReadAt: now}, nil
 }
 
 func (r *genReader) Settle(_ context.Context, upTo record.Position, err error) error {
