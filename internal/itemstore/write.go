@@ -113,7 +113,7 @@ func (s *Store) start(ctx context.Context) error {
 		{&w.replace, `update item set version = ?3, doc = ?4, expires = ?5 where tbl = ?1 and key = ?2`},
 		{&w.log, `insert into change(id, key, op, version, old, new, at) values(?, ?, ?, ?, ?, ?, ?)`},
 	} {
-		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil {
+		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // the writer closes them, see close
 			return errors.Join(s.refused(err), conn.Close())
 		}
 	}

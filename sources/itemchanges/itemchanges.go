@@ -202,7 +202,7 @@ func (r *reader) batch(ctx context.Context) (*record.Batch, error) {
 // Settle lets the log be trimmed up to a position.
 func (r *reader) Settle(ctx context.Context, upTo record.Position, refused error) error {
 	if refused != nil {
-		return nil
+		return nil //nolint:nilerr // a refused chunk is read again: the log keeps it
 	}
 	seq, err := parse(upTo)
 	if err != nil {
