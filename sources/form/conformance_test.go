@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,7 +32,7 @@ type place struct {
 }
 
 func (p *place) source(context.Context) (sources.Source, error) {
-	s, err := form.New(form.Config{Table: p.table, Patience: 20 * time.Second}, p.items, slog.New(slog.DiscardHandler))
+	s, err := form.New(form.Config{Table: p.table, Patience: 20 * time.Second}, p.items, discard())
 	if err != nil {
 		return nil, err
 	}

@@ -184,9 +184,9 @@ func (a *answer) refuse(why *refusal, problems []schemas.Problem) {
 	a.s.showForm(a.w, a.r, why.status, formState{key: key, why: why, problems: problems, inputs: a.sent.inputs})
 }
 
-// refuse answers a request of which no field was read.
+// refuse answers a request of which no field was read. more, when not empty, says to programs what exactly is wrong.
 func (s *Source) refuse(w http.ResponseWriter, r *http.Request, why *refusal, more string) {
-	if json, known := isJSON(r.Header); known && json || wantsJSON(r) {
+	if wantsJSON(r) || sendsNoForm(r) {
 		s.writeProblem(w, r, why, more, nil)
 		return
 	}
@@ -194,8 +194,20 @@ func (s *Source) refuse(w http.ResponseWriter, r *http.Request, why *refusal, mo
 	s.showRefusal(w, r, why)
 }
 
-// wantsJSON says whether a program asks: it accepts JSON, or does not name HTML.
+// sendsNoForm says whether a program sends something: JSON, or what no page would send.
+func sendsNoForm(r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return false
+	}
+	sent := r.Header.Get("Content-Type")
+	return strings.Contains(sent, "json") || !acceptsHTML(r) && !strings.Contains(sent, "form-urlencoded")
+}
+
+func acceptsHTML(r *http.Request) bool {
+	return strings.Contains(strings.Join(r.Header.Values("Accept"), ","), "text/html")
+}
+
+// wantsJSON says whether a program asks: one that accepts JSON and no page.
 func wantsJSON(r *http.Request) bool {
-	accept := strings.Join(r.Header.Values("Accept"), ",")
-	return strings.Contains(accept, "json") && !strings.Contains(accept, "text/html")
+	return strings.Contains(strings.Join(r.Header.Values("Accept"), ","), "json") && !acceptsHTML(r)
 }

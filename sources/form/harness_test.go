@@ -193,3 +193,5 @@ func (w *world) html(tb testing.TB, body string, headers ...string) answer {
 const soon = 200 * time.Millisecond
 
 var _ sources.Source = (*form.Source)(nil)
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
