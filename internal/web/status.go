@@ -38,7 +38,7 @@ type Pipeline struct {
 	State         State          `json:"state"`
 	Reason        string         `json:"reason,omitempty"` // of a state that is not well
 	Lag           *time.Duration `json:"lag_ns"`           // behind its source; null when the source cannot tell
-	LagRows       *int64         `json:"lag_rows"`         // not yet in the sinks; null when the source cannot tell
+	LagRows       *int64         `json:"lag_rows"`         // not yet in the sinks; null, or -1, when the source cannot tell
 	Rows          int64          `json:"rows"`             // that became visible, by this process
 	RowsPerSecond float64        `json:"rows_per_second"`  // over the last seconds
 	LastFile      string         `json:"last_file,omitempty"`

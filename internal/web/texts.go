@@ -10,13 +10,13 @@ type texts struct {
 	NotDrawn, ErrorTitle, Code, Ready, Yes, No, BarOf, LineOf, Least, Most, Link, PlotTitle       string
 	StatusTitle, StatusLead, Pipeline, State, Lag, Speed, RowsDone, LastFile, DeadLetters, Reason string
 	NoPipelines, Updated, Refresh, Pause, Unknown, None, AllWell, Trouble, Never, Ago             string
-	Unreadable                                                                                    string
+	Unreadable, ResultRows                                                                        string
 }
 
 //nolint:gochecknoglobals // constant tables
 var (
 	spanish = texts{
-		QueryTitle: "Consulta", QueryLead: "Pregunte con SQL a los datos del lago. Aquí solo se lee: nada puede cambiarse.",
+		QueryTitle: "Consulta", QueryLead: "Pregunta con SQL a los datos del lago. Aquí solo se lee: nada puede cambiarse.",
 		Statement: "Consulta SQL", StatementHint: "Una sola sentencia SELECT. Ctrl+Intro la ejecuta.", Run: "Ejecutar",
 		Download: "Descargar CSV", SavedTitle: "Consultas guardadas", TablesTitle: "Tablas",
 		NoTables: "Todavía no hay tablas: aparecen con el primer registro.", Files: "archivos", Rows: "filas",
@@ -35,6 +35,7 @@ var (
 		Updated: "Actualizado a las %s UTC", Refresh: "Actualizar", Pause: "Pausar la actualización", Unknown: "desconocido",
 		None: "ninguno", AllWell: "Todos los canales funcionan.", Trouble: "Hay canales que necesitan atención.",
 		Never: "todavía no", Ago: "hace %s", Unreadable: "No se pueden leer las tablas",
+		ResultRows: "Filas del resultado",
 	}
 	english = texts{
 		QueryTitle: "Query", QueryLead: "Ask the data in the lake with SQL. This page only reads: nothing can be changed.",
@@ -56,6 +57,7 @@ var (
 		Updated: "Updated at %s UTC", Refresh: "Refresh", Pause: "Pause updates", Unknown: "unknown",
 		None: "none", AllWell: "All pipelines are well.", Trouble: "Some pipelines need attention.",
 		Never: "not yet", Ago: "%s ago", Unreadable: "The tables cannot be read",
+		ResultRows: "Rows of the result",
 	}
 	stateNames = map[State]query.Localized{
 		Starting: {ES: "arrancando", EN: "starting"}, Running: {ES: "en marcha", EN: "running"},
@@ -64,11 +66,11 @@ var (
 	}
 	advice = map[string]query.Localized{
 		"ACQ-QUERY-001": {
-			ES: "Este programa se compiló sin motor SQL. Compílelo con CGO_ENABLED=1 y un compilador de C.",
+			ES: "Este programa se compiló sin motor SQL. Compílalo con CGO_ENABLED=1 y un compilador de C.",
 			EN: "This program was built without an SQL engine. Build it with CGO_ENABLED=1 and a C compiler.",
 		},
 		"ACQ-QUERY-002": {
-			ES: "DuckDB no entiende la consulta. Corrija lo que señala y vuelva a ejecutarla.",
+			ES: "DuckDB no entiende la consulta. Corrige lo que señala y vuelve a ejecutarla.",
 			EN: "DuckDB cannot make sense of the query. Correct what it points at and run it again.",
 		},
 		"ACQ-QUERY-003": {
@@ -76,15 +78,15 @@ var (
 			EN: "Only one statement that reads is allowed here: SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.",
 		},
 		"ACQ-QUERY-004": {
-			ES: "La consulta tardó más de lo permitido. Pida menos: limite las particiones (dt) o las columnas.",
+			ES: "La consulta tardó más de lo permitido. Pide menos: limita las particiones (dt) o las columnas.",
 			EN: "The query took longer than it may. Ask for less: fewer partitions (dt) or columns.",
 		},
 		"ACQ-QUERY-005": {
-			ES: "La consulta necesita más memoria de la permitida. Pida menos, o agrupe antes de ordenar.",
+			ES: "La consulta necesita más memoria de la permitida. Pide menos, o agrupa antes de ordenar.",
 			EN: "The query needs more memory than it may use. Ask for less, or group before you sort.",
 		},
 		"ACQ-QUERY-006": {
-			ES: "El lago no se puede abrir. Compruebe que sus archivos se pueden leer.",
+			ES: "El lago no se puede abrir. Comprueba que sus archivos se pueden leer.",
 			EN: "The lake cannot be opened. Check that its files can be read.",
 		},
 		"ACQ-QUERY-007": {

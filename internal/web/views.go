@@ -217,7 +217,7 @@ func lagText(p Pipeline, t *texts, lang string) string {
 	if p.Lag != nil {
 		parts = append(parts, durationText(*p.Lag, lang))
 	}
-	if p.LagRows != nil {
+	if p.LagRows != nil && *p.LagRows >= 0 {
 		parts = append(parts, groupDigits(*p.LagRows, lang)+" "+t.Rows)
 	}
 	if len(parts) == 0 {
