@@ -50,7 +50,7 @@ func BenchmarkEncode(b *testing.B) {
 				batches = append(batches, t.Next(benchBatch))
 			}
 			own := func(o parquet.Options) func(*testing.B, io.Writer) {
-				return func(b *testing.B, out io.Writer) { writeOwn(b, out, t.Fields, batches, o) }
+				return func(b *testing.B, out io.Writer) { b.Helper(); writeOwn(b, out, t.Fields, batches, o) }
 			}
 			measure(b, name+"/"+system+"/acequia", own(parquet.Options{}))
 			measure(b, name+"/"+system+"/acequia-2-workers", own(parquet.Options{Workers: 2}))
@@ -61,6 +61,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func measure(b *testing.B, name string, write func(*testing.B, io.Writer)) {
+	b.Helper()
 	b.Run(name, func(b *testing.B) {
 		runtime.GC()
 		var out counter

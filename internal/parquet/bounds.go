@@ -152,7 +152,7 @@ func (b *bounds) stats(l *leaf, limit int) (lo, hi []byte, ok bool) {
 		return binary.LittleEndian.AppendUint32(nil, uint32(b.lo)), binary.LittleEndian.AppendUint32(nil, uint32(b.hi)), true //nolint:gosec // checked
 	case l.form == texts:
 		text := l.field.Kind == record.String
-		if text && !(utf8.Valid(b.tlo) && utf8.Valid(b.thi)) {
+		if text && (!utf8.Valid(b.tlo) || !utf8.Valid(b.thi)) {
 			return nil, nil, false
 		}
 		return cutLow(b.tlo, limit, text), cutHigh(b.thi, limit, text), true

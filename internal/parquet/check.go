@@ -81,15 +81,15 @@ func fits(f record.Field, c *record.Column, rows int) error {
 	if have < rows {
 		return errShort
 	}
+	if rows == 0 { // then there may be no children
+		return nil
+	}
 	switch f.Kind {
 	case record.List:
-		if rows == 0 {
-			return nil
-		}
 		rows = int(c.Offsets[rows])
 	case record.Struct:
 	case record.String, record.Bytes:
-		if rows > 0 && int(c.Offsets[rows]) > len(c.Bytes) {
+		if int(c.Offsets[rows]) > len(c.Bytes) {
 			return errShort
 		}
 		return nil
@@ -217,13 +217,7 @@ func problem(f record.Field, c *record.Column, slot int) error {
 			return fmt.Errorf("%d does not fit 32 bits", v)
 		}
 	case record.Decimal:
-		v := record.Int128{}
-		if f.Wide() {
-			v = c.Wide[slot]
-		} else {
-			v = widened(c.Ints[slot])
-		}
-		if beyond(v, powers[f.Precision]) {
+		if beyond(decimal(f, c, slot), powers[f.Precision]) {
 			return fmt.Errorf("more than %d digits", f.Precision)
 		}
 	case record.String, record.Bytes:
@@ -238,6 +232,13 @@ func problem(f record.Field, c *record.Column, slot int) error {
 		return inside(f, c, slot)
 	}
 	return nil
+}
+
+func decimal(f record.Field, c *record.Column, slot int) record.Int128 {
+	if f.Wide() {
+		return c.Wide[slot]
+	}
+	return widened(c.Ints[slot])
 }
 
 // inside looks for a problem in a list or struct.

@@ -23,7 +23,7 @@ func (d *wordDict) grow() {
 		for d.table[h] != 0 {
 			h = (h + 1) & (len(d.table) - 1)
 		}
-		d.table[h] = int32(i + 1) //nolint:gosec // dictionaries are small
+		d.table[h] = int32(i + 1)
 	}
 }
 
@@ -90,8 +90,8 @@ func (d *textDict) id(v []byte) int32 {
 		if e == 0 {
 			d.bytes = append(d.bytes, v...)
 			d.offsets = append(d.offsets, uint32(len(d.bytes))) //nolint:gosec // a dictionary is left long before
-			d.table[s] = h&^0xFFFFFFFF | uint64(d.len())
-			return int32(d.len() - 1) //nolint:gosec // dictionaries are small
+			d.table[s] = h&^0xFFFFFFFF | uint64(d.len())        //nolint:gosec // small
+			return int32(d.len() - 1)                           //nolint:gosec // dictionaries are small
 		}
 		if (e^h)>>32 == 0 {
 			if i := int(uint32(e)) - 1; string(d.at(i)) == string(v) { //nolint:gosec // the low half

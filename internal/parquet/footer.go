@@ -76,7 +76,7 @@ func (c *column) metadata() format.ColumnMetaData {
 		if n == 0 {
 			continue
 		}
-		name := c.formatOf(encoding(e)) //nolint:gosec // few
+		name := c.formatOf(encoding(e))
 		if name != format.Plain || c.used[asDictionary] == 0 {
 			m.Encoding = append(m.Encoding, name)
 		}

@@ -101,12 +101,12 @@ func (l *levels) appendBitmap(dst []byte) []byte {
 	dst = append(dst, 0, 0, 0, 0)
 	switch l.nulls {
 	case 0:
-		dst = append(binary.AppendUvarint(dst, uint64(l.entries)<<1), 1)
+		dst = append(binary.AppendUvarint(dst, uint64(l.entries)<<1), 1) //nolint:gosec // positive
 	case l.entries:
-		dst = append(binary.AppendUvarint(dst, uint64(l.entries)<<1), 0)
+		dst = append(binary.AppendUvarint(dst, uint64(l.entries)<<1), 0) //nolint:gosec // positive
 	default:
 		groups := (l.entries + 7) / 8
-		dst = binary.AppendUvarint(dst, uint64(groups)<<1|1)
+		dst = binary.AppendUvarint(dst, uint64(groups)<<1|1) //nolint:gosec // positive
 		for _, w := range l.bits {
 			dst = binary.LittleEndian.AppendUint64(dst, w)
 		}

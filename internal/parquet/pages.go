@@ -159,11 +159,11 @@ func (c *column) appendDictionary(s *scratch, body []byte) []byte {
 		return s.appendIDs(body, c.ids)
 	}
 	width := bits.Len32(uint32(c.dictLen() - 1)) //nolint:gosec // dictionaries are small
-	body = append(body, byte(width))
+	body = append(body, byte(width))             //nolint:gosec // at most 32
 	for _, r := range c.runs {
 		body = binary.AppendUvarint(body, uint64(r.n)<<1) //nolint:gosec // positive
 		for k := 0; k < width; k += 8 {
-			body = append(body, byte(r.id>>k))
+			body = append(body, byte(r.id>>k)) //nolint:gosec // the low 8
 		}
 	}
 	return body
@@ -194,8 +194,9 @@ func (c *column) appendDelta(s *scratch, body []byte) []byte {
 			c.narrow = append(c.narrow, int32(v)) //nolint:gosec // checked
 		}
 		return s.appendDelta32(body, c.narrow)
+	default:
+		return s.appendDelta64(body, c.words)
 	}
-	return s.appendDelta64(body, c.words)
 }
 
 func (c *column) appendPlain(body []byte) []byte {
@@ -207,11 +208,12 @@ func (c *column) appendPlain(body []byte) []byte {
 			if i&7 == 0 {
 				body = append(body, 0)
 			}
-			body[len(body)-1] |= byte(v) << (i & 7)
+			body[len(body)-1] |= byte(v) << (i & 7) //nolint:gosec // 0 or 1
 		}
 		return body
+	default:
+		return append(body, c.data...)
 	}
-	return append(body, c.data...)
 }
 
 func (c *column) appendWords(dst []byte, words []int64) []byte {

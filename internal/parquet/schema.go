@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/acequia-io/acequia/record"
 
@@ -71,7 +72,7 @@ func leaves(fields []record.Field) ([]leaf, error) {
 
 // appendLeaves appends the leaves under f; at is the way to it.
 func appendLeaves(out []leaf, at leaf, f record.Field, child int, name string) []leaf {
-	at.path = append(at.path[:len(at.path):len(at.path)], name)
+	at.path = append(slices.Clip(at.path), name)
 	if f.Nullable {
 		at.maxDef++
 	}
@@ -81,10 +82,10 @@ func appendLeaves(out []leaf, at leaf, f record.Field, child int, name string) [
 		at.maxRep++
 		s.rep = uint8(min(at.maxRep, maxLevel)) //nolint:gosec // cut
 	}
-	at.steps = append(at.steps[:len(at.steps):len(at.steps)], s)
+	at.steps = append(slices.Clip(at.steps), s)
 	switch f.Kind {
 	case record.List:
-		at.path = append(at.path, "list")
+		at.path = append(slices.Clip(at.path), "list")
 		return appendLeaves(out, at, f.Fields[0], 0, "element")
 	case record.Struct:
 		for i, m := range f.Fields {
@@ -131,8 +132,9 @@ func (l *leaf) physical() format.Type {
 		return format.Int64
 	case wides:
 		return format.FixedLenByteArray
+	default:
+		return format.ByteArray
 	}
-	return format.ByteArray
 }
 
 // schemaOf gives the elements of the file's schema, depth first, the root in front.

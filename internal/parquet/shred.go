@@ -79,7 +79,7 @@ func (s *shredder) slot(d, slot int, rep uint8) {
 		}
 	default:
 		s.level(rep, st.def)
-		s.pick = append(s.pick, uint32(slot)) //nolint:gosec // a batch is far below 2^32 slots
+		s.pick = append(s.pick, uint32(slot))
 	}
 }
 

@@ -150,8 +150,8 @@ func (c *column) takeVersions(v *record.Versions, s span) {
 		if len(c.lens) > 0 {
 			common = x.CommonPrefix(c.last)
 		}
-		c.prefixes = append(c.prefixes, int32(common))           //nolint:gosec // at most VersionLen
-		c.lens = append(c.lens, int32(record.VersionLen-common)) //nolint:gosec // at most VersionLen
+		c.prefixes = append(c.prefixes, int32(common))
+		c.lens = append(c.lens, int32(record.VersionLen-common))
 		if common < record.VersionLen {
 			c.data = x.AppendText(c.data, common)
 		}

@@ -162,11 +162,19 @@ func TestHiddenProblem(t *testing.T) {
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	fields := []record.Field{
-		{Name: "z", Kind: record.Bool}, {Name: "i", Kind: record.Int32, Nullable: true}, {Name: "l", Kind: record.Int64},
-		{Name: "f", Kind: record.Float32}, {Name: "d", Kind: record.Float64},
-		{Name: "n9", Kind: record.Decimal, Precision: 9, Scale: 2}, {Name: "n38", Kind: record.Decimal, Precision: 38, Scale: 10},
-		{Name: "day", Kind: record.Date}, {Name: "ts", Kind: record.Timestamp}, {Name: "lts", Kind: record.LocalTimestamp},
-		{Name: "s", Kind: record.String}, {Name: "b", Kind: record.Bytes}, {Name: "v", Kind: record.VersionText},
+		{Name: "z", Kind: record.Bool},
+		{Name: "i", Kind: record.Int32, Nullable: true},
+		{Name: "l", Kind: record.Int64},
+		{Name: "f", Kind: record.Float32},
+		{Name: "d", Kind: record.Float64},
+		{Name: "n9", Kind: record.Decimal, Precision: 9, Scale: 2},
+		{Name: "n38", Kind: record.Decimal, Precision: 38, Scale: 10},
+		{Name: "day", Kind: record.Date},
+		{Name: "ts", Kind: record.Timestamp},
+		{Name: "lts", Kind: record.LocalTimestamp},
+		{Name: "s", Kind: record.String},
+		{Name: "b", Kind: record.Bytes},
+		{Name: "v", Kind: record.VersionText},
 		{Name: "list", Kind: record.List, Nullable: true, Fields: []record.Field{{Name: "x", Kind: record.Struct, Fields: []record.Field{
 			{Name: "a", Kind: record.String, Nullable: true}, {Name: "tags", Kind: record.List, Fields: []record.Field{{Name: "t", Kind: record.Int64}}},
 		}}}},

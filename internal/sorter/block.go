@@ -109,7 +109,7 @@ func appendWords[T word](dst []byte, v []T) []byte {
 		least, most = min(least, x), max(most, x)
 	}
 	size := width(uint64(most) - uint64(least))
-	dst = append(dst, byte(size))
+	dst = append(dst, byte(size)) //nolint:gosec // at most 8
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(least))
 	if size == 0 {
 		return dst
@@ -127,7 +127,7 @@ func appendLengths(dst []byte, offsets []uint32) []byte {
 		all |= offsets[k+1] - offsets[k]
 	}
 	size := width(uint64(all))
-	dst = append(dst, byte(size))
+	dst = append(dst, byte(size)) //nolint:gosec // at most 8
 	for k := range len(offsets) - 1 {
 		dst = put(dst, uint64(offsets[k+1]-offsets[k]), size)
 	}

@@ -3,6 +3,7 @@ package sorter
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"github.com/acequia-io/acequia/record"
 )
@@ -153,13 +154,10 @@ func (g *gatherer) lists(f record.Field, d *record.Column, src []*record.Column,
 }
 
 func (g *gatherer) structs(f record.Field, d *record.Column, src []*record.Column, refs []uint64) {
-	for _, m := range g.masks {
-		if m == 0 { // members of a constant have one slot
-			refs = append([]uint64(nil), refs...)
-			for i, r := range refs {
-				refs[i] = r & (^uint64(math.MaxUint32) | uint64(g.masks[r>>32]))
-			}
-			break
+	if slices.Contains(g.masks, 0) { // members of a constant have one slot
+		refs = slices.Clone(refs)
+		for i, r := range refs {
+			refs[i] = r & (^uint64(math.MaxUint32) | uint64(g.masks[r>>32]))
 		}
 	}
 	d.Children = grown(d.Children, len(f.Fields))

@@ -46,13 +46,19 @@ func NewLineitem(system System) *Table {
 		return record.Field{Name: name, Kind: record.Decimal, Precision: 15, Scale: 2}
 	}
 	t := newTable(system, []record.Field{
-		{Name: "l_orderkey", Kind: record.Int64}, {Name: "l_partkey", Kind: record.Int64},
-		{Name: "l_suppkey", Kind: record.Int64}, {Name: "l_linenumber", Kind: record.Int32},
+		{Name: "l_orderkey", Kind: record.Int64},
+		{Name: "l_partkey", Kind: record.Int64},
+		{Name: "l_suppkey", Kind: record.Int64},
+		{Name: "l_linenumber", Kind: record.Int32},
 		money("l_quantity"), money("l_extendedprice"), money("l_discount"), money("l_tax"),
-		{Name: "l_returnflag", Kind: record.String}, {Name: "l_linestatus", Kind: record.String},
-		{Name: "l_shipdate", Kind: record.Date}, {Name: "l_commitdate", Kind: record.Date, Nullable: true},
-		{Name: "l_receiptdate", Kind: record.Date}, {Name: "l_shipinstruct", Kind: record.String},
-		{Name: "l_shipmode", Kind: record.String}, {Name: "l_comment", Kind: record.String, Nullable: true},
+		{Name: "l_returnflag", Kind: record.String},
+		{Name: "l_linestatus", Kind: record.String},
+		{Name: "l_shipdate", Kind: record.Date},
+		{Name: "l_commitdate", Kind: record.Date, Nullable: true},
+		{Name: "l_receiptdate", Kind: record.Date},
+		{Name: "l_shipinstruct", Kind: record.String},
+		{Name: "l_shipmode", Kind: record.String},
+		{Name: "l_comment", Kind: record.String, Nullable: true},
 	})
 	t.fill = t.lineitem
 	return t
@@ -61,12 +67,18 @@ func NewLineitem(system System) *Table {
 // NewOrders is a table of 12 columns and 128 bytes a row.
 func NewOrders(system System) *Table {
 	t := newTable(system, []record.Field{
-		{Name: "id", Kind: record.Int64}, {Name: "user_id", Kind: record.Int64},
-		{Name: "created_at", Kind: record.Timestamp}, {Name: "updated_at", Kind: record.Timestamp},
-		{Name: "status", Kind: record.String}, {Name: "country", Kind: record.String},
-		{Name: "amount", Kind: record.Decimal, Precision: 12, Scale: 2}, {Name: "price", Kind: record.Float64},
-		{Name: "qty", Kind: record.Int32}, {Name: "email", Kind: record.String},
-		{Name: "note", Kind: record.String, Nullable: true}, {Name: "discount", Kind: record.Float64, Nullable: true},
+		{Name: "id", Kind: record.Int64},
+		{Name: "user_id", Kind: record.Int64},
+		{Name: "created_at", Kind: record.Timestamp},
+		{Name: "updated_at", Kind: record.Timestamp},
+		{Name: "status", Kind: record.String},
+		{Name: "country", Kind: record.String},
+		{Name: "amount", Kind: record.Decimal, Precision: 12, Scale: 2},
+		{Name: "price", Kind: record.Float64},
+		{Name: "qty", Kind: record.Int32},
+		{Name: "email", Kind: record.String},
+		{Name: "note", Kind: record.String, Nullable: true},
+		{Name: "discount", Kind: record.Float64, Nullable: true},
 	})
 	t.fill = t.orders
 	return t
