@@ -247,8 +247,7 @@ type reader struct {
 	at     int
 	ended  int
 	closed chan struct{}
-	buffer []byte // of "lends its memory again"
-	last   *record.Batch
+	last   *record.Batch // of "lends its memory again"
 }
 
 func (r *reader) Read(ctx context.Context) (record.Chunk, error) {

@@ -24,12 +24,12 @@ func describes(ctx context.Context, s *scene) error {
 	case len(p.Doc) < 10 || !strings.HasSuffix(p.Doc, "."):
 		return fmt.Errorf("the doc %q is no sentence", p.Doc)
 	case p.Config == nil || p.New == nil:
-		return errors.New("Config and New are needed")
+		return errors.New("the plugin needs Config and New")
 	case p.Config() == p.Config():
-		return errors.New("Config gives the same pointer twice: pipelines would share their settings")
+		return errors.New("the plugin gives the same Config twice: pipelines would share their settings")
 	}
 	if _, err := p.New(ctx, &struct{ Other int }{}, sources.Host{}); err == nil {
-		return errors.New("New takes settings of another plugin")
+		return errors.New("the settings of another plugin are taken")
 	}
 	return nil
 }

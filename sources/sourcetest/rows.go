@@ -3,6 +3,7 @@ package sourcetest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,11 +60,9 @@ func (s *scene) batch(changes []change, version int) *record.Batch {
 // set appends the value of one column.
 func (s *scene) set(b *record.Builder, column, row int, c change) {
 	f := s.h.Schema.Fields[column]
-	for _, k := range s.h.Schema.Key {
-		if k == column {
-			s.setKey(f, b.Nested(column), c)
-			return
-		}
+	if slices.Contains(s.h.Schema.Key, column) {
+		s.setKey(f, b.Nested(column), c)
+		return
 	}
 	s.value(f, b.Nested(column), row, c)
 }

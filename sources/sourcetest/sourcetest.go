@@ -34,7 +34,7 @@ type Place struct {
 // Harness says what the suite needs to know of a source. Plugin, Schema and New are required.
 type Harness struct {
 	Plugin sources.Plugin
-	// Schema is what the records look like. Every stream of the source's lanes is of this shape.
+	// Schema is what the records that Put makes look like.
 	Schema *record.Schema
 	// New makes an empty place.
 	New func(ctx context.Context) (*Place, error)
