@@ -45,7 +45,7 @@ bench: ## speed and memory, each as a ratio to its floor
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/...
 
 torture: ## the crash tests with 200 kills at random moments instead of CI's 40
-	ACEQUIA_KILLS=200 go test -race -count=1 -timeout 60m -v ./internal/crashtest/...
+	ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 90m -v ./routers ./cmd/acequia
 
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

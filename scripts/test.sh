@@ -8,19 +8,22 @@ scripts/tools.sh gotestsum
 gotestsum="${XDG_CACHE_HOME:-$HOME/.cache}/acequia/bin/gotestsum"
 mkdir -p test-output
 
-if [ -f internal/browsertest/package-lock.json ] && ! cmp -s internal/browsertest/package-lock.json test-output/package-lock.json; then
-    (cd internal/browsertest && npm ci --silent --no-audit --no-fund)
-    cp internal/browsertest/package-lock.json test-output/
+pages=internal/browsertest
+if [ ! -d $pages/node_modules/playwright-core ] || ! cmp -s $pages/package-lock.json test-output/package-lock.json; then
+    npm ci --prefix $pages --silent --no-audit --no-fund
+    cp $pages/package-lock.json test-output/
 fi
+export ACEQUIA_TEST_OUTPUT=$PWD/test-output/pages # screenshots
 
+run() { # name of the events' file, then go test's arguments
+    "$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped \
+        --jsonfile-timing-events "test-output/$1.json" -- -shuffle=on -count=1 "${@:2}"
+}
 failed=0
 # Everything, under the race detector; fuzz targets run their seeds and browser tests their pages.
-CGO_ENABLED=1 "$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile-timing-events test-output/race.json \
-    -- -race -shuffle=on -count=1 -timeout 30m ./... || failed=1
-# A build without a C compiler has everything but SQL, and says so.
-CGO_ENABLED=0 go build ./cmd/... || failed=1
-CGO_ENABLED=0 "$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile-timing-events test-output/nocgo.json \
-    -- -shuffle=on -count=1 -timeout 10m ./internal/query/... ./internal/web/... ./cmd/... || failed=1
+CGO_ENABLED=1 run race -race -timeout 30m ./... || failed=1
+# A build without a C compiler has everything but SQL, and says so: the scripts that need SQL stay out.
+CGO_ENABLED=0 run nocgo -timeout 10m -skip 'TestScripts/demo|TestKilled' ./internal/query/... ./internal/web/... ./cmd/... || failed=1
 
 awk -f scripts/summary.awk test-output/race.json test-output/nocgo.json || failed=1
 exit $failed
