@@ -40,6 +40,15 @@ func TestPagesInABrowser(t *testing.T) {
 	if err := os.MkdirAll(output, 0o750); err != nil {
 		t.Fatal(err)
 	}
+	old, err := filepath.Glob(filepath.Join(output, "*.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	url := startDemo(t, program(t))
 	cmd := exec.CommandContext(t.Context(), node, "run.mjs", url, output) //nolint:gosec // the test's own script
 	cmd.WaitDelay = 10 * time.Second

@@ -4,13 +4,14 @@ import "github.com/acequia-io/acequia/internal/query"
 
 // texts are the words of the pages in one language.
 type texts struct {
-	QueryTitle, QueryLead, Statement, StatementHint, Run, Download, SavedTitle, TablesTitle       string
-	NoTables, Files, Rows, Columns, Column, Type, Partitions, Result, NoRows, Took, Cut           string
-	CellCut, Draw, DrawAs, AsTable, AsBar, AsLine, LabelsFrom, NumbersFrom, Redraw, PlotCut       string
-	NotDrawn, ErrorTitle, Code, Ready, Yes, No, BarOf, LineOf, Least, Most, Link, PlotTitle       string
-	StatusTitle, StatusLead, Pipeline, State, Lag, Speed, RowsDone, LastFile, DeadLetters, Reason string
-	NoPipelines, Updated, Refresh, Pause, Unknown, None, AllWell, Trouble, Never, Ago             string
-	Unreadable, ResultRows                                                                        string
+	QueryTitle, QueryLead, Statement, StatementHint, Run, Download, SavedTitle string
+	TablesTitle, NoTables, Files, Rows, Columns, Result, NoRows                string
+	Took, Cut, CellCut, Draw, DrawAs, AsTable, AsBar                           string
+	AsLine, LabelsFrom, NumbersFrom, Redraw, PlotCut, NotDrawn, ErrorTitle     string
+	Code, BarOf, LineOf, Least, Most, Link, PlotTitle                          string
+	StatusTitle, StatusLead, Lag, Speed, RowsDone, LastFile, DeadLetters       string
+	Reason, NoPipelines, Updated, Refresh, Pause, Unknown, None                string
+	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace           string
 }
 
 //nolint:gochecknoglobals // constant tables
@@ -20,44 +21,44 @@ var (
 		Statement: "Consulta SQL", StatementHint: "Una sola sentencia SELECT. Ctrl+Intro la ejecuta.", Run: "Ejecutar",
 		Download: "Descargar CSV", SavedTitle: "Consultas guardadas", TablesTitle: "Tablas",
 		NoTables: "Todavía no hay tablas: aparecen con el primer registro.", Files: "archivos", Rows: "filas",
-		Columns: "Columnas", Column: "Columna", Type: "Tipo", Partitions: "Particiones", Result: "Resultado",
+		Columns: "Columnas", Result: "Resultado",
 		NoRows: "La consulta no da ninguna fila.", Took: "en %s", Cut: "Se muestran las primeras %s filas; hay más. El CSV las trae.",
 		CellCut: "Los textos muy largos se acortan aquí; el CSV los trae enteros.", Draw: "Gráfico", DrawAs: "Mostrar como",
 		AsTable: "Solo tabla", AsBar: "Barras", AsLine: "Línea", LabelsFrom: "Etiquetas", NumbersFrom: "Números",
 		Redraw: "Dibujar", PlotCut: "El gráfico muestra los primeros %s valores.",
 		NotDrawn:   "No se puede dibujar: la columna de los números no tiene ninguno.",
-		ErrorTitle: "La consulta no se pudo ejecutar", Code: "Código", Ready: "listo", Yes: "sí", No: "no",
+		ErrorTitle: "La consulta no se pudo ejecutar", Code: "Código",
 		BarOf: "Gráfico de barras de %s por %s", LineOf: "Gráfico de línea de %s por %s", PlotTitle: "%s por %s",
 		Least: "mínimo", Most: "máximo", Link: "Enlace a esta consulta",
-		StatusTitle: "Estado", StatusLead: "Qué hace cada canal en este momento.", Pipeline: "Canal", State: "Estado",
+		StatusTitle: "Estado", StatusLead: "Qué hace cada canal en este momento.",
 		Lag: "Retraso", Speed: "Filas por segundo", RowsDone: "Filas", LastFile: "Último archivo",
 		DeadLetters: "Cartas muertas", Reason: "Motivo", NoPipelines: "No hay ningún canal en marcha.",
 		Updated: "Actualizado a las %s UTC", Refresh: "Actualizar", Pause: "Pausar la actualización", Unknown: "desconocido",
 		None: "ninguno", AllWell: "Todos los canales funcionan.", Trouble: "Hay canales que necesitan atención.",
 		Never: "todavía no", Ago: "hace %s", Unreadable: "No se pueden leer las tablas",
-		ResultRows: "Filas del resultado",
+		ResultRows: "Filas del resultado", ErrorPlace: "Dónde está el error",
 	}
 	english = texts{
 		QueryTitle: "Query", QueryLead: "Ask the data in the lake with SQL. This page only reads: nothing can be changed.",
 		Statement: "SQL query", StatementHint: "One SELECT statement. Ctrl+Enter runs it.", Run: "Run",
 		Download: "Download CSV", SavedTitle: "Saved queries", TablesTitle: "Tables",
 		NoTables: "There is no table yet: the first record brings it.", Files: "files", Rows: "rows",
-		Columns: "Columns", Column: "Column", Type: "Type", Partitions: "Partitions", Result: "Result",
+		Columns: "Columns", Result: "Result",
 		NoRows: "The query gives no rows.", Took: "in %s", Cut: "These are the first %s rows; there are more. The CSV has them.",
 		CellCut: "Very long texts are shortened here; the CSV has them whole.", Draw: "Plot", DrawAs: "Show as",
 		AsTable: "Table only", AsBar: "Bars", AsLine: "Line", LabelsFrom: "Labels", NumbersFrom: "Numbers",
 		Redraw: "Draw", PlotCut: "The plot shows the first %s values.",
 		NotDrawn:   "There is nothing to draw: the column of the numbers has none.",
-		ErrorTitle: "The query could not be run", Code: "Code", Ready: "ready", Yes: "yes", No: "no",
+		ErrorTitle: "The query could not be run", Code: "Code",
 		BarOf: "Bar chart of %s by %s", LineOf: "Line chart of %s by %s", PlotTitle: "%s by %s",
 		Least: "least", Most: "most", Link: "Link to this query",
-		StatusTitle: "Status", StatusLead: "What each pipeline is doing at this moment.", Pipeline: "Pipeline", State: "State",
+		StatusTitle: "Status", StatusLead: "What each pipeline is doing at this moment.",
 		Lag: "Lag", Speed: "Rows per second", RowsDone: "Rows", LastFile: "Last file",
 		DeadLetters: "Dead letters", Reason: "Reason", NoPipelines: "No pipeline is running.",
 		Updated: "Updated at %s UTC", Refresh: "Refresh", Pause: "Pause updates", Unknown: "unknown",
 		None: "none", AllWell: "All pipelines are well.", Trouble: "Some pipelines need attention.",
 		Never: "not yet", Ago: "%s ago", Unreadable: "The tables cannot be read",
-		ResultRows: "Rows of the result",
+		ResultRows: "Rows of the result", ErrorPlace: "Where the error is",
 	}
 	stateNames = map[State]query.Localized{
 		Starting: {ES: "arrancando", EN: "starting"}, Running: {ES: "en marcha", EN: "running"},
