@@ -36,25 +36,25 @@ func (s *slot) Subscribe(context.Context, string) (<-chan *message.Message, erro
 func (s *slot) Close() error { return nil }
 
 // serve runs lanes until there are none. The channel is closed only then, when all that it carried is settled.
-func (s *slot) serve(ctx context.Context) {
+func (s *slot) serve(ctx, reads context.Context) {
 	defer close(s.out)
 	for {
 		lane, ok := s.run.lanes.next()
 		if !ok {
 			return
 		}
-		s.run.lanes.finish(ctx, lane, s.keep(ctx, lane))
+		s.run.lanes.finish(reads, lane, s.keep(ctx, reads, lane))
 	}
 }
 
 // keep restarts the lane, always through recovery, until it ends, is stopped or fails for good.
-func (s *slot) keep(ctx context.Context, lane sources.Lane) error {
+func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 	r, board := s.run, s.run.board.lane(lane.ID)
 	log := r.log.With(slog.String("lane", lane.ID))
 	pace, panics, commits := backoff{retry: r.pipeline.Retry}, 0, board.commits()
 	for !isClosed(r.stop) {
 		board.set(Starting, nil)
-		err := guard(func() error { return s.own(ctx, lane, board, log) })
+		err := guard(func() error { return s.own(ctx, reads, lane, board, log) })
 		if err == nil {
 			board.set(Ended, nil)
 			return nil
@@ -102,8 +102,9 @@ type incarnation struct {
 	counts  counts
 }
 
-// own is one incarnation of the lane. It returns nil when the lane has durably ended.
-func (s *slot) own(ctx context.Context, lane sources.Lane, board *laneBoard, log *slog.Logger) error {
+// own is one incarnation of the lane. It returns nil when the lane has durably ended. reads ends when the run is
+// stopped, ctx when that takes too long.
+func (s *slot) own(ctx, reads context.Context, lane sources.Lane, board *laneBoard, log *slog.Logger) error {
 	r := s.run
 	in := &incarnation{
 		run: r, lane: lane, name: checkpoint.Lane{Pipeline: r.pipeline.Name, ID: lane.ID}, board: board, log: log,
@@ -127,7 +128,10 @@ func (s *slot) own(ctx context.Context, lane sources.Lane, board *laneBoard, log
 	if err != nil || in.state.Ended && !rolled {
 		return err
 	}
-	if in.reader, err = r.pipeline.Source.Open(ctx, lane, in.state.Position); err != nil {
+	if in.reader, err = r.pipeline.Source.Open(reads, lane, in.state.Position); err != nil {
+		if isClosed(r.stop) {
+			return errStopped
+		}
 		return fmt.Errorf("open source: %w", err)
 	}
 	defer in.closeReader()
@@ -140,11 +144,11 @@ func (s *slot) own(ctx context.Context, lane sources.Lane, board *laneBoard, log
 		return nil
 	}
 	r.probe(afterRecovery)
-	return s.flow(ctx, in)
+	return s.flow(ctx, reads, in)
 }
 
 // flow carries the lane's chunks until it ends, is stopped or fails.
-func (s *slot) flow(ctx context.Context, in *incarnation) error {
+func (s *slot) flow(ctx, reads context.Context, in *incarnation) error {
 	in.account = in.run.budget.account()
 	defer in.account.close()
 	in.board.runs(in.account)
@@ -155,7 +159,7 @@ func (s *slot) flow(ctx context.Context, in *incarnation) error {
 		defer watch.Wait()
 		defer cancel()
 	}
-	return newPump(in, s.out).run(ctx)
+	return newPump(in, s.out).run(ctx, reads)
 }
 
 func (in *incarnation) closeReader() {

@@ -37,11 +37,11 @@ func (p *pump) renew(at record.Position) {
 }
 
 // run returns when all that was read is durable or refused: nil when the lane has ended.
-func (p *pump) run(ctx context.Context) error {
-	reading, cancel := context.WithCancel(ctx)
+func (p *pump) run(ctx, reads context.Context) error {
+	reading, cancel := context.WithCancel(reads)
 	in := p.prefetch(reading)
 	go p.committer.serve(ctx)
-	err := guard(func() error { return p.fill(ctx, in, cancel) })
+	err := guard(func() error { return p.fill(ctx, in) })
 	cancel()
 	p.age.Stop()
 	p.idle.Stop()
@@ -55,7 +55,7 @@ func (p *pump) run(ctx context.Context) error {
 
 // fill returns when the last group is with the committer, or on the first failure. What was accepted before a failed
 // read is committed: else a source that fails after each few chunks would never get on.
-func (p *pump) fill(ctx context.Context, in *prefetched, endReads func()) error {
+func (p *pump) fill(ctx context.Context, in *prefetched) error {
 	chunks, stop := in.chunks, (<-chan struct{})(p.incarnation.run.stop)
 	var end error
 	for {
@@ -75,6 +75,9 @@ func (p *pump) fill(ctx context.Context, in *prefetched, endReads func()) error 
 				continue
 			}
 			chunks, p.due, end, p.open.ended = nil, true, in.err, in.err == nil
+			if end != nil && isClosed(p.incarnation.run.stop) {
+				end = errStopped // that is why
+			}
 			if p.open.empty() {
 				return end
 			}
@@ -87,7 +90,6 @@ func (p *pump) fill(ctx context.Context, in *prefetched, endReads func()) error 
 		case <-p.committer.failed:
 			return nil // finish gives the error
 		case <-stop:
-			endReads()
 			stop = nil
 			if p.open.ended {
 				continue

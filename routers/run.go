@@ -52,16 +52,17 @@ func (r *Run) Run(ctx context.Context) error {
 		return fmt.Errorf("make router: %w", err)
 	}
 	defer context.AfterFunc(ctx, r.Stop)()
-	// Work goes on after ctx has ended: hard ends only when an orderly stop has taken too long.
+	// Work goes on after ctx has ended: hard ends only when an orderly stop has taken too long, reads when it begins.
 	hard, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	reads, endReads := context.WithCancel(hard)
 	var others sync.WaitGroup
 	defer others.Wait()
 	defer cutOff()
-	others.Go(func() { r.limitStop(hard, cutOff) })
-	if err := r.firstLanes(hard); err != nil || isClosed(r.stop) {
+	others.Go(func() { r.limitStop(hard, endReads, cutOff) })
+	if err := r.firstLanes(reads); err != nil || isClosed(r.stop) {
 		return err
 	}
-	others.Go(func() { r.lanes.keepFresh(hard) })
+	others.Go(func() { r.lanes.keepFresh(reads) })
 	if l, ok := r.pipeline.Source.(sources.Lagger); ok {
 		others.Go(func() { r.watchLag(hard, l, r.board.setLag) })
 	}
@@ -69,7 +70,7 @@ func (r *Run) Run(ctx context.Context) error {
 	for i := range r.pipeline.Slots {
 		s := &slot{run: r, out: make(chan *message.Message)}
 		router.AddConsumerHandler(fmt.Sprintf("%s/slot-%d", r.pipeline.Name, i), "chunks", s, carry)
-		others.Go(func() { s.serve(hard) })
+		others.Go(func() { s.serve(hard, reads) })
 	}
 	// The Router closes itself when the last slot has closed its channel. No signal cancels its context: that would
 	// cancel the messages before they are durable.
@@ -77,13 +78,15 @@ func (r *Run) Run(ctx context.Context) error {
 	return errors.Join(err, router.Close(), r.lanes.failures())
 }
 
-// limitStop cuts the work off when an orderly stop takes too long.
-func (r *Run) limitStop(ctx context.Context, cutOff func()) {
+// limitStop ends the reads when the run is stopped, and cuts the work off when that takes too long.
+func (r *Run) limitStop(ctx context.Context, endReads, cutOff func()) {
+	defer endReads()
 	select {
 	case <-r.stop:
 	case <-ctx.Done():
 		return
 	}
+	endReads()
 	if !wait(ctx, r.pipeline.StopTimeout, nil) {
 		return
 	}
