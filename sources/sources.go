@@ -33,7 +33,8 @@ type Reader interface {
 	Read(ctx context.Context) (record.Chunk, error)
 	// Settle tells that a chunk is durable in every sink (err is nil), or that it was refused and will not be (err says
 	// why: answer 503, make visible again). It is called once for each chunk, in the order of the reads, with the
-	// chunk's end position; and once before the first Read with the position that recovery rolled forward to.
+	// chunk's end position; and once before the first Read with the position that recovery rolled forward to. Chunks of
+	// a group whose intent may have been saved when it failed are left to that: Close lets their clients go.
 	Settle(ctx context.Context, upTo record.Position, err error) error
 	// Close ends the reader; a Read under way returns. It is called once.
 	Close() error
