@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -132,9 +133,10 @@ func startDemo(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	lines := bufio.NewReader(out)
+	var rest sync.WaitGroup
 	t.Cleanup(func() {
 		cancel()
-		_, _ = io.Copy(io.Discard, lines)
+		rest.Wait()
 		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("stop the demo: %v\n%s", err, &log)
 		}
@@ -144,7 +146,7 @@ func startDemo(t *testing.T, path string) string {
 		line, err := lines.ReadString('\n')
 		printed.WriteString(line)
 		if found := address.FindString(line); found != "" {
-			go func() { _, _ = io.Copy(io.Discard, lines) }() // ends with the program, which the cleanup waits for
+			rest.Go(func() { _, _ = io.Copy(io.Discard, lines) }) // ends with the program
 			return found
 		}
 		if err != nil {

@@ -13,7 +13,7 @@ const browser = await chromium.launch({
   ],
 });
 
-for (const lang of ["es", "en"]) {
+async function read(lang) {
   for (const [name, flow, options] of flows) {
     const visit = new Visit(browser, base, output, lang, name);
     const start = Date.now();
@@ -31,4 +31,5 @@ for (const lang of ["es", "en"]) {
     console.log(JSON.stringify({ flow: `${name}/${lang}`, ms: Date.now() - start, error }));
   }
 }
+await Promise.all([read("es"), read("en")]);
 await browser.close();

@@ -18,7 +18,7 @@ export class Visit {
       reducedMotion: "reduce",
       ...options,
     });
-    this.context.setDefaultTimeout(15_000);
+    this.context.setDefaultTimeout(30_000);
     this.page = await this.context.newPage();
     this.page.on("console", (message) => {
       // A refused form answers 422 and a refused query, too: that is no fault of the page.
