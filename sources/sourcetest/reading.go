@@ -145,7 +145,7 @@ type ending struct {
 
 // collect reads until the wanted records are there, or every lane has ended.
 func (s *scene) collect(ctx context.Context, source sources.Source, p plan) (*haul, error) {
-	ctx, stop := context.WithTimeout(ctx, s.patience)
+	ctx, stop := withLimit(ctx, s.patience)
 	defer stop()
 	read, enough := context.WithCancel(ctx)
 	defer enough()

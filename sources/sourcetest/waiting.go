@@ -245,7 +245,7 @@ func sideBySide(ctx context.Context, s *scene) error {
 	failed := make(chan error, 2)
 	for range 2 {
 		askers.Go(func() {
-			for asking.Err() == nil {
+			for n := 0; n < some && asking.Err() == nil; n++ {
 				if err := ask(ctx, source); err != nil {
 					failed <- err
 					return
@@ -329,19 +329,17 @@ func nothingRuns(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(2 * s.soon())
-	tick := time.NewTicker(grace / 10)
-	defer tick.Stop()
-	for {
-		running := labelled(label)
-		if running == "" {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("still running after all readers were closed:\n%s", running)
-		}
-		<-tick.C
+	running := labelled(label)
+	for n := 0; running != "" && n < 10; n++ { // goroutines that were told to end may need a moment
+		late, stop := after(s.soon() / 10)
+		<-late
+		stop()
+		running = labelled(label)
 	}
+	if running != "" {
+		return fmt.Errorf("still running after all readers were closed:\n%s", running)
+	}
+	return nil
 }
 
 // labelled gives the stacks of the goroutines that carry a label.
