@@ -4,23 +4,13 @@ package blob
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/acequia-io/acequia/fault"
-)
-
-var (
-	// ErrGone means that a staged file is neither staged nor published.
-	ErrGone = errors.New("the staged file is gone")
-	// ErrTaken means that the final name holds other content.
-	ErrTaken = errors.New("the final name holds other content")
 )
 
 // Dir is a bucket in a directory. Names are relative to its root, with slashes. Staged and final names must be on the
@@ -46,7 +36,8 @@ func (d *Dir) Root() string { return d.root }
 func (d *Dir) path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
 
 // Classify makes a failure of the file system retryable, with what to do: the pipeline waits until there is space, or
-// the right to write, and goes on.
+// the right to write, and goes on. What waiting cannot mend stays fatal: a name that is too long, a file where a folder
+// should be.
 func Classify(place string, err error) error {
 	if err == nil {
 		return nil
@@ -57,50 +48,11 @@ func Classify(place string, err error) error {
 		e.Code, e.Remedy = "ACQ-LAKE-001", "free some disk space; the pipeline waits and loses nothing"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		e.Code, e.Remedy = "ACQ-LAKE-002", "give this user the right to write there; the pipeline waits and loses nothing"
+	case errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
+		e.Class, e.Code, e.Remedy = fault.Fatal, "ACQ-LAKE-004", "move away what stands in the way, or shorten the path"
 	}
 	return e
 }
-
-// File is a staged file that is being written. It is not safe for concurrent use.
-type File struct {
-	Name   string // staged name
-	Bytes  int64
-	file   *os.File
-	digest *xxhash.Digest
-}
-
-// Create opens a new staged file; its name must be new.
-func (d *Dir) Create(name string) (*File, error) {
-	if err := d.folder(filepath.Dir(d.path(name))); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a lake is read by other programs
-	if err != nil {
-		return nil, Classify(d.path(name), err)
-	}
-	return &File{Name: name, file: f, digest: xxhash.New()}, nil
-}
-
-// Write appends.
-func (f *File) Write(p []byte) (int, error) {
-	n, err := f.file.Write(p)
-	f.Bytes += int64(n)
-	_, _ = f.digest.Write(p[:n])
-	return n, Classify(f.Name, err)
-}
-
-// Digest is the XXH64 of what was written, 16 hexadecimal digits.
-func (f *File) Digest() string { return digestText(f.digest) }
-
-func digestText(d *xxhash.Digest) string { return fmt.Sprintf("%016x", d.Sum64()) }
-
-// Seal puts the content on disk and closes the file. The name is on disk after SyncFolder.
-func (f *File) Seal() error {
-	return Classify(f.Name, errors.Join(f.file.Sync(), f.file.Close()))
-}
-
-// Close lets go of a file that will not be sealed.
-func (f *File) Close() error { return f.file.Close() }
 
 // SyncFolder puts the names in a folder on disk.
 func (d *Dir) SyncFolder(name string) error { return syncFolder(d.path(name)) }
@@ -113,91 +65,52 @@ func syncFolder(path string) error {
 	return Classify(path, errors.Join(f.Sync(), f.Close()))
 }
 
-// folder makes a folder below the root and, once a process, syncs every parent on the way: one that is there may have
-// been made by a process that crashed before it synced.
-func (d *Dir) folder(path string) error {
+// Folder makes a folder below the root, durably, and gives its path.
+func (d *Dir) Folder(name string) (string, error) {
+	path := d.path(name)
+	return path, d.folders(map[string]bool{path: true})
+}
+
+// folders makes folders and, once a process, syncs every parent on the way, each only once for all of them: one that is
+// there may have been made by a process that crashed before it synced.
+func (d *Dir) folders(paths map[string]bool) error {
+	missing, parents := map[string]bool{}, map[string]bool{}
 	d.mu.Lock()
-	known := d.durable[path]
+	for path := range paths {
+		if !d.durable[path] {
+			missing[path], parents[filepath.Dir(path)] = true, true
+		}
+	}
 	d.mu.Unlock()
-	if known {
+	if len(missing) == 0 {
 		return nil
 	}
-	parent := filepath.Dir(path)
-	if err := d.folder(parent); err != nil {
+	if err := d.folders(parents); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as above
-		return Classify(path, err)
+	for path := range missing {
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as the root
+			return Classify(path, err)
+		}
 	}
-	if err := syncFolder(parent); err != nil {
-		return err
+	for parent := range parents {
+		if err := syncFolder(parent); err != nil {
+			return err
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.durable[path] = true
-	return nil
-}
-
-// Publication is one staged file with its final name and digest.
-type Publication struct{ Staged, Final, Digest string }
-
-// Publish links every file to its final name, puts the names on disk, and only then removes the staged names: in the
-// other order a power cut could leave neither. It may be repeated.
-func (d *Dir) Publish(files []Publication) error {
-	folders := map[string]bool{}
-	for _, f := range files {
-		folder := filepath.Dir(d.path(f.Final))
-		if err := d.folder(folder); err != nil {
-			return err
-		}
-		folders[folder] = true
-		if err := d.link(f); err != nil {
-			return err
-		}
-	}
-	for folder := range folders {
-		if err := syncFolder(folder); err != nil {
-			return err
-		}
-	}
-	for _, f := range files {
-		if err := d.Remove(f.Staged); err != nil {
-			return err
-		}
+	for path := range missing {
+		d.durable[path] = true
 	}
 	return nil
 }
 
-// link publishes one file. It has been done before, by us or by another owner, if the final name holds the digest.
-func (d *Dir) link(f Publication) error {
-	err := os.Link(d.path(f.Staged), d.path(f.Final))
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
-		return Classify(d.path(f.Final), err)
-	}
-	found, err := d.digestOf(f.Final)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s (staged as %s): %w", f.Final, f.Staged, ErrGone)
-	case err != nil:
-		return err
-	case found != f.Digest:
-		return fmt.Errorf("%s has digest %s, the manifest says %s: %w", f.Final, found, f.Digest, ErrTaken)
-	}
-	return nil
-}
-
-func (d *Dir) digestOf(name string) (digest string, err error) {
-	f, err := os.Open(d.path(name))
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	sum := xxhash.New()
-	_, err = io.Copy(sum, f)
-	return digestText(sum), err
+// forget lets folders be made anew: somebody removed them.
+func (d *Dir) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.durable = map[string]bool{d.root: true}
 }
 
 // Exists says whether a name is there.
@@ -232,26 +145,44 @@ func (d *Dir) List(folder string) ([]string, error) {
 	return names, nil
 }
 
-// Read gives the content of a file; fs.ErrNotExist when there is none.
-func (d *Dir) Read(name string) ([]byte, error) { return os.ReadFile(d.path(name)) }
-
-// Replace puts content at a name, durably: a reader sees the old content or the new.
-func (d *Dir) Replace(name string, content []byte) error {
+// Update gives change the content of a small file, nil when there is none, and puts what it returns in its place,
+// durably: a reader sees the old content or the new. nil leaves the file as it is. Updates in one folder, by any
+// process, come one after the other.
+func (d *Dir) Update(name string, change func(old []byte) ([]byte, error)) error {
 	path := d.path(name)
-	if err := d.folder(filepath.Dir(path)); err != nil {
+	folder, err := d.Folder(filepath.ToSlash(filepath.Dir(name)))
+	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	unlock, err := lockFolder(folder)
+	if err != nil {
+		return Classify(folder, err)
+	}
+	defer unlock()
+	old, err := os.ReadFile(path) //nolint:gosec // below the root
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Classify(path, err)
+	}
+	next, err := change(old)
+	if err != nil || next == nil {
+		return err
+	}
+	return d.replace(path, next)
+}
+
+// replace is called with the folder locked, so that one temporary name will do, and what a crash left is written over.
+func (d *Dir) replace(path string, content []byte) error {
+	temporary := filepath.Join(filepath.Dir(path), ".new")
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644) //nolint:gosec // read by other programs
 	if err != nil {
 		return Classify(path, err)
 	}
 	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(temporary, path)
 	}
 	if err != nil {
-		return Classify(path, errors.Join(err, os.Remove(f.Name())))
+		return Classify(path, fmt.Errorf("replace: %w", err))
 	}
 	return syncFolder(filepath.Dir(path))
 }

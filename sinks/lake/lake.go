@@ -8,10 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"log/slog"
 	"net/url"
-	"strings"
+	"slices"
 	"sync"
 
 	"github.com/acequia-io/acequia/fault"
@@ -172,41 +171,47 @@ func (l *Lake) table(s *record.Schema) (*table, error) {
 }
 
 // describe reads the table's file, lets it evolve, and writes it when it is new or changed.
-func (l *Lake) describe(name string, s *record.Schema) (*schemas.LakeTable, error) {
+func (l *Lake) describe(name string, s *record.Schema) (described *schemas.LakeTable, err error) {
 	file := tablesFolder + "/" + name + ".json"
 	fresh, err := schemas.NewLakeTable(name, s, l.config.Partition)
 	if err != nil {
 		return nil, fault.Stop(err)
 	}
-	next := fresh
-	text, err := l.dir.Read(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, blob.Classify(file, err)
-	default:
-		known, err := schemas.DecodeLakeTable(text)
-		if err != nil {
-			return nil, &fault.Error{Code: "ACQ-LAKE-012", Place: file, Err: err, Remedy: "restore the file from a copy; it was not overwritten"}
+	err = l.dir.Update(file, func(old []byte) ([]byte, error) {
+		if old == nil {
+			described = fresh
+			return fresh.Encode()
 		}
-		if fmt.Sprint(known.Partition) != fmt.Sprint(fresh.Partition) || strings.Join(known.Key, ",") != strings.Join(fresh.Key, ",") {
-			return nil, &fault.Error{
-				Code: "ACQ-LAKE-013", Place: file, Err: errors.New("the table has another key or other partitions"),
-				Remedy: "give the table a new name with table_name, or keep its key and partitions",
-			}
+		known, next, err := evolve(file, old, fresh, s)
+		if described = next; err != nil || next == known {
+			return nil, err
 		}
-		if next, err = known.Evolve(s); err != nil {
-			return nil, &fault.Error{Code: "ACQ-LAKE-011", Place: s.Stream, Err: err, Remedy: "cast the column, or give the table a new name with table_name"}
-		}
-		if next == known {
-			return known, nil
-		}
-	}
-	out, err := next.Encode()
+		return next.Encode()
+	})
+	return described, err
+}
+
+// evolve gives the table as its file has it, and as it is with the columns of the schema: the same one if nothing is new.
+func evolve(file string, text []byte, fresh *schemas.LakeTable, s *record.Schema) (known, next *schemas.LakeTable, err error) {
+	known, err = schemas.DecodeLakeTable(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-LAKE-012", Place: file, Err: err, Remedy: "restore the file from a copy; it was not overwritten",
+		}
 	}
-	return next, l.dir.Replace(file, out)
+	if !slices.Equal(known.Partition, fresh.Partition) || !slices.Equal(known.Key, fresh.Key) {
+		return nil, nil, &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-LAKE-013", Place: file, Err: errors.New("the table has another key or other partitions"),
+			Remedy: "give the table a new name with table_name, or keep its key and partitions",
+		}
+	}
+	if next, err = known.Evolve(s); err != nil {
+		return nil, nil, &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-LAKE-011", Place: s.Stream, Err: err,
+			Remedy: "cast the column, or give the table a new name with table_name",
+		}
+	}
+	return known, next, nil
 }
 
 // take gives a Parquet writer of the table, a used one if there is one: its buffers cost more than a small file.

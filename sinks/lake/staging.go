@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
@@ -19,20 +20,25 @@ type staging struct {
 	tables []*openTable
 	serial int // of the group's last staged file
 	files  []sinks.File
+	sealer blob.Sealer
 }
 
 // Stage finishes the files and puts them and their names on disk, invisible.
 func (s *staging) Stage(context.Context) (sinks.Manifest, error) {
-	for i, o := range s.tables {
-		if err := s.table(o); err != nil {
-			for _, rest := range s.tables[i:] {
-				err = errors.Join(err, rest.drop())
-			}
-			return sinks.Manifest{}, err
+	var err error
+	for _, o := range s.tables {
+		if err == nil {
+			err = s.table(o)
+		}
+		if err != nil {
+			err = errors.Join(err, o.drop())
 		}
 	}
-	if len(s.files) == 0 {
-		return sinks.Manifest{}, nil
+	if sealed := s.sealer.Wait(); err == nil {
+		err = sealed
+	}
+	if err != nil || len(s.files) == 0 {
+		return sinks.Manifest{}, err
 	}
 	return sinks.Manifest{Files: s.files}, s.writer.lake.dir.SyncFolder(s.writer.staging())
 }
@@ -101,7 +107,7 @@ func (s *staging) sorted(o *openTable) error {
 	return err
 }
 
-// seal ends a file and puts its content on disk.
+// seal ends a file and starts to put its content on disk.
 func (s *staging) seal(t *table, p *part) error {
 	g, lane := s.group, s.writer.lane
 	err := p.out.Close(
@@ -115,7 +121,7 @@ func (s *staging) seal(t *table, p *part) error {
 	if err != nil {
 		return errors.Join(err, p.file.Close())
 	}
-	if err := p.file.Seal(); err != nil {
+	if err := s.sealer.Seal(p.file); err != nil {
 		return err
 	}
 	s.writer.lake.give(t, p.out)

@@ -185,12 +185,12 @@ func (w *writer) Cut(g sinks.Group) sinks.Staging {
 const reserved = 1 << 24
 
 // Publish makes the files of a manifest visible.
-func (w *writer) Publish(_ context.Context, m sinks.Manifest) error {
+func (w *writer) Publish(ctx context.Context, m sinks.Manifest) error {
 	files := make([]blob.Publication, len(m.Files))
 	for i, f := range m.Files {
 		files[i] = blob.Publication{Staged: f.Staged, Final: f.Name, Digest: f.Digest}
 	}
-	err := w.lake.dir.Publish(files)
+	err := w.lake.dir.Publish(ctx, files)
 	switch {
 	case errors.Is(err, blob.ErrGone):
 		return fmt.Errorf("%w: %w", sinks.ErrVanished, err)
