@@ -4,14 +4,14 @@ import "github.com/acequia-io/acequia/internal/query"
 
 // texts are the words of the pages in one language.
 type texts struct {
-	QueryTitle, QueryLead, Statement, StatementHint, Run, Download, SavedTitle string
-	TablesTitle, NoTables, Files, Rows, Columns, Result, NoRows                string
-	Took, Cut, CellCut, Draw, DrawAs, AsTable, AsBar                           string
-	AsLine, LabelsFrom, NumbersFrom, Redraw, PlotCut, NotDrawn, ErrorTitle     string
-	Code, BarOf, LineOf, Least, Most, Link, PlotTitle                          string
-	StatusTitle, StatusLead, Lag, Speed, RowsDone, LastFile, DeadLetters       string
-	Reason, NoPipelines, Updated, Refresh, Pause, Unknown, None                string
-	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace           string
+	QueryTitle, QueryLead, Statement, StatementHint, Run, Download, SavedTitle  string
+	TablesTitle, NoTables, Files, Rows, Columns, Result, NoRows                 string
+	Took, Cut, CellCut, Draw, DrawAs, AsTable, AsBar                            string
+	AsLine, LabelsFrom, NumbersFrom, Redraw, PlotCut, NotDrawn, ErrorTitle      string
+	Code, BarOf, LineOf, Least, Most, Link, PlotTitle                           string
+	StatusTitle, StatusLead, Lag, Speed, RowsDone, LastFile, DeadLetters        string
+	Reason, NoPipelines, Updated, Refresh, Pause, Unknown, None                 string
+	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace, File, Row string
 }
 
 //nolint:gochecknoglobals // constant tables
@@ -20,7 +20,7 @@ var (
 		QueryTitle: "Consulta", QueryLead: "Pregunta con SQL a los datos del lago. Aquí solo se lee: nada puede cambiarse.",
 		Statement: "Consulta SQL", StatementHint: "Una sola sentencia SELECT. Ctrl+Intro la ejecuta.", Run: "Ejecutar",
 		Download: "Descargar CSV", SavedTitle: "Consultas guardadas", TablesTitle: "Tablas",
-		NoTables: "Todavía no hay tablas: aparecen con el primer registro.", Files: "archivos", Rows: "filas",
+		NoTables: "Todavía no hay tablas: aparecen con el primer registro.", File: "archivo", Files: "archivos", Row: "fila", Rows: "filas",
 		Columns: "Columnas", Result: "Resultado",
 		NoRows: "La consulta no da ninguna fila.", Took: "en %s", Cut: "Se muestran las primeras %s filas; hay más. El CSV las trae.",
 		CellCut: "Los textos muy largos se acortan aquí; el CSV los trae enteros.", Draw: "Gráfico", DrawAs: "Mostrar como",
@@ -42,7 +42,7 @@ var (
 		QueryTitle: "Query", QueryLead: "Ask the data in the lake with SQL. This page only reads: nothing can be changed.",
 		Statement: "SQL query", StatementHint: "One SELECT statement. Ctrl+Enter runs it.", Run: "Run",
 		Download: "Download CSV", SavedTitle: "Saved queries", TablesTitle: "Tables",
-		NoTables: "There is no table yet: the first record brings it.", Files: "files", Rows: "rows",
+		NoTables: "There is no table yet: the first record brings it.", File: "file", Files: "files", Row: "row", Rows: "rows",
 		Columns: "Columns", Result: "Result",
 		NoRows: "The query gives no rows.", Took: "in %s", Cut: "These are the first %s rows; there are more. The CSV has them.",
 		CellCut: "Very long texts are shortened here; the CSV has them whole.", Draw: "Plot", DrawAs: "Show as",

@@ -51,6 +51,9 @@ type cell struct {
 	Null bool
 }
 
+// long says that a value is shown on several lines.
+func (c cell) long() bool { return len(c.Text) > 60 || strings.Contains(c.Text, "\n") }
+
 type failureView struct {
 	Advice, Message, Excerpt, Code string
 }
@@ -75,8 +78,8 @@ func (v *queryView) editorRows() int {
 
 // tableFacts says how much a table holds.
 func (v *queryView) tableFacts(t query.TableInfo) string {
-	text := fmt.Sprintf("%s %s · %s %s · %s", groupDigits(t.Rows, v.Lang), v.T.Rows, groupDigits(int64(t.Files), v.Lang),
-		v.T.Files, sizeText(t.Bytes, v.Lang))
+	text := v.counted(t.Rows, v.T.Row, v.T.Rows) + " · " + v.counted(int64(t.Files), v.T.File, v.T.Files) + " · " +
+		sizeText(t.Bytes, v.Lang)
 	switch {
 	case t.First == "":
 		return text
@@ -86,9 +89,17 @@ func (v *queryView) tableFacts(t query.TableInfo) string {
 	return text + " · " + t.First + " – " + t.Last
 }
 
+// counted writes a number of things.
+func (v *queryView) counted(n int64, one, more string) string {
+	if n != 1 {
+		one = more
+	}
+	return groupDigits(n, v.Lang) + " " + one
+}
+
 // resultFacts says how large a result is and how long it took.
 func (v *queryView) resultFacts() string {
-	return groupDigits(int64(len(v.Result.Rows)), v.Lang) + " " + v.T.Rows + " " +
+	return v.counted(int64(len(v.Result.Rows)), v.T.Row, v.T.Rows) + " " +
 		fmt.Sprintf(v.T.Took, durationText(v.Result.Took, v.Lang))
 }
 

@@ -2,6 +2,7 @@ package form
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -101,7 +102,7 @@ func (s *Source) field(f *schemas.Field, i int, lang string, state formState) fi
 	v.Describe = strings.Join(describe, " ")
 	for _, o := range f.Options {
 		v.Choices = append(v.Choices, choiceView{
-			ID: v.ID + "-" + strings.ToLower(o.Value), Value: o.Value, Label: o.Label.In(lang), Chosen: v.Value == o.Value,
+			ID: choiceID(f, o), Value: o.Value, Label: o.Label.In(lang), Chosen: v.Value == o.Value,
 		})
 	}
 	return v
@@ -109,10 +110,15 @@ func (s *Source) field(f *schemas.Field, i int, lang string, state formState) fi
 
 func fieldID(f *schemas.Field) string { return "f-" + f.Name }
 
+// choiceID is the id of a radio button; an id holds no space.
+func choiceID(f *schemas.Field, o schemas.Option) string {
+	return fieldID(f) + "-" + strings.ToLower(strings.Join(strings.Fields(o.Value), "-"))
+}
+
 // firstID is where a link to a field leads: a group of radio buttons has no box of its own to write in.
 func firstID(f *schemas.Field) string {
 	if f.Widget == schemas.Radio && len(f.Options) > 0 {
-		return fieldID(f) + "-" + strings.ToLower(f.Options[0].Value)
+		return choiceID(f, f.Options[0])
 	}
 	return fieldID(f)
 }
@@ -207,7 +213,7 @@ func (s *Source) showRefusal(w http.ResponseWriter, r *http.Request, why *refusa
 // show renders a page before the first byte of it goes out.
 func (s *Source) show(w http.ResponseWriter, r *http.Request, status int, c templ.Component) {
 	var b bytes.Buffer
-	if err := c.Render(r.Context(), &b); err != nil {
+	if err := c.Render(context.WithoutCancel(r.Context()), &b); err != nil {
 		s.log.Error("page not rendered", "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
