@@ -86,7 +86,7 @@ func fromDuckDB(f record.Field, v any) string {
 func TestDuckDB(t *testing.T) {
 	t.Parallel()
 	db := openDuckDB(t)
-	for seed := range uint64(120) {
+	for seed := range uint64(80) {
 		data, fields, batches := randomFile(t, seed)
 		name := filepath.Join(t.TempDir(), "f.parquet")
 		if err := os.WriteFile(name, data, 0o600); err != nil {

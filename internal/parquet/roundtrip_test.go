@@ -37,7 +37,7 @@ func randomFile(t *testing.T, seed uint64) ([]byte, []record.Field, []batch) {
 	fields := parquettest.Fields(r)
 	var batches []batch
 	for range 1 + r.IntN(6) {
-		n := 1 + r.IntN(700)
+		n := 1 + r.IntN(400)
 		batches = append(batches, batch{parquettest.Columns(r, fields, n), n})
 	}
 	plan := parquet.Sample(fields, batches[0].columns, min(300, batches[0].rows))
@@ -70,7 +70,7 @@ func randomFile(t *testing.T, seed uint64) ([]byte, []record.Field, []batch) {
 
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(400) {
+	for seed := range uint64(300) {
 		data, fields, batches := randomFile(t, seed)
 		f, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
 		if err != nil {

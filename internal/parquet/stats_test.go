@@ -134,7 +134,7 @@ func TestStatistics(t *testing.T) {
 	t.Parallel()
 	orders := map[format.BoundaryOrder]int{}
 	indexes := 0
-	for seed := range uint64(300) {
+	for seed := range uint64(200) {
 		data, fields, _ := randomFile(t, seed)
 		f, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
