@@ -123,6 +123,8 @@ func appendText(dst, v []byte) []byte {
 	return AppendJSONString(dst, string(v))
 }
 
+const hexDigits = "0123456789abcdef"
+
 // AppendJSONString appends valid UTF-8 as a JSON string.
 func AppendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')

@@ -2,6 +2,7 @@ package record
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -18,11 +19,17 @@ type Version struct {
 // VersionLen is the length of a version's text: eeee-nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn-iiiiiiii.
 const VersionLen = 4 + 1 + 32 + 1 + 8
 
-const hexDigits = "0123456789abcdef"
-
 // Compare orders versions: negative when v is older than o.
 func (v Version) Compare(o Version) int {
-	return cmp.Or(cmp.Compare(v.Epoch, o.Epoch), cmp.Compare(v.Hi, o.Hi), cmp.Compare(v.Lo, o.Lo), cmp.Compare(v.Index, o.Index))
+	switch {
+	case v.Epoch != o.Epoch:
+		return cmp.Compare(v.Epoch, o.Epoch)
+	case v.Hi != o.Hi:
+		return cmp.Compare(v.Hi, o.Hi)
+	case v.Lo != o.Lo:
+		return cmp.Compare(v.Lo, o.Lo)
+	}
+	return cmp.Compare(v.Index, o.Index)
 }
 
 // String gives the text.
@@ -31,19 +38,31 @@ func (v Version) String() string { return string(v.AppendText(make([]byte, 0, Ve
 // AppendText appends the text without its first from characters.
 func (v Version) AppendText(dst []byte, from int) []byte {
 	var t [VersionLen]byte
-	putHex(t[0:4], uint64(v.Epoch))
-	t[4], t[37] = '-', '-'
-	putHex(t[5:21], v.Hi)
-	putHex(t[21:37], v.Lo)
-	putHex(t[38:46], uint64(v.Index))
+	if from < 21 {
+		binary.BigEndian.PutUint64(t[0:8], hex8(uint32(v.Epoch)<<16)) // its last four digits are written over
+		t[4] = '-'
+		binary.BigEndian.PutUint64(t[5:13], hex8(uint32(v.Hi>>32))) //nolint:gosec // half of it
+		binary.BigEndian.PutUint64(t[13:21], hex8(uint32(v.Hi)))    //nolint:gosec // the other half
+	}
+	if from < 37 {
+		binary.BigEndian.PutUint64(t[21:29], hex8(uint32(v.Lo>>32))) //nolint:gosec // half of it
+		binary.BigEndian.PutUint64(t[29:37], hex8(uint32(v.Lo)))     //nolint:gosec // the other half
+	}
+	t[37] = '-'
+	binary.BigEndian.PutUint64(t[38:46], hex8(v.Index))
 	return append(dst, t[from:]...)
 }
 
-func putHex(dst []byte, v uint64) {
-	for i := len(dst) - 1; i >= 0; i-- {
-		dst[i] = hexDigits[v&15]
-		v >>= 4
-	}
+// hex8 gives the eight hexadecimal digits of v, the first in the highest byte: it spreads the nibbles over the bytes and
+// adds '0' to each, and the way from '9' to 'a' to those above nine.
+func hex8(v uint32) uint64 {
+	const each = 0x0101010101010101
+	x := uint64(v)
+	x = (x | x<<16) & 0x0000FFFF0000FFFF
+	x = (x | x<<8) & 0x00FF00FF00FF00FF
+	x = (x | x<<4) & 0x0F0F0F0F0F0F0F0F
+	above := (x + 6*each) >> 4 & each
+	return x + '0'*each + ('a'-'9'-1)*above
 }
 
 // CommonPrefix is the length of the prefix that the texts of two versions share.

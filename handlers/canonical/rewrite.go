@@ -19,6 +19,7 @@ const (
 func (h *Handler) rewrite(b *record.Batch, in *record.Column) (record.Column, bool, error) {
 	var bad fault.Rows
 	var out record.Column
+	var seen memory
 	slots := b.Rows
 	if in.Const {
 		slots = min(slots, 1)
@@ -27,7 +28,7 @@ func (h *Handler) rewrite(b *record.Batch, in *record.Column) (record.Column, bo
 		v := in.Text(row)
 		option := asItIs
 		if in.IsValid(row) {
-			option = h.option(v)
+			option = seen.option(h, v)
 		}
 		if option == refused {
 			bad.Bad = append(bad.Bad, h.refuse(b, in, row)...)
@@ -49,6 +50,29 @@ func (h *Handler) rewrite(b *record.Batch, in *record.Column) (record.Column, bo
 	}
 	out.Valid, out.Absent, out.Const = in.Valid, in.Absent, in.Const
 	return out, out.Offsets != nil, bad.Or()
+}
+
+// memory holds what a few values of the batch became: most columns that have a canonical spelling have few values, and a
+// look at one place is cheaper than the look-up of a map.
+type memory [64]struct {
+	text   string
+	option int32
+}
+
+func (m *memory) option(h *Handler, v []byte) int32 {
+	n := len(v)
+	if n == 0 {
+		return h.option(v)
+	}
+	place := &m[(n+int(v[0])*3+int(v[n/2])*7+int(v[n-1])*11)%len(m)]
+	if place.text == string(v) {
+		return place.option
+	}
+	option := h.option(v)
+	if place.text == "" {
+		place.text, place.option = string(v), option
+	}
+	return option
 }
 
 // option says which option a value becomes.

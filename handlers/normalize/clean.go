@@ -53,7 +53,11 @@ func (l cleaner) text(c record.Column) (record.Column, bool) {
 	var out []byte
 	var offsets []uint32
 	var compose composer
-	for i := range len(c.Offsets) - 1 {
+	first := 0
+	if normal && !l.collapse {
+		first = trimmed(c)
+	}
+	for i := first; i < len(c.Offsets)-1; i++ {
 		v := c.Bytes[c.Offsets[i]:c.Offsets[i+1]]
 		clean := trim(v)
 		if !normal {
@@ -100,6 +104,18 @@ func (c *composer) nfc(v []byte) []byte {
 	return c.out
 }
 
+// trimmed counts the values up to the first that may have something to trim.
+func trimmed(c record.Column) int {
+	lo := c.Offsets[0]
+	for i, hi := range c.Offsets[1:] {
+		if lo < hi && !(isGraphic(c.Bytes[lo]) && isGraphic(c.Bytes[hi-1])) {
+			return i
+		}
+		lo = hi
+	}
+	return len(c.Offsets) - 1
+}
+
 // trim looks at two bytes of a value that has nothing to trim.
 func trim(v []byte) []byte {
 	if n := len(v); n == 0 || isGraphic(v[0]) && isGraphic(v[n-1]) {
@@ -108,7 +124,7 @@ func trim(v []byte) []byte {
 	return bytes.TrimSpace(v)
 }
 
-func isGraphic(c byte) bool { return c > ' ' && c < utf8.RuneSelf }
+func isGraphic(c byte) bool { return c-'!' < utf8.RuneSelf-'!' }
 
 func isASCII(p []byte) bool {
 	const high = 0x8080808080808080

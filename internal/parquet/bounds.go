@@ -98,11 +98,10 @@ func (b *bounds) version(v record.Version) {
 		b.vlo, b.vhi, b.set = v, v, true
 		return
 	}
-	if v.Compare(b.vlo) < 0 {
-		b.vlo = v
-	}
-	if v.Compare(b.vhi) > 0 {
+	if v.Compare(b.vhi) > 0 { // as in a log, nearly always
 		b.vhi = v
+	} else if v.Compare(b.vlo) < 0 {
+		b.vlo = v
 	}
 }
 
