@@ -120,13 +120,13 @@ func appendText(dst, v []byte) []byte {
 		dst = append(dst, `{"$base64":"`...)
 		return append(base64.StdEncoding.AppendEncode(dst, v), `"}`...)
 	}
-	return AppendJSONString(dst, string(v))
+	return AppendJSONString(dst, v)
 }
 
 const hexDigits = "0123456789abcdef"
 
 // AppendJSONString appends valid UTF-8 as a JSON string.
-func AppendJSONString(dst []byte, s string) []byte {
+func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := range len(s) {

@@ -51,12 +51,25 @@ func carry(m *message.Message) error {
 	if !ok {
 		return errors.New("the message holds no chunk")
 	}
+	deepen()
 	if err := d.accept(m.Context()); err != nil {
 		return err
 	}
 	close(d.accepted)
 	<-d.group.done
 	return d.group.err
+}
+
+// deepen grows the stack of the message's new goroutine in one step while it is shallow. Left to itself it is copied
+// again and again with all the frames of steps and writers: measured, 4 % of the CPU time of a busy form.
+//
+//go:noinline
+func deepen() (sum byte) {
+	var room [8 << 10]byte
+	for i := 0; i < len(room); i += 1 << 10 {
+		sum += room[i]
+	}
+	return sum
 }
 
 // accept gives the chunk to every step and writer.

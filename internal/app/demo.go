@@ -56,6 +56,7 @@ type demo struct {
 // what they have taken, then the files.
 func Demo(ctx context.Context, o DemoOptions) (err error) {
 	debug.SetMemoryLimit(memory * 85 / 100)
+	debug.SetGCPercent(400) // the live heap is small, and the limit stands above it
 	d := &demo{DemoOptions: o}
 	if d.dir, err = OpenDir(o.Dir); err != nil {
 		return err

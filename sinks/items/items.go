@@ -119,7 +119,8 @@ type writer struct {
 }
 
 const (
-	blockBytes = 64 << 10 // the size of a block of documents
+	blockBytes = 64 << 10 // the largest block of documents; a group's first is small
+	usualDoc   = 1 << 10  // what a block should have room for before a document is begun
 	putBytes   = 128      // what a put holds beside its document and key
 )
 
@@ -171,8 +172,8 @@ func (w *writer) encode(p *itemstore.Put, b *record.Batch, row int) *fault.Row {
 			return &fault.Row{Index: row, Column: b.Schema.Fields[i].Name, Err: errors.New("the source did not send the value")}
 		}
 	}
-	if cap(w.block)-len(w.block) < blockBytes/16 {
-		w.block = make([]byte, 0, blockBytes)
+	if cap(w.block)-len(w.block) < usualDoc {
+		w.block = make([]byte, 0, min(blockBytes, max(2*cap(w.block), 8*usualDoc)))
 	}
 	start := len(w.block)
 	w.block = b.AppendJSON(w.block, row)

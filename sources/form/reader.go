@@ -16,6 +16,7 @@ var errClosed = errors.New("the reader of the form is closed")
 type reader struct {
 	source  *Source
 	closing chan struct{}
+	last    int // records of the last chunk; of Read alone
 
 	mu        sync.Mutex
 	unsettled [][]*ticket
@@ -27,6 +28,9 @@ type reader struct {
 func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	for {
 		if err := ctx.Err(); err != nil {
+			return record.Chunk{}, err
+		}
+		if err := r.gather(ctx); err != nil {
 			return record.Chunk{}, err
 		}
 		chunk, err := r.take()
@@ -41,6 +45,33 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	}
 }
 
+// The records of a busy form gather for a moment, so that more of them share a transaction and its fsync.
+const (
+	busy   = 8 // records of the last chunk
+	moment = 2 * time.Millisecond
+)
+
+// gather waits until the first of the waiting records is a moment old, if the form is busy.
+func (r *reader) gather(ctx context.Context) error {
+	n, oldest := r.source.queue.waiting()
+	if r.last < busy || n == 0 {
+		return nil
+	}
+	rest := moment - time.Since(oldest)
+	if rest <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.closing:
+	}
+	return nil
+}
+
 func (r *reader) take() (record.Chunk, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,6 +82,7 @@ func (r *reader) take() (record.Chunk, error) {
 	if len(batches) == 0 {
 		return record.Chunk{}, nil
 	}
+	r.last = len(tickets)
 	r.unsettled = append(r.unsettled, tickets)
 	r.source.waiting.Add(int64(len(tickets)))
 	return record.Chunk{Batches: batches, ReadAt: time.Now()}, nil

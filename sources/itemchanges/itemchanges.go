@@ -21,6 +21,9 @@ const (
 	maxBytes = 4 << 20
 )
 
+// together is how long changes that come one by one are left to gather: each read has a price, however little it finds.
+const together = 50 * time.Millisecond
+
 // errEnough ends the gathering of a chunk.
 var errEnough = errors.New("the chunk is full")
 
@@ -128,7 +131,8 @@ func (s *Source) settled(at int64) {
 
 type reader struct {
 	source *Source
-	after  int64 // last change given
+	after  int64     // last change given
+	next   time.Time // when the log is worth another look
 	once   sync.Once
 	closed chan struct{}
 }
@@ -136,12 +140,8 @@ type reader struct {
 // Read waits for changes and gives them as one batch.
 func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	for {
-		select {
-		case <-r.closed:
-			return record.Chunk{}, errClosed
-		case <-ctx.Done():
-			return record.Chunk{}, ctx.Err()
-		default:
+		if err := r.gather(ctx); err != nil {
+			return record.Chunk{}, err
 		}
 		changed := r.source.store.Changed(r.source.config.Table) // before the look, so that nothing is missed
 		b, err := r.batch(ctx)
@@ -149,6 +149,9 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 			return record.Chunk{}, err
 		}
 		if b != nil {
+			if b.Rows < maxRows {
+				r.next = time.Now().Add(together)
+			}
 			return record.Chunk{Batches: []*record.Batch{b}, To: record.Position(strconv.FormatInt(r.after, 10)), ReadAt: time.Now()}, nil
 		}
 		select {
@@ -156,6 +159,27 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 		case <-ctx.Done():
 		case <-r.closed:
 		}
+	}
+}
+
+// gather waits until the log is worth a look.
+func (r *reader) gather(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(r.next))
+	defer timer.Stop()
+	select {
+	case <-r.closed:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	default:
+	}
+	select {
+	case <-timer.C:
+		return nil
+	case <-r.closed:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
