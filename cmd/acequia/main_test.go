@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/acequia-io/acequia/internal/query"
 )
 
 func TestMain(m *testing.M) {
@@ -17,5 +20,17 @@ func TestMain(m *testing.M) {
 // TestScripts runs every command as a user would, failures included.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", UpdateScripts: os.Getenv("ACEQUIA_UPDATE") != "",
+		Condition: func(name string) (bool, error) {
+			if name != "sql" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			engine, err := query.New(query.Config{Lake: t.TempDir()})
+			if err != nil {
+				return false, err
+			}
+			return engine.Available() == nil, engine.Close()
+		},
+	})
 }
