@@ -27,7 +27,8 @@ func TestNestedByHand(t *testing.T) {
 		}}, 3},
 		"no elements": {
 			record.Field{Name: "l", Kind: record.List, Fields: []record.Field{{Name: "s", Kind: record.Struct, Fields: []record.Field{lists}}}},
-			record.Column{Offsets: []uint32{0, 0, 0}, Children: []record.Column{{}}}, 2,
+			record.Column{Offsets: []uint32{0, 0, 0}, Children: []record.Column{{}}},
+			2,
 		},
 		"lists of lists": {
 			record.Field{Name: "l", Kind: record.List, Fields: []record.Field{{Name: "m", Kind: record.List, Nullable: true, Fields: []record.Field{lists}}}},
@@ -35,13 +36,15 @@ func TestNestedByHand(t *testing.T) {
 				Offsets: []uint32{0, 2, 2, 2, 4}, Valid: []uint64{0b1011}, Children: []record.Column{{
 					Offsets: []uint32{0, 1, 1, 1, 3}, Valid: []uint64{0b1101}, Children: []record.Column{{Ints: []int64{7, 0, 9}, Valid: []uint64{0b101}}},
 				}},
-			}}}, 3,
+			}}},
+			3,
 		},
 		"constant member": {
 			record.Field{Name: "s", Kind: record.Struct, Nullable: true, Fields: []record.Field{ints, lists}},
 			record.Column{Valid: []uint64{0b101}, Children: []record.Column{
 				{Ints: []int64{4}, Const: true}, {Offsets: []uint32{0, 2}, Const: true, Children: []record.Column{{Ints: []int64{5, 6}}}},
-			}}, 3,
+			}},
+			3,
 		},
 	}
 	for name, test := range tests {

@@ -120,9 +120,17 @@ func TestQueryGivesTypedColumnsAndText(t *testing.T) {
 		t.Error(diff)
 	}
 	wantColumns := []Column{
-		{"a", "TINYINT", Number}, {"a", "DECIMAL(10,2)", Number}, {"s", "VARCHAR", Text}, {"b", "BOOLEAN", Bool},
-		{"d", "DATE", Text}, {"z", "TIMESTAMP WITH TIME ZONE", Text}, {"l", "INTEGER[]", JSON},
-		{"st", "STRUCT(k VARCHAR)", JSON}, {"n", "INTEGER", Number}, {"h", "HUGEINT", Number}, {"f", "DOUBLE", Number},
+		{"a", "TINYINT", Number},
+		{"a", "DECIMAL(10,2)", Number},
+		{"s", "VARCHAR", Text},
+		{"b", "BOOLEAN", Bool},
+		{"d", "DATE", Text},
+		{"z", "TIMESTAMP WITH TIME ZONE", Text},
+		{"l", "INTEGER[]", JSON},
+		{"st", "STRUCT(k VARCHAR)", JSON},
+		{"n", "INTEGER", Number},
+		{"h", "HUGEINT", Number},
+		{"f", "DOUBLE", Number},
 		{"m", "MAP(VARCHAR, INTEGER)", JSON},
 	}
 	if diff := cmp.Diff(wantColumns, rows.Columns()); diff != "" {
