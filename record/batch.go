@@ -201,7 +201,7 @@ func (b *Batch) Without(bad []int) *Batch {
 			next++
 			continue
 		}
-		keep = append(keep, int32(row)) //nolint:gosec // a batch has far less than 2^31 rows
+		keep = append(keep, int32(row))
 	}
 	return b.Select(keep)
 }

@@ -359,7 +359,7 @@ func appendParsed(f *Field, c *Column, text []byte) error {
 
 func parseTime(k Kind, text string) (int64, error) {
 	layout := time.RFC3339Nano
-	switch k { //nolint:exhaustive // the three kinds that are times
+	switch k {
 	case Date:
 		layout = dateLayout
 	case LocalTimestamp:

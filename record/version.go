@@ -41,12 +41,12 @@ func (v Version) AppendText(dst []byte, from int) []byte {
 	if from < 21 {
 		binary.BigEndian.PutUint64(t[0:8], hex8(uint32(v.Epoch)<<16)) // its last four digits are written over
 		t[4] = '-'
-		binary.BigEndian.PutUint64(t[5:13], hex8(uint32(v.Hi>>32))) //nolint:gosec // half of it
-		binary.BigEndian.PutUint64(t[13:21], hex8(uint32(v.Hi)))    //nolint:gosec // the other half
+		binary.BigEndian.PutUint64(t[5:13], hex8(uint32(v.Hi>>32)))
+		binary.BigEndian.PutUint64(t[13:21], hex8(uint32(v.Hi))) //nolint:gosec // the other half
 	}
 	if from < 37 {
-		binary.BigEndian.PutUint64(t[21:29], hex8(uint32(v.Lo>>32))) //nolint:gosec // half of it
-		binary.BigEndian.PutUint64(t[29:37], hex8(uint32(v.Lo)))     //nolint:gosec // the other half
+		binary.BigEndian.PutUint64(t[21:29], hex8(uint32(v.Lo>>32)))
+		binary.BigEndian.PutUint64(t[29:37], hex8(uint32(v.Lo))) //nolint:gosec // the other half
 	}
 	t[37] = '-'
 	binary.BigEndian.PutUint64(t[38:46], hex8(v.Index))

@@ -270,7 +270,7 @@ func (l *loader) typeOf(n ast.Node) Type {
 	name := l.text(n, "type")
 	for i, t := range types {
 		if i > 0 && t.name == name {
-			return Type(i) //nolint:gosec // a small table
+			return Type(i)
 		}
 	}
 	names := make([]string, 0, len(types))
@@ -295,5 +295,4 @@ func (l *loader) option(n ast.Node) Option {
 	return o
 }
 
-//nolint:gochecknoglobals // a constant
 var nameOf = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)

@@ -37,7 +37,7 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, dirError(d.Path, err)
 	}
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits an int
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder := ""
 		if at, readErr := ReadAddress(d.Path); readErr == nil {

@@ -10,7 +10,7 @@ import (
 )
 
 //go:embed static
-var static embed.FS //nolint:gochecknoglobals // constant files
+var static embed.FS
 
 // StaticPath is where Static is to be mounted.
 const StaticPath = "/static/"

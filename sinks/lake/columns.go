@@ -26,7 +26,7 @@ func opColumn(s *record.System, rows int) record.Column {
 	c := record.Column{Bytes: make([]byte, rows), Offsets: make([]uint32, rows+1)}
 	for i := range rows {
 		c.Bytes[i] = byte(s.Ops[i])
-		c.Offsets[i+1] = uint32(i + 1) //nolint:gosec // rows of a batch
+		c.Offsets[i+1] = uint32(i + 1)
 	}
 	return c
 }

@@ -100,7 +100,7 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 		o.rows = append(o.rows, nil)
 	}
 	for i, p := range w.parts {
-		o.rows[p] = append(o.rows[p], int32(i)) //nolint:gosec // rows of a batch
+		o.rows[p] = append(o.rows[p], int32(i))
 	}
 	for p, rows := range o.rows {
 		if len(rows) == 0 {
@@ -114,7 +114,7 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 			}
 			chosen[i].Gather(o.table.fields[i], &columns[i], rows, 0)
 		}
-		if err := w.append(o, int32(p), chosen, 0, len(rows)); err != nil { //nolint:gosec // partitions of a group
+		if err := w.append(o, int32(p), chosen, 0, len(rows)); err != nil {
 			return err
 		}
 		o.rows[p] = rows[:0]
