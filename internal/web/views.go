@@ -80,10 +80,10 @@ func (v *queryView) editorRows() int {
 func (v *queryView) tableFacts(t query.TableInfo) string {
 	text := v.counted(t.Rows, v.T.Row, v.T.Rows) + " · " + v.counted(int64(t.Files), v.T.File, v.T.Files) + " · " +
 		sizeText(t.Bytes, v.Lang)
-	switch {
-	case t.First == "":
+	switch t.First {
+	case "":
 		return text
-	case t.First == t.Last:
+	case t.Last:
 		return text + " · " + t.First
 	}
 	return text + " · " + t.First + " – " + t.Last

@@ -141,7 +141,7 @@ func (p *Pages) newQueryView(r *http.Request) *queryView {
 	tables, err := p.cfg.Query.Tables(r.Context())
 	if err != nil {
 		v.TablesErr = err.Error()
-		p.cfg.Log.WarnContext(r.Context(), "tables cannot be read", "error", err)
+		p.cfg.Log.WarnContext(r.Context(), "tables cannot be read", slog.Any("error", err))
 	}
 	v.Tables = tables
 	return v
@@ -156,7 +156,7 @@ func (p *Pages) showQuery(w http.ResponseWriter, r *http.Request, v *queryView, 
 	if err != nil {
 		v.Err, status = failureOf(v.Lang, err), statusOf(err)
 		if status >= http.StatusInternalServerError {
-			p.cfg.Log.ErrorContext(r.Context(), "query failed", "error", err)
+			p.cfg.Log.ErrorContext(r.Context(), "query failed", slog.Any("error", err))
 		}
 	}
 	frame := page.Of(r, v.T.QueryTitle)
@@ -204,7 +204,7 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Disposition", `attachment; filename="acequia.csv"`)
 	w.Header().Set("Cache-Control", "no-store")
 	if err := query.Write(w, rows, query.CSV); err != nil && r.Context().Err() == nil {
-		p.cfg.Log.ErrorContext(r.Context(), "download failed", "error", err)
+		p.cfg.Log.ErrorContext(r.Context(), "download failed", slog.Any("error", err))
 	}
 }
 
@@ -226,7 +226,7 @@ func (p *Pages) statusLive(w http.ResponseWriter, r *http.Request) {
 func (p *Pages) render(w http.ResponseWriter, r *http.Request, status int, content templ.Component) {
 	var text bytes.Buffer
 	if err := content.Render(r.Context(), &text); err != nil {
-		p.cfg.Log.ErrorContext(r.Context(), "page cannot be made", "error", err)
+		p.cfg.Log.ErrorContext(r.Context(), "page cannot be made", slog.Any("error", err))
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
@@ -274,7 +274,7 @@ func (p *Pages) readyz(w http.ResponseWriter, r *http.Request) {
 func (p *Pages) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		p.cfg.Log.ErrorContext(r.Context(), "answer cannot be written", "error", err)
+		p.cfg.Log.ErrorContext(r.Context(), "answer cannot be written", slog.Any("error", err))
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}

@@ -2,6 +2,7 @@ package form
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -112,7 +113,7 @@ func (s *Source) writeProblem(w http.ResponseWriter, r *http.Request, why *refus
 	retryAfter(h, why)
 	w.WriteHeader(why.status)
 	if err := json.NewEncoder(w).Encode(p); err != nil {
-		s.log.Debug("answer not written", "error", err)
+		s.log.DebugContext(r.Context(), "answer not written", slog.Any("error", err))
 	}
 }
 

@@ -3,6 +3,7 @@ package form
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -150,7 +151,7 @@ func (s *Source) serveRecord(w http.ResponseWriter, r *http.Request, id string) 
 	item, found, err := s.items.Get(r.Context(), s.table.Name, id)
 	switch {
 	case err != nil:
-		s.log.Warn("record not read", "error", err)
+		s.log.WarnContext(r.Context(), "record not read", slog.Any("error", err))
 		s.refuse(w, r, &refusedNow, "")
 		return
 	case !found || item.Deleted:
@@ -162,7 +163,7 @@ func (s *Source) serveRecord(w http.ResponseWriter, r *http.Request, id string) 
 	if wantsJSON(r) {
 		w.Header()["Content-Type"] = jsonType
 		if _, err := w.Write(item.Doc); err != nil {
-			s.log.Debug("answer not written", "error", err)
+			s.log.DebugContext(r.Context(), "answer not written", slog.Any("error", err))
 		}
 		return
 	}
@@ -184,7 +185,7 @@ func (s *Source) facts(doc []byte, lang string) []factView {
 		return nil
 	})
 	if err != nil {
-		s.log.Warn("record not understood", "error", err)
+		s.log.Warn("record not understood", slog.Any("error", err))
 	}
 	facts := make([]factView, len(values))
 	for i, v := range values {
@@ -214,7 +215,7 @@ func (s *Source) showRefusal(w http.ResponseWriter, r *http.Request, why *refusa
 func (s *Source) show(w http.ResponseWriter, r *http.Request, status int, c templ.Component) {
 	var b bytes.Buffer
 	if err := c.Render(context.WithoutCancel(r.Context()), &b); err != nil {
-		s.log.Error("page not rendered", "error", err)
+		s.log.ErrorContext(r.Context(), "page not rendered", slog.Any("error", err))
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
@@ -226,7 +227,7 @@ func (s *Source) show(w http.ResponseWriter, r *http.Request, status int, c temp
 	}
 	w.WriteHeader(status)
 	if _, err := w.Write(b.Bytes()); err != nil {
-		s.log.Debug("page not written", "error", err)
+		s.log.DebugContext(r.Context(), "page not written", slog.Any("error", err))
 	}
 }
 
