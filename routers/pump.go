@@ -74,10 +74,7 @@ func (p *pump) fill(ctx context.Context, in *prefetched) error {
 				}
 				continue
 			}
-			chunks, p.due, end, p.open.ended = nil, true, in.err, in.err == nil
-			if end != nil && isClosed(p.incarnation.run.stop) {
-				end = errStopped // that is why
-			}
+			chunks, end = nil, p.readEnded(in.err)
 			if p.open.empty() {
 				return end
 			}
@@ -100,6 +97,15 @@ func (p *pump) fill(ctx context.Context, in *prefetched) error {
 			}
 		}
 	}
+}
+
+// readEnded makes the open group the last one and says why nothing more comes.
+func (p *pump) readEnded(err error) error {
+	p.due, p.open.ended = true, err == nil
+	if err != nil && isClosed(p.incarnation.run.stop) {
+		return errStopped // that is why
+	}
+	return err
 }
 
 // gates says whether the open group may be cut and whether it may grow.
