@@ -323,8 +323,10 @@ func sweeps(ctx context.Context, h Harness, p Place) error {
 		}
 	}
 	if p.Staged != nil {
-		if n, err := p.Staged(); err != nil || n > 0 {
-			return fmt.Errorf("%d staged parts are left after the sweep (%v)", n, err)
+		if n, err := p.Staged(); err != nil {
+			return fmt.Errorf("look for staged parts: %w", err)
+		} else if n > 0 {
+			return fmt.Errorf("%d staged parts are left after the sweep", n)
 		}
 	}
 	return errors.Join(next.end(ctx), dead.end(ctx), other.end(ctx))
@@ -411,8 +413,10 @@ func namesBadRows(ctx context.Context, h Harness, p Place) error {
 	if !slices.Equal(named, bad) {
 		return fmt.Errorf("rows %v are named, want %v", named, bad)
 	}
-	if m, err := o.stage(ctx, 1); err != nil || len(m.Files) > 0 {
-		return fmt.Errorf("a refused batch left something: %v %v", m, err)
+	if m, err := o.stage(ctx, 1); err != nil {
+		return fmt.Errorf("stage after a refused batch: %w", err)
+	} else if len(m.Files) > 0 {
+		return fmt.Errorf("a refused batch left something: %v", m)
 	}
 	return errors.Join(p.wants(0, 0), o.end(ctx))
 }
@@ -459,8 +463,11 @@ func sharesLanes(ctx context.Context, _ Harness, p Place) error {
 		return err
 	}
 	found, err := p.Rows()
-	if err != nil || len(found) != lanes*3*each {
-		return fmt.Errorf("%d rows are visible, want %d (%v)", len(found), lanes*3*each, err)
+	if err != nil {
+		return err
+	}
+	if len(found) != lanes*3*each {
+		return fmt.Errorf("%d rows are visible, want %d", len(found), lanes*3*each)
 	}
 	return first.end(ctx)
 }
