@@ -116,7 +116,11 @@ func (d *demo) build(ctx context.Context) error {
 
 // serve starts everything, prints what to try, and stops it when ctx ends or a part fails.
 func (d *demo) serve(ctx context.Context, listener net.Listener) error {
-	d.url = "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // Listen was asked for tcp
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	d.url = "http://localhost:" + port
 	if err := d.dir.announce(d.url); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -147,7 +151,7 @@ func (d *demo) serve(ctx context.Context, listener net.Listener) error {
 		run.Stop()
 	}
 	pipelines.Wait()
-	return errors.Join(append(errs, serveErr, stopErr, sampleErr)...)
+	return errors.Join(errors.Join(errs...), serveErr, stopErr, sampleErr)
 }
 
 // welcome registers the made-up games and prints what to try.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -84,7 +85,7 @@ func (r *register) pipelines(ctx context.Context, d *Dir, form sources.Source, p
 	}}, parts.items)
 	described, ok := form.(sources.Describer)
 	if !ok {
-		return nil, fmt.Errorf("the form cannot tell its schemas")
+		return nil, errors.New("the form cannot tell its schemas")
 	}
 	declared, err := described.Describe(ctx)
 	if err != nil {
