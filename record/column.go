@@ -137,19 +137,6 @@ func (c *Column) Size() int {
 	return n
 }
 
-// reset empties the column and keeps its memory.
-func (c *Column) reset() {
-	c.Ints, c.Floats, c.Wide, c.Bytes = c.Ints[:0], c.Floats[:0], c.Wide[:0], c.Bytes[:0]
-	if c.Offsets != nil {
-		c.Offsets = append(c.Offsets[:0], 0)
-	}
-	c.Versions = Versions{Hi: c.Versions.Hi[:0], Lo: c.Versions.Lo[:0], Index: c.Versions.Index[:0]}
-	c.Valid, c.Absent, c.Const = nil, nil, false
-	for i := range c.Children {
-		c.Children[i].reset()
-	}
-}
-
 // Constant gives a column of one slot that stands for every row of a batch.
 func Constant(text string) Column {
 	return Column{Offsets: []uint32{0, uint32(len(text))}, Bytes: []byte(text), Const: true} //nolint:gosec // short

@@ -108,7 +108,7 @@ func (c *composer) nfc(v []byte) []byte {
 func trimmed(c record.Column) int {
 	lo := c.Offsets[0]
 	for i, hi := range c.Offsets[1:] {
-		if lo < hi && !(isGraphic(c.Bytes[lo]) && isGraphic(c.Bytes[hi-1])) {
+		if lo < hi && (!isGraphic(c.Bytes[lo]) || !isGraphic(c.Bytes[hi-1])) {
 			return i
 		}
 		lo = hi

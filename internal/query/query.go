@@ -208,7 +208,7 @@ func rollBack(ctx context.Context, conn *sql.Conn) {
 		// Not Exec: the driver interrupts the whole of a Query, but only the running of an Exec.
 		found, err := conn.QueryContext(ctx, "ROLLBACK")
 		if err == nil {
-			err = errors.Join(found.Close(), found.Err())
+			err = errors.Join(found.Close(), found.Err()) //nolint:sqlclosecheck // before the context of this turn ends
 		}
 		cancel()
 		if err == nil {
@@ -232,7 +232,7 @@ func runOn(ctx context.Context, conn *sql.Conn, text string, limit int) (*Rows, 
 	if _, err := conn.ExecContext(ctx, "BEGIN TRANSACTION READ ONLY"); err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	found, err := conn.QueryContext(ctx, wrap(explained, body, columns, limit)) //nolint:sqlclosecheck // Rows.Close closes it
+	found, err := conn.QueryContext(ctx, wrap(explained, body, columns, limit))
 	if err != nil {
 		rollBack(ctx, conn)
 		return nil, err
