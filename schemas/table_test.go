@@ -18,22 +18,24 @@ import (
 
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-func register(t testing.TB) *schemas.Table {
+func register(tb testing.TB) *schemas.Table {
+	tb.Helper()
 	table, err := videogames.Table()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return table
 }
 
-func screenings(t testing.TB) *schemas.Table {
+func screenings(tb testing.TB) *schemas.Table {
+	tb.Helper()
 	text, err := os.ReadFile("testdata/screenings.yaml")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	table, err := schemas.Load("screenings.yaml", text)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return table
 }

@@ -56,8 +56,8 @@ func peakMemory() figure {
 	return figure{"peak MiB", func(s sample) float64 { return float64(s.Peak) / (1 << 20) }, func(v float64) string { return fmt.Sprintf("%.0f", v) }}
 }
 
-func named(name, key string, print func(float64) string) figure {
-	return figure{name, func(s sample) float64 { return s.Figures[key] }, print}
+func named(name, key string, written func(float64) string) figure {
+	return figure{name, func(s sample) float64 { return s.Figures[key] }, written}
 }
 
 // thousands writes a whole number with commas.

@@ -57,13 +57,13 @@ func TestPagesInABrowser(t *testing.T) {
 	cmd.Stderr = &complaints
 	told, err := cmd.Output()
 	seen := 0
-	for line := range bytes.Lines(told) {
+	for line := range bytes.Lines(told) { //nolint:paralleltest // each flow has run: only its outcome is told
 		var f flow
 		if err := json.Unmarshal(line, &f); err != nil {
 			t.Fatalf("read %s: %v", line, err)
 		}
 		seen++
-		t.Run(f.Flow, func(t *testing.T) { //nolint:paralleltest // it has run
+		t.Run(f.Flow, func(t *testing.T) {
 			t.Logf("%d ms", f.Ms)
 			if f.Error != "" {
 				t.Error(f.Error)

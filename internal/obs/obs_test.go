@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestLoggerWritesJSONOffATerminal(t *testing.T) {
 func TestHandlerServesBuildInfo(t *testing.T) {
 	t.Parallel()
 	answer := httptest.NewRecorder()
-	obs.Handler(obs.NewRegistry("v9")).ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	obs.Handler(obs.NewRegistry("v9")).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body, err := io.ReadAll(answer.Body)
 	if err != nil || !strings.Contains(string(body), `acequia_build_info{version="v9"} 1`) {
 		t.Errorf("no build info in %v %.200s", err, body)

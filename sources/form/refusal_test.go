@@ -142,7 +142,7 @@ func TestProblemsSpeakBothLanguages(t *testing.T) {
 func TestRequestsThatAreNotForTheForm(t *testing.T) {
 	t.Parallel()
 	w := start(t, form.Config{})
-	const accept, json = "Accept", "application/json"
+	const accept, asJSON = "Accept", "application/json"
 	big := game("title", `"`+strings.Repeat("x", 64<<10)+`"`)
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -151,25 +151,25 @@ func TestRequestsThatAreNotForTheForm(t *testing.T) {
 		code               string
 		header             [2]string
 	}{
-		"no type":            {"POST", path, zelda, []string{accept, json}, 415, "ACQ-FORM-004", [2]string{"Accept-Post", "application/json, application/x-www-form-urlencoded"}},
-		"a file":             {"POST", path, zelda, []string{accept, json, "Content-Type", "multipart/form-data; boundary=x"}, 415, "ACQ-FORM-004", [2]string{}},
-		"text":               {"POST", path, zelda, []string{accept, json, "Content-Type", "text/plain"}, 415, "ACQ-FORM-004", [2]string{}},
+		"no type":            {"POST", path, zelda, []string{accept, asJSON}, 415, "ACQ-FORM-004", [2]string{"Accept-Post", "application/json, application/x-www-form-urlencoded"}},
+		"a file":             {"POST", path, zelda, []string{accept, asJSON, "Content-Type", "multipart/form-data; boundary=x"}, 415, "ACQ-FORM-004", [2]string{}},
+		"text":               {"POST", path, zelda, []string{accept, asJSON, "Content-Type", "text/plain"}, 415, "ACQ-FORM-004", [2]string{}},
 		"Latin-1":            {"POST", path, zelda, []string{"Content-Type", "application/json; charset=iso-8859-1"}, 415, "ACQ-FORM-004", [2]string{}},
-		"compressed":         {"POST", path, zelda, []string{accept, json, "Content-Type", json, "Content-Encoding", "gzip"}, 415, "ACQ-FORM-004", [2]string{}},
-		"too big":            {"POST", path, big, []string{"Content-Type", json}, 413, "ACQ-FORM-003", [2]string{}},
-		"DELETE":             {"DELETE", path, "", []string{accept, json}, 405, "ACQ-FORM-005", [2]string{"Allow", "GET, HEAD, POST"}},
-		"PUT of a game":      {"PUT", path + "/x", zelda, []string{accept, json}, 405, "ACQ-FORM-005", [2]string{"Allow", "GET, HEAD"}},
-		"POST to /forms/":    {"POST", "/forms/", zelda, []string{accept, json}, 405, "ACQ-FORM-005", [2]string{"Allow", "GET, HEAD"}},
-		"no such form":       {"GET", "/forms/books", "", []string{accept, json}, 404, "ACQ-FORM-011", [2]string{}},
-		"no such game":       {"GET", path + "/01a20b75-8a7b-728d-9497-251fbc9d4fba", "", []string{accept, json}, 404, "ACQ-FORM-011", [2]string{}},
-		"no game":            {"GET", path + "/'; drop table item", "", []string{accept, json}, 404, "ACQ-FORM-011", [2]string{}},
-		"a game in capitals": {"GET", path + "/01A20B75-8A7B-728D-9497-251FBC9D4FBA", "", []string{accept, json}, 404, "ACQ-FORM-011", [2]string{}},
-		"empty key":          {"POST", path, zelda, []string{"Content-Type", json, "Idempotency-Key", ""}, 400, "ACQ-FORM-009", [2]string{}},
-		"quoted nothing":     {"POST", path, zelda, []string{"Content-Type", json, "Idempotency-Key", `""`}, 400, "ACQ-FORM-009", [2]string{}},
-		"spaced key":         {"POST", path, zelda, []string{"Content-Type", json, "Idempotency-Key", "a b"}, 400, "ACQ-FORM-009", [2]string{}},
-		"foreign key":        {"POST", path, zelda, []string{"Content-Type", json, "Idempotency-Key", "ñ"}, 400, "ACQ-FORM-009", [2]string{}},
-		"long key":           {"POST", path, zelda, []string{"Content-Type", json, "Idempotency-Key", strings.Repeat("k", 256)}, 400, "ACQ-FORM-009", [2]string{}},
-		"two keys":           {"POST", path, zelda, []string{"Content-Type", json, "Idempotency-Key", "a", "Idempotency-Key", "b"}, 400, "ACQ-FORM-009", [2]string{}},
+		"compressed":         {"POST", path, zelda, []string{accept, asJSON, "Content-Type", asJSON, "Content-Encoding", "gzip"}, 415, "ACQ-FORM-004", [2]string{}},
+		"too big":            {"POST", path, big, []string{"Content-Type", asJSON}, 413, "ACQ-FORM-003", [2]string{}},
+		"DELETE":             {"DELETE", path, "", []string{accept, asJSON}, 405, "ACQ-FORM-005", [2]string{"Allow", "GET, HEAD, POST"}},
+		"PUT of a game":      {"PUT", path + "/x", zelda, []string{accept, asJSON}, 405, "ACQ-FORM-005", [2]string{"Allow", "GET, HEAD"}},
+		"POST to /forms/":    {"POST", "/forms/", zelda, []string{accept, asJSON}, 405, "ACQ-FORM-005", [2]string{"Allow", "GET, HEAD"}},
+		"no such form":       {"GET", "/forms/books", "", []string{accept, asJSON}, 404, "ACQ-FORM-011", [2]string{}},
+		"no such game":       {"GET", path + "/01a20b75-8a7b-728d-9497-251fbc9d4fba", "", []string{accept, asJSON}, 404, "ACQ-FORM-011", [2]string{}},
+		"no game":            {"GET", path + "/'; drop table item", "", []string{accept, asJSON}, 404, "ACQ-FORM-011", [2]string{}},
+		"a game in capitals": {"GET", path + "/01A20B75-8A7B-728D-9497-251FBC9D4FBA", "", []string{accept, asJSON}, 404, "ACQ-FORM-011", [2]string{}},
+		"empty key":          {"POST", path, zelda, []string{"Content-Type", asJSON, "Idempotency-Key", ""}, 400, "ACQ-FORM-009", [2]string{}},
+		"quoted nothing":     {"POST", path, zelda, []string{"Content-Type", asJSON, "Idempotency-Key", `""`}, 400, "ACQ-FORM-009", [2]string{}},
+		"spaced key":         {"POST", path, zelda, []string{"Content-Type", asJSON, "Idempotency-Key", "a b"}, 400, "ACQ-FORM-009", [2]string{}},
+		"foreign key":        {"POST", path, zelda, []string{"Content-Type", asJSON, "Idempotency-Key", "ñ"}, 400, "ACQ-FORM-009", [2]string{}},
+		"long key":           {"POST", path, zelda, []string{"Content-Type", asJSON, "Idempotency-Key", strings.Repeat("k", 256)}, 400, "ACQ-FORM-009", [2]string{}},
+		"two keys":           {"POST", path, zelda, []string{"Content-Type", asJSON, "Idempotency-Key", "a", "Idempotency-Key", "b"}, 400, "ACQ-FORM-009", [2]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
