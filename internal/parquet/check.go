@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
@@ -16,13 +17,14 @@ const maxText = 1 << 30
 var (
 	errNull  = errors.New("null, but the column is not nullable")
 	errText  = errors.New("longer than 1 GiB")
+	errUTF8  = errors.New("the text is not UTF-8")
 	errFloat = errors.New("not a 32-bit float")
 	errBool  = errors.New("neither 0 nor 1")
 	errShort = errors.New("has fewer slots than rows")
 )
 
 // Check finds the rows that can not be stored without loss: a null where the field is not nullable, an integer or date
-// beyond 32 bits, a decimal beyond its precision, a text of more than 1 GiB. They come as *fault.Rows. Write checks as
+// beyond 32 bits, a decimal beyond its precision, a text that is not UTF-8 or has more than 1 GiB. They come as *fault.Rows. Write checks as
 // well; a sink that must refuse a batch as a whole asks first.
 func Check(fields []record.Field, columns []record.Column, rows int) error {
 	return check(fields, columns, 0, rows)
@@ -126,7 +128,7 @@ func clean(f record.Field, c *record.Column, lo, hi int) bool {
 	case record.Decimal:
 		return cleanDecimal(f, c, lo, hi)
 	case record.String, record.Bytes:
-		return c.Offsets[hi]-c.Offsets[lo] <= maxText
+		return c.Offsets[hi]-c.Offsets[lo] <= maxText && (f.Kind == record.Bytes || cleanTexts(c, lo, hi))
 	case record.Float32:
 		return !slices.ContainsFunc(c.Floats[lo:hi], rounds)
 	case record.List:
@@ -148,6 +150,19 @@ func cleanDecimal(f record.Field, c *record.Column, lo, hi int) bool {
 	}
 	return magnitude(c.Ints[lo:hi])+1 < limit.Lo ||
 		!slices.ContainsFunc(c.Ints[lo:hi], func(v int64) bool { return beyond(widened(v), limit) })
+}
+
+// cleanTexts says whether every text is UTF-8: all of them together are, and none starts inside a character.
+func cleanTexts(c *record.Column, lo, hi int) bool {
+	if !utf8.Valid(c.Bytes[c.Offsets[lo]:c.Offsets[hi]]) {
+		return false
+	}
+	for _, at := range c.Offsets[lo:hi] {
+		if int(at) < len(c.Bytes) && !utf8.RuneStart(c.Bytes[at]) {
+			return false
+		}
+	}
+	return true
 }
 
 // magnitude is at least the greatest absolute value, and less than twice that; a negative value counts one less.
@@ -223,6 +238,9 @@ func problem(f record.Field, c *record.Column, slot int) error {
 	case record.String, record.Bytes:
 		if c.Offsets[slot+1]-c.Offsets[slot] > maxText {
 			return errText
+		}
+		if f.Kind == record.String && !utf8.Valid(c.Text(slot)) {
+			return errUTF8
 		}
 	case record.Float32:
 		if rounds(c.Floats[slot]) {

@@ -1,11 +1,8 @@
 package lake
 
 import (
-	"errors"
 	"slices"
-	"unicode/utf8"
 
-	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -43,47 +40,4 @@ func eventTimes(s *record.System) record.Column {
 		return record.Column{Ints: []int64{s.EventTime(0)}, Const: true}
 	}
 	return record.Column{Ints: s.EventTimes}
-}
-
-var (
-	errNotUTF8 = errors.New("the text is not UTF-8")
-	errNull    = errors.New("null in a column that is not nullable")
-)
-
-// check finds the rows that a file cannot hold.
-func check(b *record.Batch) error {
-	bad := map[int]fault.Row{}
-	for i, f := range b.Schema.Fields {
-		c := &b.Columns[i]
-		if !f.Nullable && c.Nulls(0, b.Rows) > 0 {
-			eachRow(b.Rows, func(row int) {
-				if !c.IsValid(row) {
-					bad[row] = fault.Row{Index: row, Column: f.Name, Err: errNull}
-				}
-			})
-		}
-		if f.Kind == record.String && !utf8.Valid(c.Bytes) {
-			eachRow(b.Rows, func(row int) {
-				if !utf8.Valid(c.Text(row)) {
-					bad[row] = fault.Row{Index: row, Column: f.Name, Err: errNotUTF8}
-				}
-			})
-		}
-	}
-	if len(bad) == 0 {
-		return nil
-	}
-	rows := &fault.Rows{}
-	eachRow(b.Rows, func(row int) {
-		if r, ok := bad[row]; ok {
-			rows.Bad = append(rows.Bad, r)
-		}
-	})
-	return rows
-}
-
-func eachRow(rows int, do func(row int)) {
-	for row := range rows {
-		do(row)
-	}
 }

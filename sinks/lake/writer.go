@@ -52,7 +52,7 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	if b.Rows == 0 {
 		return nil
 	}
-	if err := check(b); err != nil {
+	if err := parquet.Check(b.Schema.Fields, b.Columns, b.Rows); err != nil {
 		return err
 	}
 	t, err := w.lake.table(b.Schema)
