@@ -71,9 +71,35 @@ func (d *Dir) Folder(name string) (string, error) {
 	return path, d.folders(map[string]bool{path: true})
 }
 
-// folders makes folders and, once a process, syncs every parent on the way, each only once for all of them: one that is
-// there may have been made by a process that crashed before it synced.
+// open makes a folder and opens something in it. The folder is made anew if it was there once and somebody removed it.
+func (d *Dir) open(folder string, what func(folder string) error) error {
+	path, err := d.Folder(folder)
+	if err != nil {
+		return err
+	}
+	if err = what(path); errors.Is(err, fs.ErrNotExist) {
+		d.forget()
+		if _, err = d.Folder(folder); err != nil {
+			return err
+		}
+		err = what(path)
+	}
+	return Classify(path, err)
+}
+
+// folders makes folders, those above them too if somebody removed them.
 func (d *Dir) folders(paths map[string]bool) error {
+	err := d.makeFolders(paths)
+	if errors.Is(err, fs.ErrNotExist) {
+		d.forget()
+		err = d.makeFolders(paths)
+	}
+	return err
+}
+
+// makeFolders makes folders and, once a process, syncs every parent on the way, each only once for all of them: one that
+// is there may have been made by a process that crashed before it synced.
+func (d *Dir) makeFolders(paths map[string]bool) error {
 	missing, parents := map[string]bool{}, map[string]bool{}
 	d.mu.Lock()
 	for path := range paths {
@@ -85,11 +111,11 @@ func (d *Dir) folders(paths map[string]bool) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	if err := d.folders(parents); err != nil {
+	if err := d.makeFolders(parents); err != nil {
 		return err
 	}
 	for path := range missing {
-		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as the root
+		if err := makeFolder(path); err != nil {
 			return Classify(path, err)
 		}
 	}
@@ -104,6 +130,18 @@ func (d *Dir) folders(paths map[string]bool) error {
 		d.durable[path] = true
 	}
 	return nil
+}
+
+// makeFolder makes a folder unless it is there; a file in its place is an error.
+func makeFolder(path string) error {
+	err := os.Mkdir(path, 0o755) //nolint:gosec // as the root
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if info, statErr := os.Stat(path); statErr != nil || info.IsDir() {
+		return statErr
+	}
+	return &fs.PathError{Op: "mkdir", Path: path, Err: syscall.ENOTDIR}
 }
 
 // forget lets folders be made anew: somebody removed them.
@@ -150,13 +188,13 @@ func (d *Dir) List(folder string) ([]string, error) {
 // process, come one after the other.
 func (d *Dir) Update(name string, change func(old []byte) ([]byte, error)) error {
 	path := d.path(name)
-	folder, err := d.Folder(filepath.ToSlash(filepath.Dir(name)))
+	var unlock func()
+	err := d.open(filepath.ToSlash(filepath.Dir(name)), func(folder string) (err error) {
+		unlock, err = lockFolder(folder)
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	unlock, err := lockFolder(folder)
-	if err != nil {
-		return Classify(folder, err)
 	}
 	defer unlock()
 	old, err := os.ReadFile(path) //nolint:gosec // below the root

@@ -3,7 +3,6 @@ package blob
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,25 +21,15 @@ type File struct {
 // Create opens a new staged file; its name must be new.
 func (d *Dir) Create(name string) (*File, error) {
 	path := d.path(name)
-	if _, err := d.Folder(filepath.ToSlash(filepath.Dir(name))); err != nil {
+	var f *os.File
+	err := d.open(filepath.ToSlash(filepath.Dir(name)), func(string) (err error) {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a lake is read by other programs
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	f, err := createNew(path)
-	if errors.Is(err, fs.ErrNotExist) { // the folder was there once
-		d.forget()
-		if _, err := d.Folder(filepath.ToSlash(filepath.Dir(name))); err != nil {
-			return nil, err
-		}
-		f, err = createNew(path)
-	}
-	if err != nil {
-		return nil, Classify(path, err)
-	}
 	return &File{Name: name, file: f, digest: xxhash.New()}, nil
-}
-
-func createNew(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a lake is read by other programs
 }
 
 // Write appends.
