@@ -2,7 +2,9 @@ package items_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,21 +53,32 @@ func visible(ctx context.Context, store *itemstore.Store) ([]sinktest.Row, error
 		return nil, err
 	}
 	var rows []sinktest.Row
-	b := record.NewBuilder(schema, 0)
+	live := int64(0)
 	err = store.Changes(ctx, "suite", 0, 1<<30, func(c *itemstore.Change) error {
-		rows = append(rows, sinktest.Row{Op: c.Op, Version: c.Version.String()})
-		return b.AppendJSON(c.New)
-	})
-	batch := b.Batch(nil)
-	for i := range rows {
-		rows[i].ID = batch.Columns[0].Ints[i]
-		if rows[i].Null = !batch.Columns[1].IsValid(i); !rows[i].Null {
-			rows[i].Text = string(batch.Columns[1].Text(i))
+		row := sinktest.Row{Op: c.Op, Version: c.Version.String(), Null: true}
+		if c.Op == record.Delete {
+			live--
+			rows = append(rows, row)
+			return json.Unmarshal([]byte(strings.Trim(c.Key, "[]")), &rows[len(rows)-1].ID)
 		}
-	}
+		if c.Op == record.Insert {
+			live++
+		}
+		b := record.NewBuilder(schema, 1)
+		if err := b.AppendJSON(c.New); err != nil {
+			return err
+		}
+		columns := b.Batch(nil).Columns
+		row.ID = columns[0].Int(0)
+		if row.Null = !columns[1].IsValid(0); !row.Null {
+			row.Text = string(columns[1].Text(0))
+		}
+		rows = append(rows, row)
+		return nil
+	})
 	n, countErr := store.Count(ctx, "suite")
-	if n != int64(len(rows)) {
-		countErr = errors.Join(countErr, errors.New("items and changes differ"))
+	if n != live {
+		countErr = errors.Join(countErr, fmt.Errorf("%d items and %d by their changes", n, live))
 	}
 	return rows, errors.Join(err, countErr)
 }

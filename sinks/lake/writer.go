@@ -143,7 +143,8 @@ func (w *writer) append(o *openTable, number int32, columns []record.Column, lo,
 	return nil
 }
 
-func (w *writer) staging() string { return stagingFolder + "/" + w.lane8 }
+// staging is a folder of the lane alone: lanes of other pipelines may have the same name.
+func (w *writer) staging() string { return stagingFolder + "/" + w.lane.Pipeline + "-" + w.lane8 }
 
 // create opens a staged file. Its name says the epoch, so that a later owner knows what to sweep.
 func (w *writer) create(t *table, folder string, sample []record.Column, rows int) (*part, error) {
