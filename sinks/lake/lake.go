@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
@@ -58,7 +59,7 @@ type table struct {
 	schema      *record.Schema
 	fields      []record.Field // of the file: the record's, by their names in the lake, then the system's
 	plan        *parquet.Plan  // nil until the first batch
-	wide        bool           // a group had more partitions than may be open
+	wide        atomic.Bool    // a group had more partitions than may be open
 	idle        []*parquet.Writer
 }
 

@@ -69,8 +69,8 @@ func (s *staging) table(o *openTable) error {
 
 // sorted writes what the sorter holds, one partition after the other.
 func (s *staging) sorted(o *openTable) error {
-	w := *s.writer // the same lane, with the numbers that were kept for this group
-	w.serial = s.serial
+	// the same lane, with the numbers that were kept for this group; the writer itself is at the next one
+	w := &writer{lake: s.writer.lake, lane: s.writer.lane, lane8: s.writer.lane8, serial: s.serial}
 	var open *part
 	last := int32(-1)
 	finish := func() error {
@@ -82,21 +82,24 @@ func (s *staging) sorted(o *openTable) error {
 		return s.seal(o.table, p)
 	}
 	err := o.sorter.Each(func(number int, columns []record.Column, lo, hi int) error {
-		roll := s.writer.lake.config.Roll
-		if open != nil && (int32(number) != last || open.rows >= roll.Rows || open.out.Written() >= roll.Bytes) { //nolint:gosec // partitions of a group
-			if err := finish(); err != nil {
-				return err
+		for lo < hi {
+			if open != nil && (int32(number) != last || w.full(open)) { //nolint:gosec // partitions of a group
+				if err := finish(); err != nil {
+					return err
+				}
 			}
-		}
-		if open == nil {
 			var err error
-			if open, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+			if open == nil {
+				if open, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+					return err
+				}
+				last = int32(number) //nolint:gosec // as above
+			}
+			if lo, err = w.fill(open, columns, lo, hi); err != nil {
 				return err
 			}
-			last = int32(number) //nolint:gosec // as above
 		}
-		open.rows += int64(hi - lo)
-		return open.out.Write(columns, lo, hi)
+		return nil
 	})
 	if err == nil {
 		return finish()

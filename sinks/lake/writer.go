@@ -69,7 +69,7 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	var same bool
 	w.parts, same = o.router.assign(columns, b.Rows, w.parts[:0])
 	switch {
-	case o.sorter != nil || t.wide || len(o.router.folders) > maxOpen:
+	case o.sorter != nil || t.wide.Load() || len(o.router.folders) > maxOpen:
 		return w.sort(o, b, columns)
 	case same:
 		return w.append(o, w.parts[0], columns, 0, b.Rows)
@@ -80,7 +80,7 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 // sort hands the batch to the sorter, which keeps it until its rows are on their way to their files.
 func (w *writer) sort(o *openTable, b *record.Batch, columns []record.Column) error {
 	if o.sorter == nil {
-		o.table.wide = true
+		o.table.wide.Store(true)
 		o.sorter = sorter.New(os.TempDir(), o.table.fields, int(w.lake.memory/2), scratchLimit)
 	}
 	b.Retain()
@@ -124,23 +124,42 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 
 // append writes rows of one partition, and rolls its file when it is full.
 func (w *writer) append(o *openTable, number int32, columns []record.Column, lo, hi int) error {
-	p := o.parts[number]
-	if p == nil {
-		var err error
-		if p, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+	for lo < hi {
+		p := o.parts[number]
+		if p == nil {
+			var err error
+			if p, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+				return err
+			}
+			o.parts[number] = p
+		}
+		next, err := w.fill(p, columns, lo, hi)
+		if err != nil {
 			return err
 		}
-		o.parts[number] = p
-	}
-	if err := p.out.Write(columns, lo, hi); err != nil {
-		return fmt.Errorf("write %s: %w", p.file.Name, err)
-	}
-	p.rows += int64(hi - lo)
-	if p.rows >= w.lake.config.Roll.Rows || p.out.Written() >= w.lake.config.Roll.Bytes {
-		o.full = append(o.full, p)
-		delete(o.parts, number)
+		if lo = next; w.full(p) {
+			o.full = append(o.full, p)
+			delete(o.parts, number)
+		}
 	}
 	return nil
+}
+
+// stride is how many rows a file may take before its size is looked at.
+const stride = 8192
+
+// fill writes rows until the file has as many as it may, or its size has to be looked at, and says where it stopped.
+func (w *writer) fill(p *part, columns []record.Column, lo, hi int) (next int, err error) {
+	n := min(int64(hi-lo), stride, w.lake.config.Roll.Rows-p.rows)
+	if err := p.out.Write(columns, lo, lo+int(n)); err != nil {
+		return lo, fmt.Errorf("write %s: %w", p.file.Name, err)
+	}
+	p.rows += n
+	return lo + int(n), nil
+}
+
+func (w *writer) full(p *part) bool {
+	return p.rows >= w.lake.config.Roll.Rows || p.out.Written() >= w.lake.config.Roll.Bytes
 }
 
 // staging is a folder of the lane alone: lanes of other pipelines may have the same name.

@@ -91,17 +91,20 @@ func carriesSystem(ctx context.Context, _ Harness, p Place) error {
 	return errors.Join(p.wants(append(inserted, changed...)), o.end(ctx))
 }
 
+// wide is a number of rows that has more days than a sink will keep open files for.
+const wide = 800
+
 // cuts stages and publishes a group while the next one is written.
 func cuts(ctx context.Context, _ Harness, p Place) error {
 	o, err := own(ctx, p, "a", 1)
 	if err != nil {
 		return err
 	}
-	if err := o.write(ctx, lines(0, 10)); err != nil {
+	if err := o.write(ctx, lines(0, wide)); err != nil {
 		return err
 	}
 	first := o.Cut(sinks.Group{Ordinal: 1})
-	if err := o.write(ctx, lines(10, 20)); err != nil {
+	if err := o.write(ctx, lines(wide, wide+10)); err != nil {
 		return err
 	}
 	var published error
@@ -112,7 +115,7 @@ func cuts(ctx context.Context, _ Harness, p Place) error {
 			published = o.publish(ctx, m)
 		}
 	})
-	for lo := int64(20); lo < 100; lo += 10 {
+	for lo := int64(wide + 10); lo < wide+100; lo += 10 {
 		if err = o.write(ctx, lines(lo, lo+10)); err != nil {
 			break
 		}
@@ -121,13 +124,13 @@ func cuts(ctx context.Context, _ Harness, p Place) error {
 	if err := errors.Join(err, published); err != nil {
 		return err
 	}
-	if err := p.wants(lines(0, 10)); err != nil {
+	if err := p.wants(lines(0, wide)); err != nil {
 		return fmt.Errorf("after the first group: %w", err)
 	}
-	if _, err := o.commit(ctx, 2, lines(100, 110)); err != nil {
+	if _, err := o.commit(ctx, 2, lines(wide+100, wide+110)); err != nil {
 		return err
 	}
-	return errors.Join(p.wants(lines(0, 110)), o.end(ctx))
+	return errors.Join(p.wants(lines(0, wide+110)), o.end(ctx))
 }
 
 func leavesNothing(ctx context.Context, _ Harness, p Place) error {
@@ -334,7 +337,7 @@ func sharesLanes(ctx context.Context, _ Harness, p Place) error {
 	if err != nil {
 		return err
 	}
-	const lanes, each = 4, 50
+	const lanes, groups, each = 3, 2, wide
 	errs := make([]error, lanes)
 	var all sync.WaitGroup
 	for i := range int64(lanes) {
@@ -345,8 +348,8 @@ func sharesLanes(ctx context.Context, _ Harness, p Place) error {
 				return
 			}
 			o := &owner{Writer: w, sink: first.sink}
-			for g := range int64(3) {
-				lo := (3*i + g) * each
+			for g := range int64(groups) {
+				lo := (groups*i + g) * each
 				if _, err := o.commit(ctx, g+1, lines(lo, lo+each)); err != nil {
 					errs[i] = err
 					return
@@ -356,5 +359,5 @@ func sharesLanes(ctx context.Context, _ Harness, p Place) error {
 		})
 	}
 	all.Wait()
-	return errors.Join(errors.Join(errs...), p.wants(lines(0, lanes*3*each)), first.end(ctx))
+	return errors.Join(errors.Join(errs...), p.wants(lines(0, lanes*groups*each)), first.end(ctx))
 }
