@@ -45,16 +45,18 @@ func (s *staging) Stage(context.Context) (sinks.Manifest, error) {
 
 func (s *staging) table(o *openTable) error {
 	for len(o.full) > 0 {
-		if err := s.seal(o.table, o.full[0]); err != nil {
+		p := o.full[0]
+		o.full = o.full[1:]
+		if err := s.seal(o.table, p); err != nil {
 			return err
 		}
-		o.full = o.full[1:]
 	}
 	for _, number := range slices.Sorted(maps.Keys(o.parts)) {
-		if err := s.seal(o.table, o.parts[number]); err != nil {
+		p := o.parts[number]
+		delete(o.parts, number)
+		if err := s.seal(o.table, p); err != nil {
 			return err
 		}
-		delete(o.parts, number)
 	}
 	if o.sorter == nil {
 		return nil
@@ -110,7 +112,7 @@ func (s *staging) sorted(o *openTable) error {
 	return err
 }
 
-// seal ends a file and starts to put its content on disk.
+// seal ends a file and starts to put its content on disk. The file is closed whatever happens.
 func (s *staging) seal(t *table, p *part) error {
 	g, lane := s.group, s.writer.lane
 	err := p.out.Close(

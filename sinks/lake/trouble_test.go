@@ -80,6 +80,9 @@ func runChild(text string) error {
 			break
 		}
 		c.report.Failures = append(c.report.Failures, fmt.Sprint(fault.Of(err), " ", fault.Code(err)))
+		if errors.Is(err, os.ErrClosed) {
+			c.report.Failures = append(c.report.Failures, "a file was closed twice: "+err.Error())
+		}
 		seen, seenErr := suiteRows(filepath.Join(j.Lake, "suite"))
 		c.report.Seen = max(c.report.Seen, len(seen))
 		if err := errors.Join(seenErr, c.mend()); err != nil {
