@@ -29,6 +29,6 @@ Examples:
 func (c demoCmd) Run(ctx context.Context, t terminal) error {
 	return app.Demo(ctx, app.DemoOptions{
 		Port: c.Port, Dir: c.Dir, Lang: c.Lang, Sample: max(0, c.Sample), JSON: c.JSON, Version: version(),
-		Out: t.out, Log: obs.NewLogger(t.err, slog.LevelInfo), Probe: t.probe,
+		Out: t.out, Log: obs.NewLogger(t.err, slog.LevelInfo), Wire: t.wire,
 	})
 }

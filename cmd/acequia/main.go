@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/acequia-io/acequia/routers"
 )
 
 // Exit codes; `acequia --help` lists them.
@@ -40,7 +42,7 @@ type cli struct {
 // terminal is where a command reads and writes.
 type terminal struct {
 	out, err io.Writer
-	probe    func(point string) // of the engine's commit steps; nil but in the crash tests
+	wire     func(p *routers.Pipeline, o *routers.Options) // see app.DemoOptions; nil but in the crash tests
 }
 
 func main() {

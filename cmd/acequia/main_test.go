@@ -10,6 +10,9 @@ import (
 	"github.com/acequia-io/acequia/internal/query"
 )
 
+// noExitSleep, as GORACE, spares the second that the race detector sleeps when a process exits.
+const noExitSleep = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(runChild())
@@ -22,6 +25,10 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: os.Getenv("ACEQUIA_UPDATE") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", noExitSleep)
+			return nil
+		},
 		Condition: func(name string) (bool, error) {
 			if name != "sql" {
 				return false, fmt.Errorf("unknown condition %q", name)

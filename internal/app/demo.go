@@ -33,7 +33,9 @@ type DemoOptions struct {
 	Version string
 	Out     io.Writer
 	Log     *slog.Logger
-	Probe   func(point string) // of the engine's commit steps; nil but in crash tests
+	// Wire may put something between the parts of a pipeline before it is made: crash tests watch there, die, or take a
+	// protection out. Nil otherwise.
+	Wire func(p *routers.Pipeline, o *routers.Options)
 }
 
 // stopTime bounds the orderly stop of the HTTP server; the pipelines have their own.
@@ -99,7 +101,7 @@ func (d *demo) build(ctx context.Context) error {
 	if d.form, err = form.New(form.Config{Table: table}, d.items, d.Log); err != nil {
 		return err
 	}
-	parts := pipelineParts{state: d.state, items: d.items, log: d.Log, probe: d.Probe}
+	parts := pipelineParts{state: d.state, items: d.items, log: d.Log, wire: d.Wire}
 	if d.runs, err = register.pipelines(ctx, d.dir, d.form, parts); err != nil {
 		return err
 	}

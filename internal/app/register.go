@@ -78,7 +78,7 @@ func genres(table *schemas.Table) []string {
 
 // pipelines makes the two runs of the register and declares its tables.
 func (r *register) pipelines(ctx context.Context, d *Dir, form sources.Source, parts pipelineParts) (runs []*routers.Run, err error) {
-	options := routers.Options{Store: parts.state, Budget: routers.NewBudget(memory), Log: parts.log, Probe: parts.probe}
+	options := routers.Options{Store: parts.state, Budget: routers.NewBudget(memory), Log: parts.log}
 	itemSink := items.New(items.Config{Tables: map[string]items.Table{
 		r.table.Name: {Indexes: itemIndexes(r.table)},
 		"form_keys":  {TTL: keyLife, NoChanges: true},
@@ -115,7 +115,11 @@ func (r *register) pipelines(ctx context.Context, d *Dir, form sources.Source, p
 			Retry:  routers.Retry{Longest: 5 * time.Second},
 		},
 	} {
-		run, err := routers.New(p, options)
+		o := options
+		if parts.wire != nil {
+			parts.wire(&p, &o)
+		}
+		run, err := routers.New(p, o)
 		if err != nil {
 			return nil, err
 		}
@@ -137,5 +141,5 @@ type pipelineParts struct {
 	state *checkpoint.Store
 	items *itemstore.Store
 	log   *slog.Logger
-	probe func(point string)
+	wire  func(p *routers.Pipeline, o *routers.Options) // nil but in crash tests
 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/acequia-io/acequia/routers"
+)
+
+// childEnv makes the test binary the program under test, which runs the same main: its value is an order.
+const childEnv = "ACEQUIA_TEST_CHILD"
+
+// order tells a child where to die or to wait, and what it lacks.
+type order struct {
+	Dir     string // of the state
+	KillAt  string // pipeline/point:n, where it kills itself
+	HoldAt  string // the same, where it waits for SIGCONT
+	Without protection
+	Disks   []disk // file systems of its own
+}
+
+func (o order) environment() []string {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil
+	}
+	return append(os.Environ(), "GORACE="+noExitSleep, childEnv+"="+string(text))
+}
+
+// held is the file that a child makes where it waits.
+func (o order) held() string { return filepath.Join(o.Dir, "held") }
+
+func runChild() int {
+	var o order
+	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &o); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	if err := mountAll(o.Disks); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		return exitUnmounted
+	}
+	probe := o.probe()
+	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, wire: func(p *routers.Pipeline, options *routers.Options) {
+		name := p.Name
+		if name == lakePipeline { // more groups, so that more deaths hit one
+			p.Limits.Age, p.Limits.Idle = 200*time.Millisecond, 100*time.Millisecond
+		}
+		options.Probe = func(point string) { probe(name + "/" + point) }
+		o.weaken(p, options)
+	}})
+	return max(code, keepAll(o.Disks))
+}
+
+// probe dies or waits at the places that the order names.
+func (o order) probe() func(at string) {
+	reaches := func(wanted string) func(at string) bool {
+		place, times, _ := strings.Cut(wanted, ":")
+		nth, err := strconv.ParseInt(times, 10, 64)
+		var passed atomic.Int64
+		return func(at string) bool { return err == nil && at == place && passed.Add(1) == nth }
+	}
+	dies, waits := reaches(o.KillAt), reaches(o.HoldAt)
+	goOn := make(chan os.Signal, 1)
+	signal.Notify(goOn, syscall.SIGCONT)
+	return func(at string) {
+		if dies(at) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+		if waits(at) {
+			_ = os.WriteFile(o.held(), nil, 0o600)
+			<-goOn
+		}
+	}
+}

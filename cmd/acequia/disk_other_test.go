@@ -1,0 +1,17 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"syscall"
+)
+
+func mountAll(disks []disk) error {
+	if len(disks) == 0 {
+		return nil
+	}
+	return errors.ErrUnsupported
+}
+
+func ownMounts() *syscall.SysProcAttr { return nil }
