@@ -37,12 +37,13 @@ func report(w io.Writer, err error) int {
 }
 
 // exitCodeOf tells by the family of the code: a user can mend a usage error in the command, an environment error
-// outside of it.
+// outside of it. Of the lake's, those are the file system's, the scratch disk's and a damaged description.
 func exitCodeOf(code string) int {
 	switch {
 	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"):
 		return exitUsage
-	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"):
+	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),
+		strings.HasPrefix(code, "ACQ-LAKE-00"), strings.HasPrefix(code, "ACQ-LAKE-02"), code == "ACQ-LAKE-012":
 		return exitEnvironment
 	}
 	return exitFailed
