@@ -23,10 +23,12 @@ import (
 // register is a demo that is killed and started again, and the clients that never stop asking. Its methods may be
 // called from goroutines of a test.
 type register struct {
-	ctx     context.Context //nolint:containedctx // of the test
-	dir     string
-	without protection // in every child
-	disks   []disk
+	ctx          context.Context //nolint:containedctx // of the test
+	dir          string
+	root         string     // where the child sees the root of its files; "": /
+	without      protection // in every child
+	disks        []disk
+	unprivileged bool // it runs as nobody
 
 	mu   sync.Mutex
 	port string            // of the newest child
@@ -101,6 +103,9 @@ func (r *register) start(o order) (*child, error) {
 	c.url = url
 	if len(o.Disks) > 0 {
 		c.SysProcAttr = ownMounts()
+	}
+	if r.unprivileged {
+		asNobody(c)
 	}
 	if err := c.Start(); err != nil {
 		return nil, err
@@ -258,7 +263,7 @@ func (r *register) catchUp(c *child) error {
 	key := fmt.Sprintf("last-%d", r.toldCount())
 	r.insist(key)
 	return await(r.ctx, func() bool {
-		ids, err := lakeIDs(r.dir)
+		ids, err := lakeIDs(r.root + r.dir)
 		return err == nil && ids[r.told[key]] > 0 || c.over() || c.pipeline(lakePipeline).State == web.Failed
 	})
 }
