@@ -7,6 +7,7 @@ import (
 	"github.com/acequia-io/acequia/handlers/derive"
 	"github.com/acequia-io/acequia/handlers/normalize"
 	"github.com/acequia-io/acequia/sinks"
+	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sinks/items"
 	"github.com/acequia-io/acequia/sinks/lake"
 	"github.com/acequia-io/acequia/sources"
@@ -34,6 +35,7 @@ func Handlers() []handlers.Plugin {
 // Sinks lists the sinks.
 func Sinks() []sinks.Plugin {
 	return []sinks.Plugin{
+		discard.Plugin(),
 		items.Plugin(),
 		lake.Plugin(),
 	}
