@@ -8,6 +8,7 @@ for command in "$@"; do
     case $command in
     go) echo "missing: Go $(awk '$1 == "go" {print $2}' go.mod) or newer, see https://go.dev/doc/install" >&2; exit 1 ;;
     node) missing+=(nodejs) ;;
+    gcc) missing+=(gcc libc6-dev) ;;
     *) missing+=("$command") ;;
     esac
 done

@@ -3,7 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/needs.sh go g++ node npm chromium
+scripts/needs.sh go gcc node npm chromium
+CGO_LDFLAGS=$(scripts/cgo.sh)
+export CGO_LDFLAGS
 scripts/tools.sh gotestsum
 gotestsum="${XDG_CACHE_HOME:-$HOME/.cache}/acequia/bin/gotestsum"
 mkdir -p test-output
