@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/obs"
@@ -28,7 +29,7 @@ Examples:
 // Run runs the demo until the context ends.
 func (c demoCmd) Run(ctx context.Context, t terminal) error {
 	return app.Demo(ctx, app.DemoOptions{
-		Port: c.Port, Dir: c.Dir, Lang: c.Lang, Sample: max(0, c.Sample), JSON: c.JSON, Version: version(),
+		Port: c.Port, Dir: c.Dir, Lang: c.Lang, Sample: max(0, c.Sample), JSON: c.JSON, Version: version(), Program: os.Args[0],
 		Out: t.out, Log: obs.NewLogger(t.err, slog.LevelInfo), Wire: t.wire,
 	})
 }

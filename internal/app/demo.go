@@ -31,6 +31,7 @@ type DemoOptions struct {
 	Sample  int    // made-up games to register first
 	JSON    bool   // print the addresses as one line of JSON
 	Version string
+	Program string // how the user called this program: what to try next is printed so that it can be pasted
 	Out     io.Writer
 	Log     *slog.Logger
 	// Wire may put something between the parts of a pipeline before it is made: crash tests watch there, die, or take a
@@ -175,7 +176,7 @@ func (d *demo) welcome(ctx context.Context) error {
 	if d.Lang == "es" {
 		text = welcomeES
 	}
-	_, err := fmt.Fprintf(d.Out, text, d.url, d.dir.Path)
+	_, err := fmt.Fprintf(d.Out, text, d.url, d.dir.Path, d.Program)
 	return err
 }
 
@@ -188,8 +189,8 @@ acequia is running: each game that you register becomes an item, and a row that 
 
 Next, in another terminal:
   curl -H 'Content-Type: application/json' -d '{"title":"Tetris","developer":"N/A","genre":"Puzzle","year":1984,"competitive":true}' %[1]s/forms/videogames
-  acequia query --dir %[2]s 'select title, genre, year, decade from videogames_latest'
-  acequia status --dir %[2]s
+  %[3]s query --dir %[2]s 'select title, genre, year, decade from videogames_latest'
+  %[3]s status --dir %[2]s
 
 Ctrl-C stops it.
 `
@@ -203,8 +204,8 @@ acequia está en marcha: cada juego que registres será un item y una fila que S
 
 Ahora, en otra terminal:
   curl -H 'Content-Type: application/json' -d '{"title":"Tetris","developer":"N/A","genre":"Puzzle","year":1984,"competitive":true}' %[1]s/forms/videogames
-  acequia query --dir %[2]s 'select title, genre, year, decade from videogames_latest'
-  acequia status --dir %[2]s
+  %[3]s query --dir %[2]s 'select title, genre, year, decade from videogames_latest'
+  %[3]s status --dir %[2]s
 
 Ctrl-C lo detiene.
 `
