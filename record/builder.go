@@ -191,7 +191,7 @@ func truncate(f Field, c *Column, slots int) {
 // done is as in NewBatch.
 func (b *Builder) Batch(done func()) *Batch {
 	for i := range b.columns {
-		b.columns[i].pad(b.rows)
+		b.columns[i].padNested(&b.schema.Fields[i], b.rows)
 	}
 	out := newBatch(b.schema, b.rows, b.columns, b.sys, done)
 	*b = *NewBuilder(b.schema, b.rows)

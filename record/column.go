@@ -103,6 +103,21 @@ func (c *Column) pad(rows int) {
 	}
 }
 
+// padNested pads the column of field f and what it holds: a null struct gives its members a slot and no bit.
+func (c *Column) padNested(f *Field, slots int) {
+	c.pad(slots)
+	switch f.Kind {
+	case Struct:
+		for i := range f.Fields {
+			c.Children[i].padNested(&f.Fields[i], slots)
+		}
+	case List:
+		if n := len(c.Offsets); n > 0 {
+			c.Children[0].padNested(&f.Fields[0], int(c.Offsets[n-1]))
+		}
+	}
+}
+
 // Nulls counts the rows of [lo,hi) that have no value.
 func (c *Column) Nulls(lo, hi int) int {
 	if c.Valid == nil || lo >= hi {

@@ -108,6 +108,29 @@ func TestJSONRoundTrip(t *testing.T) {
 	})
 }
 
+// TestNullStructAfterNullMember has the members' bitmaps end before the last rows: they grow with members alone.
+func TestNullStructAfterNullMember(t *testing.T) {
+	t.Parallel()
+	s := schema(t, record.Field{Name: "p", Kind: record.Struct, Nullable: true, Fields: []record.Field{{Name: "x", Kind: record.Int64, Nullable: true}}})
+	b := record.NewBuilder(s, 0)
+	for i := range 65 {
+		text := `{"p":{"x":null}}`
+		if i == 64 {
+			text = `{"p":null}`
+		}
+		if err := b.AppendJSON([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batch := b.Batch(nil)
+	if got := string(batch.Select([]int32{64, 0}).AppendJSON(nil, 0)); got != `{"p":null}` {
+		t.Error(got)
+	}
+	if n := batch.Columns[0].Children[0].Nulls(0, 64); n != 64 {
+		t.Errorf("%d nulls", n)
+	}
+}
+
 func TestJSONNamesEveryBadColumn(t *testing.T) {
 	t.Parallel()
 	s := schema(t, record.Field{Name: "year", Kind: record.Int32}, record.Field{Name: "title", Kind: record.String},
