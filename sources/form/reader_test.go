@@ -9,22 +9,57 @@ import (
 	"github.com/acequia-io/acequia/schemas"
 )
 
+func newReader(t *testing.T) *reader {
+	t.Helper()
+	table := register(t)
+	keys, err := record.NewSchema(KeysTable, []string{"key"}, record.Field{Name: "key", Kind: record.String},
+		record.Field{Name: "hash", Kind: record.String}, record.Field{Name: "id", Kind: record.String})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &reader{source: &Source{table: table, queue: newQueue(table, keys)}, closing: make(chan struct{})}
+}
+
+func (r *reader) put(t *testing.T, id, key string) *ticket {
+	t.Helper()
+	one := &ticket{id: id, key: key, done: make(chan struct{})}
+	if !r.source.queue.put(one, make([]schemas.Value, len(r.source.table.Fields)), 1, time.Now()) {
+		t.Fatal("no room")
+	}
+	return one
+}
+
+// TestWithdrawnRecordsAreNotRead wants that what is withdrawn while it waits is not in the chunk, and its key neither.
+func TestWithdrawnRecordsAreNotRead(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	early := r.put(t, "1", "early")
+	if !r.source.queue.abandon(early) {
+		t.Fatal("what waits can be withdrawn")
+	}
+	late := r.put(t, "2", "late")
+	chunk, err := r.Read(t.Context())
+	if err != nil || len(chunk.Batches) != 2 {
+		t.Fatalf("read %+v, %v", chunk, err)
+	}
+	items, keys := chunk.Batches[0], chunk.Batches[1]
+	if items.Rows != 1 || string(items.System.EventIDs.Text(0)) != "2" || keys.Rows != 1 || string(keys.Columns[0].Text(0)) != "late" {
+		t.Errorf("items %s, keys %s", items.AppendJSON(nil, 0), keys.AppendJSON(nil, 0))
+	}
+	if len(r.unsettled) != 1 || len(r.unsettled[0]) != 1 || r.unsettled[0][0] != late {
+		t.Errorf("%v", r.unsettled)
+	}
+	if r.source.queue.abandon(late) {
+		t.Error("what was read was withdrawn")
+	}
+}
+
 // TestBusyFormGathers puts two records a little apart: they share a chunk only after a chunk that was large.
 func TestBusyFormGathers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ before, want int }{{busy, 2}, {busy - 1, 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			table := register(t)
-			keys, err := record.NewSchema(KeysTable, []string{"key"}, record.Field{Name: "key", Kind: record.String})
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := &reader{source: &Source{table: table, queue: newQueue(table, keys)}, closing: make(chan struct{})}
-			put := func() {
-				if !r.source.queue.put(&ticket{id: "x", done: make(chan struct{})}, make([]schemas.Value, len(table.Fields)), 1, time.Now()) {
-					t.Error("no room")
-				}
-			}
+			r := newReader(t)
 			read := func() int {
 				chunk, err := r.Read(t.Context())
 				if err != nil {
@@ -34,14 +69,14 @@ func TestBusyFormGathers(t *testing.T) {
 				return chunk.Batches[0].Rows
 			}
 			for range c.before {
-				put()
+				r.put(t, "x", "")
 			}
 			if n := read(); n != c.before {
 				t.Fatalf("%d rows, want %d", n, c.before)
 			}
-			put()
+			r.put(t, "x", "")
 			began := time.Now()
-			time.AfterFunc(moment/2, put)
+			time.AfterFunc(moment/2, func() { r.put(t, "x", "") })
 			if n := read(); n != c.want || time.Since(began) > moment {
 				t.Errorf("after a chunk of %d: %d rows after %v, want %d", c.before, n, time.Since(began), c.want)
 			}
