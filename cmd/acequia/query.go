@@ -167,6 +167,7 @@ type tablesDDLCmd struct {
 	dirFlag
 	Location string `help:"Where the lake will be on S3." default:"s3://BUCKET/lake"`
 	First    string `help:"First day of the dt partition." default:"2026-01-01"`
+	JSON     bool   `help:"Write JSON."`
 	Table    string `arg:"" help:"Name of the table."`
 }
 
@@ -184,7 +185,11 @@ func (c tablesDDLCmd) Run(_ context.Context, t terminal) error {
 	names := make([]string, 0, len(all))
 	for _, d := range all {
 		if d.Name == c.Table {
-			_, err := fmt.Fprint(t.out, d.AthenaDDL(c.Location, c.First))
+			ddl := d.AthenaDDL(c.Location, c.First)
+			if c.JSON {
+				return writeJSON(t.out, map[string]string{"table": d.Name, "ddl": ddl})
+			}
+			_, err := fmt.Fprint(t.out, ddl)
 			return err
 		}
 		names = append(names, d.Name)

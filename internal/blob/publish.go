@@ -22,8 +22,9 @@ var (
 // Publication is one staged file with its final name and digest.
 type Publication struct{ Staged, Final, Digest string }
 
-// Publish links every file to its final name, puts the names on disk, and only then removes the staged names: in the
-// other order a power cut could leave neither. It may be repeated, by any process, also after it stopped half-way.
+// Publish looks whether every file is there, links each to its final name, puts the names on disk, and only then removes
+// the staged names: in the other order a power cut could leave neither. It may be repeated, by any process, also after it
+// stopped half-way.
 func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 	folders := map[string]bool{}
 	for _, f := range files {
@@ -31,6 +32,11 @@ func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 	}
 	if err := d.folders(folders); err != nil {
 		return err
+	}
+	for _, f := range files { // a group of which a part is gone can be taken back only as long as none of it can be seen
+		if err := d.present(f); err != nil {
+			return err
+		}
 	}
 	for _, f := range files {
 		if err := ctx.Err(); err != nil {
@@ -55,6 +61,16 @@ func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 		}
 	}
 	return nil
+}
+
+// present says whether a file is staged or published; whether it is the right one is for link to see.
+func (d *Dir) present(f Publication) error {
+	for _, name := range []string{f.Staged, f.Final} {
+		if there, err := d.Exists(name); there || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s (staged as %s): %w", f.Final, f.Staged, ErrGone)
 }
 
 // link publishes one file. It has been done before, by us or by another owner, if the final name holds the digest.

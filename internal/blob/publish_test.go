@@ -200,6 +200,9 @@ func TestPublishTellsWhatIsGone(t *testing.T) {
 	if !exists(t, d, files[0].Staged) {
 		t.Error("the staged file that is left was removed")
 	}
+	if exists(t, d, files[0].Final) {
+		t.Error("a file can be seen whose group has to be taken back")
+	}
 	if err := os.WriteFile(filepath.Join(d.Root(), files[1].Final), []byte("other"), 0o600); err != nil {
 		t.Fatal(err)
 	}
