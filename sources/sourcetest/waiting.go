@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -309,7 +310,7 @@ func lagTold(ctx context.Context, s *scene) error {
 // nothingRuns looks for goroutines that the source started and left. They carry the label of the goroutine that called
 // the source, so that other tests may run meanwhile.
 func nothingRuns(ctx context.Context, s *scene) error {
-	label := fmt.Sprintf("sourcetest-%p", s) // of this case alone
+	label := "sourcetest-" + rand.Text() // of this case alone: an address is used again, and a leak of before still carries it
 	var err error
 	pprof.Do(ctx, pprof.Labels("case", label), func(ctx context.Context) {
 		if !s.h.Bounded {
