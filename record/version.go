@@ -37,6 +37,10 @@ func (v Version) String() string { return string(v.AppendText(make([]byte, 0, Ve
 
 // AppendText appends the text without its first from characters.
 func (v Version) AppendText(dst []byte, from int) []byte {
+	if from >= 38 {
+		digits := hex8(v.Index) << (8 * (from - 38))
+		return binary.BigEndian.AppendUint64(dst, digits)[:len(dst)+VersionLen-from]
+	}
 	var t [VersionLen]byte
 	if from < 21 {
 		binary.BigEndian.PutUint64(t[0:8], hex8(uint32(v.Epoch)<<16)) // its last four digits are written over

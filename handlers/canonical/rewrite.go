@@ -26,16 +26,15 @@ func (h *Handler) rewrite(b *record.Batch, in *record.Column) (record.Column, bo
 	}
 	for row := range slots {
 		v := in.Text(row)
-		option := asItIs
+		option, same := asItIs, true
 		if in.IsValid(row) {
-			option = seen.option(h, v)
+			option, same = seen.option(h, v)
 		}
 		if option == refused {
 			bad.Bad = append(bad.Bad, h.refuse(b, in, row)...)
-			option = asItIs
 		}
 		want := v
-		if option != asItIs && string(v) != h.options[option] {
+		if !same {
 			if out.Offsets == nil {
 				out.Bytes = append(make([]byte, 0, len(in.Bytes)), in.Bytes[:in.Offsets[row]]...)
 				out.Offsets = append(make([]uint32, 0, len(in.Offsets)), in.Offsets[:row+1]...)
@@ -52,27 +51,29 @@ func (h *Handler) rewrite(b *record.Batch, in *record.Column) (record.Column, bo
 	return out, out.Offsets != nil, bad.Or()
 }
 
-// memory holds what a few values of the batch became: most columns that have a canonical spelling have few values, and a
-// look at one place is cheaper than the look-up of a map.
+// memory holds what a few short values of the batch became: most columns that have a canonical spelling have few values,
+// and a look at one place is cheaper than the look-up of a map.
 type memory [64]struct {
-	text   string
+	a, b   uint64 // the value
+	size   int    // of the value, and one
 	option int32
+	same   bool // the value is spelled as its option
 }
 
-func (m *memory) option(h *Handler, v []byte) int32 {
-	n := len(v)
-	if n == 0 {
-		return h.option(v)
+// option says which option a value becomes, and whether the value changes by it.
+func (m *memory) option(h *Handler, v []byte) (option int32, same bool) {
+	if len(v) > 16 {
+		option = h.option(v)
+		return option, option < 0 || string(v) == h.options[option]
 	}
-	place := &m[(n+int(v[0])*3+int(v[n/2])*7+int(v[n-1])*11)%len(m)]
-	if place.text == string(v) {
-		return place.option
+	a, b := record.Leading(v)
+	place := &m[(a^b)*0x9E3779B97F4A7C15>>58]
+	if place.a != a || place.b != b || place.size != len(v)+1 {
+		option = h.option(v)
+		place.a, place.b, place.size = a, b, len(v)+1
+		place.option, place.same = option, option < 0 || string(v) == h.options[option]
 	}
-	option := h.option(v)
-	if place.text == "" {
-		place.text, place.option = string(v), option
-	}
-	return option
+	return place.option, place.same
 }
 
 // option says which option a value becomes.

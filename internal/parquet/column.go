@@ -97,7 +97,7 @@ func (c *column) resetPage() {
 func (c *column) held() int {
 	return cap(c.chunk) + 8*(cap(c.words)+cap(c.seen)+cap(c.runs)) + cap(c.data) + c.lv.held() +
 		4*(cap(c.lens)+cap(c.prefixes)+cap(c.ids)+cap(c.narrow)+cap(c.slots)+cap(c.shredder.pick)) +
-		8*cap(c.wordDict.words) + 4*cap(c.wordDict.table) + cap(c.textDict.bytes) + 4*cap(c.textDict.offsets) + 8*cap(c.textDict.table) +
+		8*cap(c.wordDict.words) + 4*cap(c.wordDict.table) + cap(c.textDict.bytes) + 4*cap(c.textDict.offsets) + 24*cap(c.textDict.table) +
 		128*cap(c.pages)
 }
 

@@ -3,6 +3,8 @@ package parquet
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/acequia-io/acequia/record"
 )
 
 // wordDict and textDict give values small numbers: open addressing, no string keys, nothing allocated for a look-up.
@@ -52,7 +54,14 @@ func (d *wordDict) id(v int64) int32 {
 type textDict struct {
 	bytes   []byte
 	offsets []uint32
-	table   []uint64 // high 32 bits of the hash, id+1
+	table   []textEntry
+}
+
+// textEntry stands for a text: of up to 16 bytes it is the text, of more their hash and the last 8.
+type textEntry struct {
+	a, b uint64
+	size uint32
+	id   uint32 // id+1
 }
 
 func (d *textDict) len() int { return max(0, len(d.offsets)-1) }
@@ -65,62 +74,62 @@ func (d *textDict) reset() {
 }
 
 func (d *textDict) grow() {
-	d.table = make([]uint64, max(64, 2*len(d.table)))
-	for i := range d.len() {
-		h := hash(d.at(i))
-		s := int(h) & (len(d.table) - 1) //nolint:gosec // a hash
-		for d.table[s] != 0 {
-			s = (s + 1) & (len(d.table) - 1)
+	old := d.table
+	d.table = make([]textEntry, max(64, 2*len(old)))
+	m := len(d.table) - 1
+	for _, e := range old {
+		if e.id == 0 {
+			continue
 		}
-		d.table[s] = h&^0xFFFFFFFF | uint64(i+1)
+		s := slot(e.a, e.b, m)
+		for d.table[s].id != 0 {
+			s = (s + 1) & m
+		}
+		d.table[s] = e
 	}
 }
 
 func (d *textDict) id(v []byte) int32 {
-	if len(d.offsets) == 0 {
-		d.offsets = append(d.offsets, 0)
-	}
 	if 2*len(d.offsets) >= len(d.table) {
 		d.grow()
 	}
-	h := hash(v)
-	m := len(d.table) - 1
-	for s := int(h) & m; ; s = (s + 1) & m { //nolint:gosec // a hash
-		e := d.table[s]
-		if e == 0 {
-			d.bytes = append(d.bytes, v...)
-			d.offsets = append(d.offsets, uint32(len(d.bytes))) //nolint:gosec // a dictionary is left long before
-			d.table[s] = h&^0xFFFFFFFF | uint64(d.len())        //nolint:gosec // small
-			return int32(d.len() - 1)                           //nolint:gosec // dictionaries are small
-		}
-		if (e^h)>>32 == 0 {
-			if i := int(uint32(e)) - 1; string(d.at(i)) == string(v) { //nolint:gosec // the low half
-				return int32(i) //nolint:gosec // dictionaries are small
-			}
+	n, m := len(v), len(d.table)-1
+	a, b := record.Leading(v)
+	if n > 16 {
+		a, b = long(v)
+	}
+	for s := slot(a, b, m); ; s = (s + 1) & m {
+		e := &d.table[s]
+		switch {
+		case e.id == 0:
+			return d.add(e, a, b, v)
+		case e.a == a && e.b == b && int(e.size) == n && (n <= 16 || string(d.at(int(e.id-1))) == string(v)):
+			return int32(e.id - 1) //nolint:gosec // dictionaries are small
 		}
 	}
 }
 
-// hash reads the value in words of 8 bytes. Values are compared as well, so a collision costs time and nothing else,
-// and a dictionary that goes on growing is left.
-func hash(v []byte) uint64 {
-	const k1, k2 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
-	n := len(v)
-	h := uint64(n) * k2
-	var a, b uint64
-	switch {
-	case n >= 8:
-		for len(v) > 16 {
-			h = fold(h^binary.LittleEndian.Uint64(v), k1)
-			v = v[8:]
-		}
-		a, b = binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[len(v)-8:])
-	case n >= 4:
-		a, b = uint64(binary.LittleEndian.Uint32(v)), uint64(binary.LittleEndian.Uint32(v[n-4:]))
-	case n > 0:
-		a, b = uint64(v[0]), uint64(v[n-1])<<8|uint64(v[n/2])
+func (d *textDict) add(e *textEntry, a, b uint64, v []byte) int32 {
+	if len(d.offsets) == 0 {
+		d.offsets = append(d.offsets, 0)
 	}
-	return fold(a^h^k1, b^k2)
+	d.bytes = append(d.bytes, v...)
+	d.offsets = append(d.offsets, uint32(len(d.bytes)))                              //nolint:gosec // a dictionary is left long before
+	*e = textEntry{a: a, b: b, size: uint32(len(v)), id: uint32(len(d.offsets) - 1)} //nolint:gosec // small
+	return int32(e.id - 1)                                                           //nolint:gosec // dictionaries are small
+}
+
+const k1, k2 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+
+func slot(a, b uint64, m int) int { return int(fold(a^k1, b^k2)) & m } //nolint:gosec // a hash
+
+// long hashes all but the last 8 bytes, in words. Texts are compared as well, so a collision costs time and nothing else,
+// and a dictionary that goes on growing is left.
+func long(v []byte) (a, b uint64) {
+	for ; len(v) > 8; v = v[min(8, len(v)-8):] {
+		a = fold(a^binary.LittleEndian.Uint64(v), k1)
+	}
+	return a, binary.LittleEndian.Uint64(v)
 }
 
 func fold(a, b uint64) uint64 {

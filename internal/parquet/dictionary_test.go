@@ -33,25 +33,48 @@ func TestDictionaryIDs(t *testing.T) {
 	}
 }
 
-// TestDictionaryCollision has two texts that the table of a small dictionary cannot tell apart by their hashes.
+// TestDictionaryCollision has two texts that only their bytes tell apart: the second word undoes what the first did to
+// the hash.
 func TestDictionaryCollision(t *testing.T) {
 	t.Parallel()
-	type place struct{ high, slot uint32 }
-	at := map[place]uint64{}
-	for i := range uint64(8 << 20) {
-		v := binary.LittleEndian.AppendUint64(nil, i*0x9E3779B97F4A7C15)
-		h := hash(v)
-		p := place{uint32(h >> 32), uint32(h & 63)} //nolint:gosec // parts of a hash
-		other, ok := at[p]
-		if !ok {
-			at[p] = i
-			continue
-		}
-		var d textDict
-		if d.id(v) != 0 || d.id(binary.LittleEndian.AppendUint64(nil, other*0x9E3779B97F4A7C15)) != 1 {
-			t.Errorf("texts %d and %d are one", i, other)
-		}
-		return
+	text := func(first uint64) []byte {
+		v := binary.LittleEndian.AppendUint64(nil, first)
+		v = binary.LittleEndian.AppendUint64(v, fold(first, k1)^42)
+		return append(v, "the same"...)
 	}
-	t.Error("no collision found")
+	a1, b1 := long(text(1))
+	a2, b2 := long(text(2))
+	if a1 != a2 || b1 != b2 {
+		t.Fatal("the texts do not collide")
+	}
+	var d textDict
+	if d.id(text(1)) != 0 || d.id(text(2)) != 1 || d.id(text(1)) != 0 {
+		t.Error("two texts are one")
+	}
+}
+
+// TestDictionaryShort tells apart all texts of up to three bytes out of three letters, and texts that differ in one byte.
+func TestDictionaryShort(t *testing.T) {
+	t.Parallel()
+	var d textDict
+	seen := map[string]int32{}
+	put := func(v []byte) {
+		id := d.id(v)
+		if want, ok := seen[string(v)]; ok && id != want || !ok && int(id) != len(seen) {
+			t.Fatalf("%q has id %d", v, id)
+		}
+		seen[string(v)] = id
+	}
+	put(nil)
+	for i := range 3 * 3 * 3 * 4 {
+		put([]byte{"\x00ab"[i%3], "\x00ab"[i/3%3], "\x00ab"[i/9%3]}[:i/27])
+	}
+	for n := range 40 {
+		for i := range n {
+			v := make([]byte, n)
+			put(v)
+			v[i] = 1
+			put(v)
+		}
+	}
 }

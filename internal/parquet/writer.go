@@ -25,6 +25,7 @@ type Options struct {
 	RowGroupBytes int  // bytes of encoded pages in a row group, which are held until it ends; 32 MiB
 	RowGroupRows  int  // 1,000,000
 	Workers       int  // goroutines that encode columns; 1
+	Checked       bool // whoever writes has asked Check for every row: Write does not look again
 	Plain         bool // PLAIN and zstd for every column: for readers that know no other encoding
 }
 
@@ -139,7 +140,11 @@ func (w *Writer) Write(columns []record.Column, lo, hi int) error {
 	if w.err != nil {
 		return w.err
 	}
-	if err := check(w.fields, columns, lo, hi); err != nil {
+	if w.o.Checked {
+		if len(columns) != len(w.fields) {
+			return fmt.Errorf("write rows: %d columns for %d fields", len(columns), len(w.fields))
+		}
+	} else if err := check(w.fields, columns, lo, hi); err != nil {
 		return fmt.Errorf("write rows: %s", err) //nolint:errorlint // on purpose, see above
 	}
 	for lo < hi && w.err == nil {

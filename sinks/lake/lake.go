@@ -228,7 +228,7 @@ func (l *Lake) take(t *table, to *blob.File, sample []record.Column, rows int) *
 		w.Reset(to)
 		return w
 	}
-	return parquet.NewWriter(to, t.fields, t.plan, parquet.Options{Workers: l.config.Workers})
+	return parquet.NewWriter(to, t.fields, t.plan, parquet.Options{Workers: l.config.Workers, Checked: true})
 }
 
 // maxIdle bounds the memory of writers that wait for a file.

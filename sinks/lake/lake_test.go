@@ -275,6 +275,17 @@ func TestRowsThatAFileCannotHoldAreNamed(t *testing.T) {
 	if !ok || len(rows.Bad) != 1 || rows.Bad[0].Index != 1 || rows.Bad[0].Column != "Title" {
 		t.Errorf("got %v, want row 1, column Title", err)
 	}
+	for i, id := range []string{"e1", "e2", "e\xff"} {
+		b.Int(0, int64(i))
+		b.String(1, "good")
+		b.System().EventIDs.AppendText([]byte(id))
+		b.Next()
+	}
+	err = w.Write(t.Context(), b.Batch(nil))
+	rows, ok = errors.AsType[*fault.Rows](err)
+	if !ok || len(rows.Bad) != 1 || rows.Bad[0].Index != 2 || rows.Bad[0].Column != "_event_id" {
+		t.Errorf("got %v, want row 2, column _event_id", err)
+	}
 	m, err := w.Cut(sinks.Group{Ordinal: 1}).Stage(t.Context())
 	if err != nil || len(m.Files) > 0 {
 		t.Errorf("a refused batch left %v, %v", m, err)

@@ -59,13 +59,16 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	if err != nil {
 		return err
 	}
+	columns, own := fileColumns(b), len(b.Columns)
+	if err := parquet.Check(t.fields[own:], columns[own:], b.Rows); err != nil {
+		return err
+	}
 	o := w.tables[t]
 	if o == nil {
 		o = &openTable{table: t, router: newRouter(t), parts: map[int32]*part{}}
 		w.tables[t] = o
 		w.order = append(w.order, o)
 	}
-	columns := fileColumns(b)
 	var same bool
 	w.parts, same = o.router.assign(columns, b.Rows, w.parts[:0])
 	switch {
