@@ -79,7 +79,7 @@ func Leading(v []byte) (a, b uint64) {
 }
 
 // low is a mask of the n lowest bytes.
-func low(n int) uint64 { return ^uint64(0) >> (64 - 8*uint(min(n, 8))) } //nolint:gosec // not negative
+func low(n int) uint64 { return ^uint64(0) >> (64 - 8*uint(min(n, 8))) }
 
 // AppendText appends a value held in Bytes.
 func (c *Column) AppendText(v []byte) {

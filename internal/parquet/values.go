@@ -3,6 +3,7 @@ package parquet
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/acequia-io/acequia/record"
 
@@ -82,7 +83,7 @@ func (c *column) takeTexts(col *record.Column, s span) {
 	switch c.encoding {
 	case asDictionary: // the bounds come from the entries of the page
 		ids := grow(&c.ids, n)
-		buf = buf[:len(buf):len(buf)] // the dictionary may look at what is behind a text
+		buf = slices.Clip(buf) // the dictionary may look at what is behind a text
 		for i := range ids {
 			r := s.lo + i
 			if s.pick != nil {
