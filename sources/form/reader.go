@@ -48,7 +48,7 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 // The records of a busy form gather for a moment, so that more of them share a transaction and its fsync.
 const (
 	busy   = 8 // records of the last chunk
-	moment = 2 * time.Millisecond
+	moment = time.Millisecond
 )
 
 // gather waits until the first of the waiting records is a moment old, if the form is busy.
