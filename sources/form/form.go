@@ -64,6 +64,7 @@ type Source struct {
 	queue   *queue
 	flights flights
 	waiting atomic.Int64 // records taken by a reader and not settled
+	posts   atomic.Int64 // requests whose body is here and that have no answer yet
 }
 
 var (

@@ -79,6 +79,8 @@ func (s *Source) post(w http.ResponseWriter, r *http.Request) {
 		a.unread(err)
 		return
 	}
+	s.posts.Add(1)
+	defer s.posts.Add(-1)
 	if err := body.decode(s.table, json); err != nil {
 		s.refuse(w, r, &refusedBody, err.Error())
 		return

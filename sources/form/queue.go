@@ -35,18 +35,20 @@ type queue struct {
 	table *schemas.Table
 	keys  *record.Schema
 	ready chan struct{} // has an entry after something was put
+	full  chan struct{} // has an entry after the expected number waited
 
-	mu      sync.Mutex
-	items   *record.Builder
-	answers *record.Builder
-	tickets []*ticket
-	bytes   int
-	oldest  time.Time
+	mu       sync.Mutex
+	items    *record.Builder
+	answers  *record.Builder
+	tickets  []*ticket
+	bytes    int
+	oldest   time.Time
+	expected int
 }
 
 func newQueue(table *schemas.Table, keys *record.Schema) *queue {
 	return &queue{
-		table: table, keys: keys, ready: make(chan struct{}, 1),
+		table: table, keys: keys, ready: make(chan struct{}, 1), full: make(chan struct{}, 1),
 		items: record.NewBuilder(table.Schema(), 0), answers: record.NewBuilder(keys, 0),
 	}
 }
@@ -76,11 +78,18 @@ func (q *queue) put(t *ticket, values []schemas.Value, size int, at time.Time) b
 	}
 	q.tickets = append(q.tickets, t)
 	q.bytes += size
-	select {
-	case q.ready <- struct{}{}:
-	default:
+	signal(q.ready)
+	if len(q.tickets) == q.expected {
+		signal(q.full)
 	}
 	return true
+}
+
+func signal(to chan<- struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
 }
 
 // mark notes the time of the last row, which is its version too: its key is new, so that any version is right.
@@ -146,5 +155,17 @@ func (q *queue) abandon(t *ticket) bool {
 func (q *queue) waiting() (int, time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return len(q.tickets), q.oldest
+}
+
+// expect is waiting, and has full signalled when n records wait.
+func (q *queue) expect(n int) (int, time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-q.full:
+	default:
+	}
+	q.expected = n
 	return len(q.tickets), q.oldest
 }

@@ -17,6 +17,7 @@ type reader struct {
 	source  *Source
 	closing chan struct{}
 	last    int // records of the last chunk; of Read alone
+	most    int // requests at once, of late; of Read alone
 
 	mu        sync.Mutex
 	unsettled [][]*ticket
@@ -45,16 +46,19 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	}
 }
 
-// The records of a busy form gather for a moment, so that more of them share a transaction and its fsync.
+// The records of a busy form gather, so that more of them share a transaction and its fsync.
 const (
 	busy   = 8 // records of the last chunk
-	moment = time.Millisecond
+	moment = 6 * time.Millisecond
 )
 
-// gather waits until the first of the waiting records is a moment old, if the form is busy.
+// gather waits, if the form is busy, until half of its requests wait: they are written while the other half is read and
+// answered. It waits for a moment at most, for those that sent the other requests may be gone.
 func (r *reader) gather(ctx context.Context) error {
-	n, oldest := r.source.queue.waiting()
-	if r.last < busy || n == 0 {
+	r.most = max(int(r.source.posts.Load()), r.most-r.most/16)
+	enough := r.most / 2
+	n, oldest := r.source.queue.expect(enough)
+	if r.last < busy || n == 0 || n >= enough {
 		return nil
 	}
 	rest := moment - time.Since(oldest)
@@ -65,6 +69,7 @@ func (r *reader) gather(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-r.source.queue.full:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.closing:

@@ -54,10 +54,14 @@ func TestWithdrawnRecordsAreNotRead(t *testing.T) {
 	}
 }
 
-// TestBusyFormGathers puts two records a little apart: they share a chunk only after a chunk that was large.
+// TestBusyFormGathers puts two records a little apart. After a chunk that was large they share one, which is read when
+// half of the requests wait, or a moment later.
 func TestBusyFormGathers(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ before, want int }{{busy, 2}, {busy - 1, 1}} {
+	for _, c := range []struct {
+		before, posts, want int
+		after               time.Duration
+	}{{busy, 20, 2, moment}, {busy, 4, 2, moment / 2}, {busy, 2, 1, 0}, {busy - 1, 20, 1, 0}} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newReader(t)
 			read := func() int {
@@ -74,11 +78,12 @@ func TestBusyFormGathers(t *testing.T) {
 			if n := read(); n != c.before {
 				t.Fatalf("%d rows, want %d", n, c.before)
 			}
+			r.source.posts.Store(int64(c.posts))
 			r.put(t, "x", "")
 			began := time.Now()
 			time.AfterFunc(moment/2, func() { r.put(t, "x", "") })
-			if n := read(); n != c.want || time.Since(began) > moment {
-				t.Errorf("after a chunk of %d: %d rows after %v, want %d", c.before, n, time.Since(began), c.want)
+			if n := read(); n != c.want || time.Since(began) != c.after {
+				t.Errorf("%+v: %d rows after %v", c, n, time.Since(began))
 			}
 		})
 	}
