@@ -143,10 +143,11 @@ func (r *genReader) Settle(_ context.Context, upTo record.Position, err error) e
 	if r.pruneDir == "" || err != nil {
 		return nil //nolint:nilerr // what was refused stays readable
 	}
-	if err := os.WriteFile(r.pruned()+".new", []byte(upTo), 0o600); err != nil {
+	fresh := fmt.Sprintf("%s.%d", r.pruned(), os.Getpid()) // two processes may settle at the same time
+	if err := os.WriteFile(fresh, []byte(upTo), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(r.pruned()+".new", r.pruned())
+	return os.Rename(fresh, r.pruned())
 }
 
 func (r *genReader) Close() error {

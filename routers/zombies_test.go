@@ -143,7 +143,8 @@ func zombie(t *testing.T, o order, after time.Duration, together bool) findings 
 		return found
 	}
 	for _, message := range []string{oldMessage, nextMessage} {
-		if message != "" && !strings.Contains(message, checkpoint.ErrFenced.Error()) {
+		locked := strings.Contains(message, "SQLITE_BUSY") // by an owner that is frozen in a transaction
+		if message != "" && !locked && !strings.Contains(message, checkpoint.ErrFenced.Error()) {
 			t.Errorf("%+v: %s", o, message)
 		}
 	}

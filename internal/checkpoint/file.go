@@ -93,7 +93,14 @@ func upgrade(ctx context.Context, conn *sql.Conn, path string, k kind, steps []s
 		}
 	}
 	return transact(ctx, conn, func() error {
-		for _, step := range steps[k.version:] {
+		version := 0 // now: another process may have been faster
+		if err := conn.QueryRowContext(ctx, "pragma user_version").Scan(&version); err != nil {
+			return err
+		}
+		if version >= len(steps) {
+			return nil
+		}
+		for _, step := range steps[version:] {
 			if _, err := conn.ExecContext(ctx, step); err != nil {
 				return err
 			}

@@ -347,6 +347,27 @@ func TestFailedUpgrade(t *testing.T) {
 	}
 }
 
+// Whoever opens a file while another makes it uses what the other made.
+func TestManyMakeTheSameFile(t *testing.T) {
+	t.Parallel()
+	path := statePath(t)
+	errs := make([]error, 6)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			s, err := Open(t.Context(), path)
+			if err == nil {
+				err = s.Close()
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFullDiskIsRetryable(t *testing.T) {
 	t.Parallel()
 	s := opened(t, statePath(t))
