@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
@@ -89,6 +90,11 @@ type Holder interface {
 	Held() int // bytes
 }
 
+// Pacer is a sink that wants its groups to gather: files should not be small.
+type Pacer interface {
+	Every() time.Duration // age at which a group is closed
+}
+
 // Describer is a sink that wants to know the schemas it will get before any record flows.
 type Describer interface {
 	Declare(ctx context.Context, schemas []*record.Schema) error
@@ -108,6 +114,11 @@ type Plugin struct {
 	Doc  string // one sentence
 	// Config gives a pointer to the plugin's configuration, filled with its defaults.
 	Config func() any
+	// Check says, without any I/O, what is wrong with the settings for records of these schemas: config.FieldErrors.
+	// Nil: nothing that could be told so early.
+	Check func(config any, in []*record.Schema) error
 	// New makes the sink from what Config gave, after the user's settings were put in.
 	New func(ctx context.Context, config any, host Host) (Sink, error)
+	// Items says that it needs Host.Items.
+	Items bool
 }

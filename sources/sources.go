@@ -75,6 +75,11 @@ type Plugin struct {
 	Doc  string // one sentence
 	// Config gives a pointer to the plugin's configuration, filled with its defaults.
 	Config func() any
+	// Schemas gives those of the streams, as far as settings and local files tell before anything connects. Nil, or none:
+	// only the running source knows.
+	Schemas func(ctx context.Context, config any) ([]*record.Schema, error)
 	// New makes the source from what Config gave, after the user's settings were put in.
 	New func(ctx context.Context, config any, host Host) (Source, error)
+	// Items says that it needs Host.Items.
+	Items bool
 }

@@ -25,7 +25,7 @@ const (
 
 var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
-	"awsconfig": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
+	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp,
 	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
 }

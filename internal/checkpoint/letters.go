@@ -48,3 +48,32 @@ func (s *Store) CountDeadLetters(ctx context.Context, pipeline string) (int64, e
 	err := s.readers.QueryRowContext(ctx, `select count(*) from dead_letter where ? = '' or pipeline = ?`, pipeline, pipeline).Scan(&n)
 	return n, explain(s.path, "count dead letters", err)
 }
+
+// DeadLetter gives one dead letter; found is false when there is none of that ID.
+func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, found bool, err error) {
+	letters, err := s.DeadLetters(ctx, "", id-1, 1)
+	if err != nil || len(letters) == 0 || letters[0].ID != id {
+		return d, false, err
+	}
+	return letters[0], true, nil
+}
+
+// DropDeadLetters forgets dead letters for good, all of them or none, and counts those that were there.
+func (s *Store) DropDeadLetters(ctx context.Context, ids ...int64) (dropped int64, err error) {
+	err = s.writer.run(ctx, "drop dead letters", func(ctx context.Context, tx *sql.Conn) error {
+		dropped = 0
+		for _, id := range ids {
+			result, err := tx.ExecContext(ctx, "delete from dead_letter where id = ?", id)
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			dropped += n
+		}
+		return nil
+	})
+	return dropped, err
+}

@@ -13,9 +13,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -29,17 +31,18 @@ const (
 
 // Roll closes a file inside a group; it stays invisible until its group is published.
 type Roll struct {
-	Rows  int64 `yaml:"rows"` // default 1,000,000
-	Bytes int64 `yaml:"size"` // default 128 MiB
+	Rows  int64         `yaml:"rows" doc:"Rows after which a file is closed; default 1,000,000."`
+	Size  config.Size   `yaml:"size" doc:"Bytes after which a file is closed; default 128MiB."`
+	Every time.Duration `yaml:"every" doc:"Age after which what has gathered becomes visible; default 5m."`
 }
 
 // Config of the sink.
 type Config struct {
-	URL       string            `yaml:"url"`        // file:///dir, or a path
-	Partition []string          `yaml:"partition"`  // columns; default: dt, the UTC date of the event
-	TableName map[string]string `yaml:"table_name"` // by stream; default: schemas.LakeName
-	Roll      Roll              `yaml:"roll"`
-	Workers   int               `yaml:"workers"` // goroutines that encode the columns of a file; default 1
+	URL       string            `yaml:"url" required:"true" doc:"Where the files stand: file:///dir, or a path."`
+	Partition []string          `yaml:"partition" doc:"Columns whose values name the folders; default dt, the UTC date of the event."`
+	TableName map[string]string `yaml:"table_name" doc:"Names of tables by stream; default: the stream's name in the lake's letters."`
+	Roll      Roll              `yaml:"roll" doc:"When a file is closed."`
+	Workers   int               `yaml:"workers" doc:"Goroutines that encode the columns of a file; default 1."`
 }
 
 // Lake is the sink.
@@ -75,6 +78,7 @@ func Plugin() sinks.Plugin {
 	return sinks.Plugin{
 		Type: "lake", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
 		Config: func() any { return &Config{} },
+		Check:  check,
 		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
 			c, ok := config.(*Config)
 			if !ok {
@@ -92,7 +96,8 @@ func New(c Config, memory int64, log *slog.Logger) (*Lake, error) {
 		return nil, err
 	}
 	c.Roll.Rows = cmp.Or(c.Roll.Rows, 1_000_000)
-	c.Roll.Bytes = cmp.Or(c.Roll.Bytes, 128<<20)
+	c.Roll.Size = cmp.Or(c.Roll.Size, 128<<20)
+	c.Roll.Every = cmp.Or(c.Roll.Every, 5*time.Minute)
 	dir, err := blob.Open(root)
 	if err != nil {
 		return nil, err

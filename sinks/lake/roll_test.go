@@ -110,9 +110,9 @@ func TestFilesRoll(t *testing.T) {
 		{"by rows, within a batch", false, 1, lake.Roll{Rows: 3000}, 10_000},
 		{"by rows, side by side", false, 3, lake.Roll{Rows: 3000}, 2500},
 		{"by rows, sorted", true, 2, lake.Roll{Rows: 3000}, 2500},
-		{"by size", false, 1, lake.Roll{Bytes: 200_000}, 500},
-		{"by size, side by side", false, 2, lake.Roll{Bytes: 200_000}, 2000},
-		{"by size, sorted", true, 2, lake.Roll{Bytes: 260_000}, 2000},
+		{"by size", false, 1, lake.Roll{Size: 200_000}, 500},
+		{"by size, side by side", false, 2, lake.Roll{Size: 200_000}, 2000},
+		{"by size, sorted", true, 2, lake.Roll{Size: 260_000}, 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,8 +140,8 @@ func TestFilesRoll(t *testing.T) {
 				if c.roll.Rows > 0 && (f.Rows > c.roll.Rows || f.Rows < c.roll.Rows && !short) {
 					t.Errorf("a file has %d rows, want %d", f.Rows, c.roll.Rows)
 				}
-				if c.roll.Bytes > 0 && (f.Bytes > c.roll.Bytes*5/4 || f.Bytes < c.roll.Bytes/4 && !short) {
-					t.Errorf("a file has %d bytes, want about %d", f.Bytes, c.roll.Bytes)
+				if int64(c.roll.Size) > 0 && (f.Bytes > int64(c.roll.Size)*5/4 || f.Bytes < int64(c.roll.Size)/4 && !short) {
+					t.Errorf("a file has %d bytes, want about %d", f.Bytes, int64(c.roll.Size))
 				}
 			}
 			if total != rows || len(last) != c.days {

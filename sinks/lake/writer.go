@@ -162,7 +162,7 @@ func (w *writer) fill(p *part, columns []record.Column, lo, hi int) (next int, e
 }
 
 func (w *writer) full(p *part) bool {
-	return p.rows >= w.lake.config.Roll.Rows || p.out.Written() >= w.lake.config.Roll.Bytes
+	return p.rows >= w.lake.config.Roll.Rows || p.out.Written() >= int64(w.lake.config.Roll.Size)
 }
 
 // staging is a folder of the lane alone: lanes of other pipelines may have the same name.

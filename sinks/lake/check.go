@@ -1,0 +1,57 @@
+package lake
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/schemas"
+)
+
+// check says what is wrong with the settings for records of the schemas, without a look at the lake.
+func check(settings any, in []*record.Schema) error {
+	c, ok := settings.(*Config)
+	if !ok {
+		return errors.New("lake: a *lake.Config is needed")
+	}
+	var errs []error
+	if _, err := pathOf(c.URL); err != nil {
+		errs = append(errs, config.Wrong("url", "%q is no place for a lake: write a path, or file:///dir", c.URL))
+	}
+	for _, at := range []struct {
+		path  []string
+		value int64
+	}{{[]string{"roll", "rows"}, c.Roll.Rows}, {[]string{"roll", "size"}, int64(c.Roll.Size)}, {[]string{"roll", "every"}, int64(c.Roll.Every)}} {
+		if at.value < 0 {
+			errs = append(errs, config.At(errors.New("it must be positive"), at.path...))
+		}
+	}
+	tables := map[string]string{}
+	for _, s := range in {
+		name := cmp.Or(c.TableName[s.Stream], schemas.LakeName(s.Stream))
+		if other, taken := tables[name]; taken {
+			errs = append(errs, config.Wrong("table_name", "streams %s and %s would both be the table %s: name one of them here", other, s.Stream, name))
+		}
+		tables[name] = s.Stream
+		if _, err := schemas.NewLakeTable(name, s, nil); err != nil {
+			errs = append(errs, config.At(err))
+			continue
+		}
+		for i, column := range c.Partition {
+			switch _, err := schemas.NewLakeTable(name, s, []string{column}); {
+			case err != nil && s.Index(column) < 0:
+				errs = append(errs, config.At(fmt.Errorf("%s has no column %q", s.Stream, column), "partition", strconv.Itoa(i)))
+			case err != nil:
+				errs = append(errs, config.At(err, "partition", strconv.Itoa(i)))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Every is the age at which what has gathered becomes visible.
+func (l *Lake) Every() time.Duration { return l.config.Roll.Every }

@@ -1,0 +1,48 @@
+package lake_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sinks/lake"
+)
+
+func TestSettingsAreChecked(t *testing.T) {
+	t.Parallel()
+	schema := func(stream string) *record.Schema {
+		s, err := record.NewSchema(stream, []string{"id"}, record.Field{Name: "id", Kind: record.Int64}, record.Field{Name: "price", Kind: record.Float64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	games, sold := schema("games"), schema("public.games")
+	for name, c := range map[string]struct {
+		config lake.Config
+		want   string // a line each
+	}{
+		"sound":     {lake.Config{URL: "file:///x", Partition: []string{"id"}, TableName: map[string]string{"games": "other"}}, ""},
+		"a path":    {lake.Config{URL: "x/y", TableName: map[string]string{"games": "other"}}, ""},
+		"place":     {lake.Config{URL: "ftp://x", TableName: map[string]string{"games": "other"}}, `url: "ftp://x" is no place for a lake: write a path, or file:///dir`},
+		"roll":      {lake.Config{URL: "x", Roll: lake.Roll{Rows: -1, Size: -1, Every: -1}, TableName: map[string]string{"games": "other"}}, "roll.rows: it must be positive\nroll.size: it must be positive\nroll.every: it must be positive"},
+		"one table": {lake.Config{URL: "x"}, "table_name: streams games and public.games would both be the table games: name one of them here"},
+		"partition": {
+			lake.Config{URL: "x", Partition: []string{"id", "decade", "price"}, TableName: map[string]string{"games": "other", "public.games": "games"}},
+			"partition.1: games has no column \"decade\"\npartition.2: table other: a column of kind float64 cannot partition\n" +
+				"partition.1: public.games has no column \"decade\"\npartition.2: table games: a column of kind float64 cannot partition",
+		},
+	} {
+		err := lake.Plugin().Check(&c.config, []*record.Schema{games, sold})
+		if got := text(err); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, strings.ReplaceAll(got, "\n", "\n     "), c.want)
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
