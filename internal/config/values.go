@@ -3,14 +3,55 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
 // Size is a number of bytes, written as 4096, 64KiB, 128MiB or 1GiB.
 type Size int64
 
+// ParseSize reads a size.
+func ParseSize(text string) (Size, error) {
+	digits := strings.TrimRight(text, "BKMGTi")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	shift := map[string]int{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
+	by, known := shift[text[len(digits):]]
+	if err != nil || !known || n < 0 || n > math.MaxInt64>>by {
+		return 0, fmt.Errorf("%q is no size: want one such as 4096, 64KiB, 128MiB or 1GiB", text)
+	}
+	return Size(n << by), nil
+}
+
+// String writes the size as ParseSize reads it.
+func (s Size) String() string {
+	units := []string{"", "KiB", "MiB", "GiB", "TiB"}
+	n, i := int64(s), 0
+	for n != 0 && n%1024 == 0 && i < len(units)-1 {
+		n /= 1024
+		i++
+	}
+	return strconv.FormatInt(n, 10) + units[i]
+}
+
 // Share is a part of a whole, 0 to 1, written as 5% or 0.05.
 type Share float64
+
+// ParseShare reads a share.
+func ParseShare(text string) (Share, error) {
+	digits, percent := strings.CutSuffix(text, "%")
+	f, err := strconv.ParseFloat(digits, 64)
+	if percent {
+		f /= 100
+	}
+	if err != nil || !(f >= 0 && f <= 1) || strings.ContainsAny(text, "xXpP_") {
+		return 0, fmt.Errorf("%q is no share: want one such as 5%% or 0.05, from 0 to 1", text)
+	}
+	return Share(f), nil
+}
+
+// String writes the share in per cent.
+func (s Share) String() string { return strconv.FormatFloat(float64(s)*100, 'g', 10, 64) + "%" }
 
 // Secret is a text that is never printed.
 type Secret string
