@@ -4,13 +4,19 @@ package catalog
 import (
 	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/handlers/canonical"
+	"github.com/acequia-io/acequia/handlers/cast"
 	"github.com/acequia-io/acequia/handlers/derive"
+	"github.com/acequia-io/acequia/handlers/filter"
+	"github.com/acequia-io/acequia/handlers/flatten"
+	"github.com/acequia-io/acequia/handlers/mask"
 	"github.com/acequia-io/acequia/handlers/normalize"
+	"github.com/acequia-io/acequia/handlers/project"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sinks/items"
 	"github.com/acequia-io/acequia/sinks/lake"
 	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/file"
 	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/itemchanges"
 )
@@ -18,6 +24,7 @@ import (
 // Sources lists the sources.
 func Sources() []sources.Plugin {
 	return []sources.Plugin{
+		file.Plugin(),
 		form.Plugin(),
 		itemchanges.Plugin(),
 	}
@@ -27,8 +34,13 @@ func Sources() []sources.Plugin {
 func Handlers() []handlers.Plugin {
 	return []handlers.Plugin{
 		canonical.Plugin(),
+		cast.Plugin(),
 		derive.Plugin(),
+		filter.Plugin(),
+		flatten.Plugin(),
+		mask.Plugin(),
 		normalize.Plugin(),
+		project.Plugin(),
 	}
 }
 

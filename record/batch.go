@@ -220,8 +220,23 @@ func (b *Batch) Size() int {
 // position.
 type Chunk struct {
 	Batches []*Batch
+	Refused []Refused // what was read and is no record of its stream, in order; it becomes dead letters
 	To      Position
 	ReadAt  time.Time
+}
+
+// Refused is what a source read and could make no record of, such as a line of a file.
+type Refused struct {
+	Stream string
+	Column string // "" when the whole is at fault
+	Err    error  // why, with its code and place
+	Raw    []byte // as it was read, or the beginning of it
+
+	// What the record would have had, for when it is mended.
+	Version   Version
+	EventID   string
+	EventTime int64 // microseconds since 1970 UTC; 0: not known
+	Source    string
 }
 
 // Release lets the chunk's reference on each batch go.

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // Int128 is a signed 128-bit integer: the unscaled value of a decimal of more than 18 digits.
@@ -181,17 +182,11 @@ func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {
 	prepare(&f, c)
 	switch {
 	case f.Kind == Float32 || f.Kind == Float64:
-		for _, r := range rows {
-			c.Floats = append(c.Floats, src.Floats[src.slot(r)])
-		}
+		c.Floats = gathered(c.Floats, src.Floats, rows, src.Const)
 	case f.Wide():
-		for _, r := range rows {
-			c.Wide = append(c.Wide, src.Wide[src.slot(r)])
-		}
+		c.Wide = gathered(c.Wide, src.Wide, rows, src.Const)
 	case f.Kind == String || f.Kind == Bytes:
-		for _, r := range rows {
-			c.AppendText(src.Text(int(r)))
-		}
+		c.gatherTexts(src, rows)
 	case f.Kind == VersionText:
 		for _, r := range rows {
 			c.Versions.append(src.Versions.At(int(src.slot(r))))
@@ -207,11 +202,42 @@ func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {
 			c.Children[i].Gather(m, &src.Children[i], members, before)
 		}
 	default:
-		for _, r := range rows {
-			c.Ints = append(c.Ints, src.Ints[src.slot(r)])
-		}
+		c.Ints = gathered(c.Ints, src.Ints, rows, src.Const)
 	}
 	c.gatherBitmaps(src, rows, before)
+}
+
+// gathered appends the values of the chosen rows.
+func gathered[T any](dst, src []T, rows []int32, constant bool) []T {
+	dst = slices.Grow(dst, len(rows))
+	if constant {
+		for range rows {
+			dst = append(dst, src[0])
+		}
+		return dst
+	}
+	for _, r := range rows {
+		dst = append(dst, src[r])
+	}
+	return dst
+}
+
+// gatherTexts reserves what it needs, then copies the chosen texts.
+func (c *Column) gatherTexts(src *Column, rows []int32) {
+	size := 0
+	for _, r := range rows {
+		s := src.slot(r)
+		size += int(src.Offsets[s+1] - src.Offsets[s])
+	}
+	if len(c.Offsets) == 0 {
+		c.Offsets = append(make([]uint32, 0, len(rows)+1), 0)
+	}
+	c.Offsets, c.Bytes = slices.Grow(c.Offsets, len(rows)), slices.Grow(c.Bytes, size)
+	for _, r := range rows {
+		s := src.slot(r)
+		c.Bytes = append(c.Bytes, src.Bytes[src.Offsets[s]:src.Offsets[s+1]]...)
+		c.Offsets = append(c.Offsets, uint32(len(c.Bytes))) //nolint:gosec // as AppendText
+	}
 }
 
 func (c *Column) gatherBitmaps(src *Column, rows []int32, before int) {

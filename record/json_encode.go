@@ -152,22 +152,6 @@ func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
-// AppendDecimal appends an unscaled value with its decimal point.
-func AppendDecimal(dst []byte, v Int128, scale int) []byte {
-	digits := v.Big().String()
-	if digits[0] == '-' {
-		dst, digits = append(dst, '-'), digits[1:]
-	}
-	for len(digits) <= scale {
-		digits = "0" + digits
-	}
-	dst = append(dst, digits[:len(digits)-scale]...)
-	if scale > 0 {
-		dst = append(append(dst, '.'), digits[len(digits)-scale:]...)
-	}
-	return dst
-}
-
 // Big gives the value as a big integer.
 func (v Int128) Big() *big.Int {
 	n := new(big.Int).Lsh(big.NewInt(v.Hi), 64)

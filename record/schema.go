@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"slices"
+	"strings"
 )
 
 // Kind is how the values of a column are held.
@@ -149,4 +150,38 @@ func (s *Schema) KeyNames() []string {
 		names[i] = s.Fields[k].Name
 	}
 	return names
+}
+
+// Nearest gives the field whose name differs least from one that does not exist, in at most a third of its letters and
+// not counting their case, or "".
+func (s *Schema) Nearest(name string) string {
+	best, distance := "", max(1, len([]rune(name))/3)+1
+	for _, f := range s.Fields {
+		if d := edits(name, f.Name); d < distance && d < len([]rune(f.Name)) {
+			best, distance = f.Name, d
+		}
+	}
+	return best
+}
+
+// edits counts the letters to add, remove or replace.
+func edits(a, b string) int {
+	x, y := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
+	row := make([]int, len(y)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range x {
+		corner := row[0]
+		row[0]++
+		for j := range y {
+			replace := corner
+			if x[i] != y[j] {
+				replace++
+			}
+			corner = row[j+1]
+			row[j+1] = min(replace, row[j]+1, corner+1)
+		}
+	}
+	return row[len(y)]
 }

@@ -38,11 +38,16 @@ func (d *delivery) failure() error {
 	return d.err
 }
 
-// counts is how many rows each step and then each sink was given at one position: what numbers dead letters.
+// counts is how many rows each step and then each sink was given at one position, and how many the source refused: what
+// numbers dead letters.
 type counts struct {
-	at    record.Position
-	given []int64
+	at      record.Position
+	given   []int64
+	refused int64
 }
+
+// readStep is the step of the dead letters that the source made.
+const readStep = "read"
 
 // carry is the Router's handler. It runs the steps and writes, signals accepted, blocks until the group is durable, and
 // returns: the Router then acks. Only one chunk of a lane is between delivery and acceptance, so writes are in order.
@@ -75,10 +80,11 @@ func deepen() (sum byte) {
 // accept gives the chunk to every step and writer.
 func (d *delivery) accept(ctx context.Context) error {
 	if d.counts.at != d.chunk.To {
-		d.counts.at = d.chunk.To
+		d.counts.at, d.counts.refused = d.chunk.To, 0
 		clear(d.counts.given)
 	}
-	rows, letters := 0, len(d.group.letters)
+	rows, letters := len(d.chunk.Refused), len(d.group.letters)
+	d.bury()
 	for _, b := range d.chunk.Batches {
 		rows += b.Rows
 		d.group.bytes += b.Size()
@@ -88,6 +94,32 @@ func (d *delivery) accept(ctx context.Context) error {
 	}
 	d.group.rows += rows
 	return d.judge(d.board.accepted(rows, len(d.group.letters)-letters))
+}
+
+// bury makes dead letters of what the source refused.
+func (d *delivery) bury() {
+	for i := range d.chunk.Refused {
+		r := &d.chunk.Refused[i]
+		reason := "refused without a reason"
+		if r.Err != nil {
+			reason = r.Err.Error()
+		}
+		letter := checkpoint.DeadLetter{
+			Pipeline: d.name.Pipeline, Lane: d.name.ID, Stream: r.Stream, Position: d.chunk.To, Index: d.counts.refused, Step: readStep,
+			Column: r.Column, Code: fault.Code(r.Err), Reason: reason, Raw: r.Raw, At: time.Now().UTC(),
+			Op: record.Snapshot.String(), Version: r.Version.String(), EventID: r.EventID, Source: r.Source,
+		}
+		if r.EventTime != 0 {
+			letter.Event = time.UnixMicro(r.EventTime).UTC()
+		}
+		d.keep(letter)
+		d.counts.refused++
+	}
+}
+
+func (d *delivery) keep(letter checkpoint.DeadLetter) {
+	d.group.letters = append(d.group.letters, letter)
+	d.group.letterBytes += len(letter.Row) + len(letter.Raw) + len(letter.Reason)
 }
 
 // pass takes a batch through the steps from the given one on, and then to the sinks.
@@ -150,8 +182,7 @@ func (d *delivery) sift(stage int, name string, b *record.Batch, do func(*record
 		for i, at := range bad {
 			letter := d.letter(name, rest, at, rowOf(err, i))
 			letter.Index = base + rows[at]
-			d.group.letters = append(d.group.letters, letter)
-			d.group.letterBytes += len(letter.Row) + len(letter.Raw) + len(letter.Reason)
+			d.keep(letter)
 		}
 		kept := rest.Without(bad)
 		rest.Release()
@@ -228,6 +259,10 @@ func (d *delivery) letter(step string, b *record.Batch, row int, why fault.Row) 
 		Pipeline: d.name.Pipeline, Lane: d.name.ID, Stream: b.Schema.Stream, Position: d.chunk.To, Step: step,
 		Column: why.Column, Code: fault.Code(why.Err), Reason: reason, Op: b.System.Op(row).String(),
 		Version: b.System.Versions.At(row).String(), At: time.Now().UTC(),
+		Event: time.UnixMicro(b.System.EventTime(row)).UTC(), Source: b.System.Source,
+	}
+	if ids := &b.System.EventIDs; len(ids.Offsets) > 0 && ids.IsValid(row) {
+		out.EventID = string(ids.Text(row))
 	}
 	if text := b.AppendJSON(nil, row); json.Valid(text) {
 		out.Row = text

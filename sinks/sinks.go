@@ -117,6 +117,8 @@ type Plugin struct {
 	// Check says, without any I/O, what is wrong with the settings for records of these schemas: config.FieldErrors.
 	// Nil: nothing that could be told so early.
 	Check func(config any, in []*record.Schema) error
+	// Plan says, without any I/O, what the sink would make of records of these schemas, a line each. Nil: nothing to say.
+	Plan func(config any, in []*record.Schema) []string
 	// New makes the sink from what Config gave, after the user's settings were put in.
 	New func(ctx context.Context, config any, host Host) (Sink, error)
 	// Items says that it needs Host.Items.

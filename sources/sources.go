@@ -78,6 +78,8 @@ type Plugin struct {
 	// Schemas gives those of the streams, as far as settings and local files tell before anything connects. Nil, or none:
 	// only the running source knows.
 	Schemas func(ctx context.Context, config any) ([]*record.Schema, error)
+	// Plan says, from settings and local files alone, what the source would read, a line each. Nil: nothing to say.
+	Plan func(ctx context.Context, config any) []string
 	// New makes the source from what Config gave, after the user's settings were put in.
 	New func(ctx context.Context, config any, host Host) (Source, error)
 	// Items says that it needs Host.Items.

@@ -54,6 +54,9 @@ func runChild() int {
 		if name == lakePipeline { // more groups, so that more deaths hit one
 			p.Limits.Age, p.Limits.Idle = 200*time.Millisecond, 100*time.Millisecond
 		}
+		if name == "lines" { // of runs over files
+			p.Limits.Rows = 10_000
+		}
 		options.Probe = func(point string) { probe(name + "/" + point) }
 		o.weaken(p, options)
 	}})

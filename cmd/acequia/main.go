@@ -20,6 +20,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitEnvironment = 3
+	exitPartial     = 4
 	exitSignal      = 128
 )
 
@@ -33,6 +34,11 @@ Exit codes: 0 ok, 1 the run failed, 2 usage or configuration, 3 environment (por
 // cli is the command tree.
 type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run the video-game register: form, items, lake and SQL in one process."`
+	Run     runCmd     `cmd:"" help:"Run the pipelines of configuration files."`
+	Check   checkCmd   `cmd:"" help:"Find every mistake in configuration files before anything runs."`
+	Plan    planCmd    `cmd:"" help:"Show what run would do, without doing it."`
+	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
+	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`
 	Query   queryCmd   `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
 	Tables  tablesCmd  `cmd:"" help:"List and describe the tables of a lake, or print their Athena DDL."`
 	Status  statusCmd  `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`

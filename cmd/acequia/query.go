@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -17,8 +18,65 @@ type dirFlag struct {
 	Dir string `help:"Directory of the demo's state." default:".acequia" type:"path" placeholder:"DIR"`
 }
 
-type queryCmd struct {
+// lakeFlags name a lake: a demo's, or that of a configuration file.
+type lakeFlags struct {
 	dirFlag
+	File string `short:"f" help:"Ask the lake of a configuration file instead." type:"path" placeholder:"FILE"`
+	Sink string `help:"Which lake, if the file has several." placeholder:"NAME"`
+}
+
+// folders gives the folder of the lake and that of the state.
+func (f lakeFlags) folders(ctx context.Context, t terminal) (lakeDir, state string, err error) {
+	if f.File == "" {
+		return app.LakeOf(f.Dir), f.Dir, nil
+	}
+	project, problems, err := app.LoadProject(ctx, []string{f.File}, os.LookupEnv)
+	if err != nil {
+		return "", "", err
+	}
+	if problems.Errors() {
+		tell(t.err, problems)
+		return "", "", toldError{exitUsage}
+	}
+	lakeDir, err = project.Lake(f.Sink)
+	return lakeDir, project.State, err
+}
+
+// with opens the lake for SQL.
+func (f lakeFlags) with(ctx context.Context, t terminal, do func(engine *query.Engine) error) error {
+	lakeDir, _, err := f.folders(ctx, t)
+	if err != nil {
+		return err
+	}
+	return withEngine(query.Config{Lake: lakeDir}, do)
+}
+
+// withLetters opens the lake for SQL, with the dead letters as one more table.
+func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *query.Engine, state string) error) (err error) {
+	lakeDir, state, err := f.folders(ctx, t)
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "acequia-query-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	letters, err := app.LettersTable(ctx, state, scratch)
+	if err != nil {
+		return err
+	}
+	catalog := func(lake string) ([]query.LakeTable, error) {
+		tables, err := query.DescribedTables(lake)
+		return append(tables, letters), err
+	}
+	return withEngine(query.Config{Lake: lakeDir, Also: []string{scratch}, Catalog: catalog}, func(engine *query.Engine) error {
+		return do(engine, state)
+	})
+}
+
+type queryCmd struct {
+	lakeFlags
 	Output string `short:"o" help:"How to write the result: ${enum}." enum:"table,csv,json,ndjson,md" default:"table"`
 	JSON   bool   `help:"The same as -o json."`
 	Saved  string `help:"Run a saved query; 'list' names them." placeholder:"NAME"`
@@ -31,12 +89,13 @@ func (queryCmd) Help() string {
 	return `Examples:
   acequia query --dir D 'select genre, count(*) from videogames_latest group by genre'
   acequia query --dir D -o csv 'select count(*) from videogames_latest'
+  acequia query -f games.yaml 'select reason, count(*) from dead_letters group by reason'
   acequia query --dir D --saved games-by-genre
   acequia query --saved list`
 }
 
 // Run asks the lake.
-func (c queryCmd) Run(ctx context.Context, t terminal) (err error) {
+func (c queryCmd) Run(ctx context.Context, t terminal) error {
 	if c.Saved == "list" {
 		return c.list(t)
 	}
@@ -47,17 +106,16 @@ func (c queryCmd) Run(ctx context.Context, t terminal) (err error) {
 	if c.JSON {
 		c.Output = string(query.JSONList)
 	}
-	engine, err := query.New(query.Config{Lake: app.LakeOf(c.Dir)})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, engine.Close()) }()
+	return c.withLetters(ctx, t, func(engine *query.Engine, state string) error { return c.ask(ctx, t, engine, state, text) })
+}
+
+func (c queryCmd) ask(ctx context.Context, t terminal, engine *query.Engine, state, text string) error {
 	rows, err := engine.Query(ctx, query.Request{SQL: text})
 	if err != nil {
 		return err
 	}
 	if c.Save {
-		receipt, err := engine.SaveResult(app.ResultsOf(c.Dir), text, rows)
+		receipt, err := engine.SaveResult(app.ResultsOf(state), text, rows)
 		if err == nil {
 			_, err = fmt.Fprintln(t.out, receipt.Path)
 		}
@@ -102,7 +160,7 @@ type tablesCmd struct {
 }
 
 type tablesListCmd struct {
-	dirFlag
+	lakeFlags
 	JSON bool `help:"Write JSON."`
 }
 
@@ -111,7 +169,7 @@ func (tablesListCmd) Help() string { return "Example:\n  acequia tables list --d
 
 // Run lists.
 func (c tablesListCmd) Run(ctx context.Context, t terminal) error {
-	return withEngine(c.Dir, func(engine *query.Engine) error {
+	return c.with(ctx, t, func(engine *query.Engine) error {
 		all, err := engine.Tables(ctx)
 		if err != nil {
 			return err
@@ -129,7 +187,7 @@ func (c tablesListCmd) Run(ctx context.Context, t terminal) error {
 }
 
 type tablesDescribeCmd struct {
-	dirFlag
+	lakeFlags
 	JSON  bool   `help:"Write JSON."`
 	Table string `arg:"" help:"Name of the table."`
 }
@@ -141,7 +199,7 @@ func (tablesDescribeCmd) Help() string {
 
 // Run describes.
 func (c tablesDescribeCmd) Run(ctx context.Context, t terminal) error {
-	return withEngine(c.Dir, func(engine *query.Engine) error {
+	return c.with(ctx, t, func(engine *query.Engine) error {
 		info, err := engine.Table(ctx, c.Table)
 		if err != nil {
 			return err
@@ -164,7 +222,7 @@ func (c tablesDescribeCmd) Run(ctx context.Context, t terminal) error {
 }
 
 type tablesDDLCmd struct {
-	dirFlag
+	lakeFlags
 	Location string `help:"Where the lake will be on S3." default:"s3://BUCKET/lake"`
 	First    string `help:"First day of the dt partition." default:"2026-01-01"`
 	JSON     bool   `help:"Write JSON."`
@@ -177,8 +235,12 @@ func (tablesDDLCmd) Help() string {
 }
 
 // Run prints.
-func (c tablesDDLCmd) Run(_ context.Context, t terminal) error {
-	all, err := query.ReadDescriptions(app.LakeOf(c.Dir))
+func (c tablesDDLCmd) Run(ctx context.Context, t terminal) error {
+	lake, _, err := c.folders(ctx, t)
+	if err != nil {
+		return err
+	}
+	all, err := query.ReadDescriptions(lake)
 	if err != nil {
 		return err
 	}
@@ -195,13 +257,13 @@ func (c tablesDDLCmd) Run(_ context.Context, t terminal) error {
 		names = append(names, d.Name)
 	}
 	return &fault.Error{
-		Code: "ACQ-QUERY-011", Place: c.Dir, Err: fmt.Errorf("there is no table %q", c.Table),
+		Code: "ACQ-QUERY-011", Place: lake, Err: fmt.Errorf("there is no table %q", c.Table),
 		Remedy: "use one of: " + strings.Join(names, ", "),
 	}
 }
 
-func withEngine(dir string, do func(*query.Engine) error) (err error) {
-	engine, err := query.New(query.Config{Lake: app.LakeOf(dir)})
+func withEngine(config query.Config, do func(*query.Engine) error) (err error) {
+	engine, err := query.New(config)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,9 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if told, ok := errors.AsType[toldError](err); ok {
+		return told.exit
+	}
 	var code, place, remedy string
 	reason := err
 	for e, ok := errors.AsType[*fault.Error](err); ok; e, ok = errors.AsType[*fault.Error](e.Err) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/obs"
 	"github.com/acequia-io/acequia/internal/web"
 )
 
@@ -89,6 +90,10 @@ func (c statusCmd) show(out io.Writer, report web.Report) error {
 	if c.JSON {
 		return writeJSON(out, report)
 	}
+	live := c.Watch && obs.Terminal(out)
+	if live {
+		_, _ = fmt.Fprint(out, "\x1b[H\x1b[2J") // the screen shows the newest alone
+	}
 	w := tabwriter.NewWriter(out, 0, 2, 3, ' ', 0)
 	_, _ = fmt.Fprintln(w, "PIPELINE\tSTATE\tLAG\tROWS\tROWS/S\tDEAD LETTERS\tLAST FILE")
 	for _, p := range report.Pipelines {
@@ -96,12 +101,25 @@ func (c statusCmd) show(out io.Writer, report web.Report) error {
 		if p.LagRows != nil {
 			lag = fmt.Sprintf("%d rows", *p.LagRows)
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%d\t%s\n", p.Name, p.State, lag, p.Rows, p.RowsPerSecond, p.DeadLetters, p.LastFile)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%d\t%s\n", p.Name, p.State, lag, p.Rows, p.RowsPerSecond, p.DeadLetters, middleOut(p.LastFile, 48))
 		if p.Reason != "" {
 			_, _ = fmt.Fprintf(w, "  %s\n", p.Reason)
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || !live {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\n%s, every %s. Ctrl-C stops watching.\n", time.Now().Format(time.TimeOnly), c.Every)
+	return err
+}
+
+// middleOut shortens a name to n characters: what tells two apart is at its ends.
+func middleOut(s string, n int) string {
+	letters := []rune(s)
+	if len(letters) <= n {
+		return s
+	}
+	return string(letters[:n/2-1]) + "…" + string(letters[len(letters)-(n-n/2):])
 }
 
 type versionCmd struct {

@@ -23,17 +23,17 @@ const (
 // Config is what the user sets.
 type Config struct {
 	// Column is the string column. Required.
-	Column string `yaml:"column"`
+	Column string `yaml:"column" required:"true" doc:"The string column."`
 	// Options are the canonical values, as they will be written. Letter case, white space and hyphens do not count when a
 	// value is compared with them. Required.
-	Options []string `yaml:"options"`
+	Options []string `yaml:"options" required:"true" doc:"The canonical values; letter case, white space and hyphens do not count when a value is compared with them."`
 	// Aliases are other spellings, each with the option that it stands for. Default: none.
-	Aliases map[string]string `yaml:"aliases"`
+	Aliases map[string]string `yaml:"aliases" doc:"Other spellings, each with the option that it stands for."`
 	// Unknown says what becomes of other values: keep, dead_letter or default. A delete is never refused for its value.
 	// Default: dead_letter.
-	Unknown string `yaml:"unknown"`
+	Unknown string `yaml:"unknown" enum:"keep,dead_letter,default" doc:"What becomes of other values."`
 	// Default is the option that unknown values become with unknown: default. Default: none.
-	Default string `yaml:"default"`
+	Default string `yaml:"default" doc:"The option that unknown values become with unknown: default."`
 }
 
 // Plugin is the handler as the catalog lists it.

@@ -1,34 +1,42 @@
-// Package derive adds a column that is computed from another.
+// Package derive adds columns that are computed from others.
 package derive
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/handlers"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/expr"
 	"github.com/acequia-io/acequia/record"
 )
 
-// Config is what the user sets.
+// Config is what the user sets: the columns, by name.
 type Config struct {
-	// Name is the new column, of the same type as From. Required.
-	Name string `yaml:"name"`
-	// From is the integer column that it is computed from. Where it is null or absent, so is the new one. Required.
-	From string `yaml:"from"`
-	// Floor rounds down to a multiple of itself, 1 or more, in From's unit: 10 makes 1998 into 1990. Required.
-	Floor int64 `yaml:"floor"`
+	// Columns are made in their order: a later expression may read an earlier column. A name that the record has already is
+	// replaced where it stands; a column of the key is not. Required.
+	Columns config.Ordered[Column] `yaml:",inline" required:"true" doc:"Columns by name; a later one may read an earlier one."`
+}
+
+// Column is one column.
+type Column struct {
+	// Expr is a CEL expression. Required.
+	Expr string `yaml:"expr,scalar" required:"true" doc:"A CEL expression such as row.year / 10 * 10."`
+	// Type is the column's, such as int32 or decimal(10,2); a value that does not fit it refuses its record. Default: int64,
+	// float64 or what else the expression gives.
+	Type string `yaml:"type" doc:"Type of the column, such as int32 or decimal(10,2); by default what the expression gives."`
 }
 
 // Plugin is the handler as the catalog lists it.
 func Plugin() handlers.Plugin {
 	return handlers.Plugin{
 		Type:   "derive",
-		Doc:    "Adds a column that is computed from another.",
+		Doc:    "Adds columns that are computed from others.",
 		Config: func() any { return &Config{} },
 		New: func(config any) (handlers.Handler, error) {
 			c, ok := config.(*Config)
@@ -40,12 +48,26 @@ func Plugin() handlers.Plugin {
 	}
 }
 
-// Handler adds the column.
+// Handler adds columns.
 type Handler struct {
-	cfg Config
+	columns config.Ordered[Column]
+	types   []*record.Field // of the columns that have one
 
-	mu     sync.Mutex
-	shapes map[*record.Schema]*record.Schema // so that a schema gives the same schema each time
+	mu    sync.Mutex
+	plans map[*record.Schema]*plan // so that a schema gives the same schema each time
+}
+
+// plan is what is done to the batches of one schema.
+type plan struct {
+	out   *record.Schema
+	steps []step
+}
+
+// step makes one column of what the steps before have made.
+type step struct {
+	program *expr.Program
+	in      *record.Schema // which has the columns made so far
+	at      int            // the column's place; that of a new one is behind all
 }
 
 var (
@@ -53,106 +75,165 @@ var (
 	_ handlers.Shaper  = (*Handler)(nil)
 )
 
-// New checks the configuration, all of it, and makes the handler.
+// New checks the configuration, all of it, and makes the handler. The expressions are read when a schema is known.
 func New(c Config) (*Handler, error) {
+	h := &Handler{columns: c.Columns, types: make([]*record.Field, len(c.Columns)), plans: map[*record.Schema]*plan{}}
 	var errs []error
-	if c.Name == "" {
-		errs = append(errs, errors.New("name: must be set"))
+	if len(c.Columns) == 0 {
+		errs = append(errs, &config.FieldError{Err: errors.New("no column is named"), Remedy: "such as decade: row.year / 10 * 10"})
 	}
-	if c.From == "" {
-		errs = append(errs, errors.New("from: must be set"))
-	}
-	if c.Floor < 1 {
-		errs = append(errs, errors.New("floor: must be 1 or more"))
+	seen := map[string]bool{}
+	for i, column := range c.Columns {
+		var problem error
+		switch {
+		case column.Name == "":
+			problem = errors.New("a column has no name")
+		case seen[column.Name]:
+			problem = errors.New("stands twice")
+		case column.Value.Expr == "":
+			problem = config.Wrong("expr", "must be set")
+		case expr.Parse(column.Value.Expr) != nil:
+			problem = fieldErrors(expr.Parse(column.Value.Expr), "expr")
+		case column.Value.Type != "":
+			f, err := record.ParseType(column.Name, column.Value.Type)
+			if err != nil {
+				problem = config.At(err, "type")
+			}
+			h.types[i] = &f
+		}
+		seen[column.Name] = true
+		errs = append(errs, config.At(problem, column.Name))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Handler{cfg: c, shapes: map[*record.Schema]*record.Schema{}}, nil
+	return h, nil
 }
 
-// Shape gives the schema with the new column at its end.
+// Shape gives the schema with the columns, new ones at its end. The mistakes of the expressions are config.FieldErrors.
 func (h *Handler) Shape(in *record.Schema) (*record.Schema, error) {
+	p, err := h.plan(in)
+	if err != nil {
+		return nil, err
+	}
+	return p.out, nil
+}
+
+// plan compiles the expressions, once a schema.
+func (h *Handler) plan(in *record.Schema) (*plan, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if out, ok := h.shapes[in]; ok {
-		return out, nil
+	if p, ok := h.plans[in]; ok {
+		return p, nil
 	}
-	out, err := h.shape(in)
-	if err != nil {
-		return nil, &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-DERIVE-001", Place: in.Stream, Err: fmt.Errorf("derive: %w", err),
-			Remedy: "from: names an int32 or int64 column, name: a new one",
+	p := &plan{out: in}
+	var errs []error
+	var lost []string // columns that could not be made: what reads them may not be at fault
+	for i, column := range h.columns {
+		if slices.ContainsFunc(lost, func(name string) bool { return strings.Contains(column.Value.Expr, name) }) {
+			continue
+		}
+		if err := p.add(column, h.types[i]); err != nil {
+			errs = append(errs, config.At(err, column.Name))
+			lost = append(lost, column.Name)
 		}
 	}
-	h.shapes[in] = out
-	return out, nil
+	if err := errors.Join(errs...); err != nil {
+		return nil, &fault.Error{Class: fault.Fatal, Code: "ACQ-DERIVE-001", Place: in.Stream, Err: err}
+	}
+	h.plans[in] = p
+	return p, nil
 }
 
-func (h *Handler) shape(in *record.Schema) (*record.Schema, error) {
-	i := in.Index(h.cfg.From)
-	if i < 0 {
-		return nil, fmt.Errorf("column %q is not in the schema", h.cfg.From)
+// add compiles one column.
+func (p *plan) add(column config.Entry[Column], as *record.Field) error {
+	at := p.out.Index(column.Name)
+	if at >= 0 && slices.Contains(p.out.Key, at) {
+		return &config.FieldError{Err: errors.New("is a column of the key"), Remedy: "a record keeps its key: choose another name"}
 	}
-	f := in.Fields[i]
-	if f.Kind != record.Int32 && f.Kind != record.Int64 {
-		return nil, fmt.Errorf("column %q is %s, not an integer", f.Name, f.Kind)
+	program, err := expr.Compile(column.Value.Expr, p.out)
+	if err != nil {
+		return fieldErrors(err, "expr")
 	}
-	f.Name = h.cfg.Name
-	return record.NewSchema(in.Stream, in.KeyNames(), append(slices.Clone(in.Fields), f)...)
+	if as != nil {
+		if program, err = program.As(*as); err != nil {
+			return fieldErrors(err, "type")
+		}
+	}
+	fields := slices.Clone(p.out.Fields)
+	if at < 0 {
+		at = len(fields)
+		fields = append(fields, record.Field{})
+	}
+	fields[at] = program.Field(column.Name)
+	out, err := record.NewSchema(p.out.Stream, p.out.KeyNames(), fields...)
+	if err != nil {
+		return &config.FieldError{Err: err}
+	}
+	p.steps = append(p.steps, step{program: program, in: p.out, at: at})
+	p.out = out
+	return nil
 }
 
-// Handle gives b with the new column. A value whose multiple does not fit the column's type refuses its row.
+// fieldErrors gives the mistakes of an expression their place in the configuration.
+func fieldErrors(err error, key string) error {
+	var all []error
+	for _, e := range expr.Errors(err) {
+		offset := e.Offset
+		if key != "expr" { // the place is one in the expression
+			offset = 0
+		}
+		all = append(all, &config.FieldError{Path: []string{key}, Offset: offset, Err: errors.New(e.Message), Remedy: e.Suggestion})
+	}
+	return errors.Join(all...)
+}
+
+// Handle gives b with the columns. A row for which one cannot be computed is refused; a delete has null there, or zero.
 func (h *Handler) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s, err := h.Shape(b.Schema)
+	p, err := h.plan(b.Schema)
 	if err != nil {
 		return nil, err
 	}
-	i := b.Schema.Index(h.cfg.From)
-	least := int64(math.MinInt64)
-	if b.Schema.Fields[i].Kind == record.Int32 {
-		least = math.MinInt32
-	}
-	c, err := h.floor(&b.Columns[i], least, b.Rows)
-	if err != nil {
-		return nil, err
-	}
-	return []*record.Batch{b.With(s, append(slices.Clone(b.Columns), c))}, nil
-}
-
-// floor gives the new column; least is the smallest value it can hold.
-func (h *Handler) floor(in *record.Column, least int64, rows int) (record.Column, error) {
-	out := record.Column{Ints: make([]int64, len(in.Ints)), Valid: in.Valid, Absent: in.Absent, Const: in.Const}
-	by := h.cfg.Floor
-	var bad fault.Rows
-	for i, v := range in.Ints {
-		over := v % by
-		if over < 0 {
-			over += by
-		}
-		if v < least+over { // over is positive and below 2^63: no overflow
-			bad.Bad = append(bad.Bad, h.refuse(in, i, rows)...)
-			continue
-		}
-		out.Ints[i] = v - over
-	}
-	return out, bad.Or()
-}
-
-func (h *Handler) refuse(in *record.Column, slot, rows int) []fault.Row {
-	end := slot + 1
-	if in.Const {
-		end = rows
-	}
-	err := fault.Poisoned(fmt.Errorf("%d rounded down to a multiple of %d is too small for %s", in.Ints[slot], h.cfg.Floor, h.cfg.Name))
+	columns := append(make([]record.Column, 0, len(p.out.Fields)), b.Columns...)
 	var bad []fault.Row
-	for row := slot; row < min(end, rows); row++ {
-		if in.IsValid(row) {
-			bad = append(bad, fault.Row{Index: row, Column: h.cfg.From, Err: err})
+	for _, s := range p.steps {
+		column, err := s.eval(b, columns)
+		if rows, ok := errors.AsType[*fault.Rows](err); ok {
+			bad = append(bad, rows.Bad...)
+		} else if err != nil {
+			return nil, err
+		}
+		if s.at == len(columns) {
+			columns = append(columns, column)
+		} else {
+			columns[s.at] = column
 		}
 	}
-	return bad
+	if len(bad) > 0 {
+		return nil, refused(b, bad)
+	}
+	return []*record.Batch{b.With(p.out, columns)}, nil
+}
+
+// eval computes the column from b and the columns made so far.
+func (s *step) eval(b *record.Batch, columns []record.Column) (record.Column, error) {
+	view := b.With(s.in, columns)
+	defer view.Release()
+	column, err := s.program.Eval(view)
+	return column, expr.Spare(b, err)
+}
+
+// refused names each row once, with the first reason, and only columns that came in.
+func refused(b *record.Batch, bad []fault.Row) error {
+	slices.SortStableFunc(bad, func(x, y fault.Row) int { return x.Index - y.Index })
+	bad = slices.CompactFunc(bad, func(x, y fault.Row) bool { return x.Index == y.Index })
+	for i := range bad {
+		if b.Schema.Index(bad[i].Column) < 0 {
+			bad[i].Column = ""
+		}
+	}
+	return &fault.Rows{Bad: bad}
 }

@@ -15,9 +15,9 @@ import (
 type Config struct {
 	// Columns are the string columns to normalise. Default: every string column that is not part of the key; a key is
 	// normalised only where it is named, because two keys may become one.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" doc:"The string columns; default: all that are not part of the key."`
 	// Collapse makes one space of each run of white space inside the text. Default: false.
-	Collapse bool `yaml:"collapse"`
+	Collapse bool `yaml:"collapse" doc:"Make one space of each run of white space inside the text."`
 }
 
 // Plugin is the handler as the catalog lists it.

@@ -12,6 +12,7 @@ import (
 	"github.com/acequia-io/acequia/handlers/derive"
 	"github.com/acequia-io/acequia/handlers/normalize"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/routers"
@@ -50,7 +51,9 @@ func newRegister(table *schemas.Table) (*register, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make register: %w", err)
 	}
-	decade, err := derive.New(derive.Config{Name: "decade", From: "year", Floor: 10})
+	decade, err := derive.New(derive.Config{Columns: config.Ordered[derive.Column]{
+		{Name: "decade", Value: derive.Column{Expr: "row.year / 10 * 10", Type: "int32"}},
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("make register: %w", err)
 	}

@@ -132,7 +132,8 @@ var fences = []fence{
 	}},
 	{"github.com/duckdb/", []string{"internal/query"}},
 	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},
-	{"github.com/parquet-go/parquet-go", []string{"internal/parquet", "internal/query"}},
+	{"github.com/parquet-go/parquet-go", []string{"internal/parquet", "internal/query", "sources/file"}},
+	{"cel.dev/cel-go", []string{"internal/expr"}},
 	{"github.com/alecthomas/kong", []string{"cmd/acequia"}},
 }
 

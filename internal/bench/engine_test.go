@@ -19,6 +19,7 @@ import (
 	"github.com/acequia-io/acequia/handlers/derive"
 	"github.com/acequia-io/acequia/handlers/normalize"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/internal/parquet/parquettest"
 	"github.com/acequia-io/acequia/record"
@@ -107,7 +108,9 @@ func steps() ([]routers.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	tens, err := derive.New(derive.Config{Name: "tens", From: "qty", Floor: 10})
+	tens, err := derive.New(derive.Config{Columns: config.Ordered[derive.Column]{
+		{Name: "tens", Value: derive.Column{Expr: "row.qty / 10 * 10", Type: "int32"}},
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -64,9 +64,13 @@ type DeadLetter struct {
 	Reason   string          `json:"reason"`
 	Op       string          `json:"op,omitempty"`
 	Version  string          `json:"version,omitempty"` // the record's own, kept when it is sent again
-	Row      json.RawMessage `json:"row,omitempty"`     // the record
-	Raw      []byte          `json:"raw,omitempty"`     // its bytes, when it cannot be written as JSON
+	EventID  string          `json:"event_id,omitempty"`
+	Event    time.Time       `json:"event_time,omitzero"` // of the record
+	Source   string          `json:"source,omitempty"`
+	Row      json.RawMessage `json:"row,omitempty"` // the record
+	Raw      []byte          `json:"raw,omitempty"` // its bytes, when it cannot be written as JSON
 	At       time.Time       `json:"at"`
+	Retry    int64           `json:"-"` // its number among those to be sent again, given by the store; 0: it is not
 }
 
 // The stored forms keep positions as bytes: a position need not be UTF-8, and JSON strings must be.

@@ -34,6 +34,20 @@ create table dead_letter(
 	op text not null, version text not null, row blob, raw blob, at integer not null,
 	unique(pipeline, stream, position, idx, step, grp));
 create table counter(stream text primary key, n integer not null) without rowid;
+`, `
+create table letter(
+	id integer primary key autoincrement,
+	pipeline text not null, lane text not null, stream text not null, position blob not null, idx integer not null,
+	step text not null, grp integer not null, col text not null, code text not null, reason text not null,
+	op text not null, version text not null, row blob, raw blob, at integer not null,
+	event_id text not null default '', event_time integer not null default 0, source text not null default '',
+	retry integer not null default 0,
+	unique(pipeline, lane, stream, position, idx, step, grp));
+insert into letter(id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at)
+	select id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at from dead_letter;
+drop table dead_letter;
+alter table letter rename to dead_letter;
+create index dead_letter_retry on dead_letter(pipeline, stream, step, retry) where retry > 0;
 `,
 }
 

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -11,18 +12,33 @@ import (
 
 func insertLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) error {
 	_, err := tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
-		op, version, row, raw, at) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
+		op, version, row, raw, at, event_id, event_time, source) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		on conflict do nothing`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Column, d.Code, d.Reason,
-		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro())
+		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source)
 	return err
 }
+
+// micros is 0 where there is no time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+const letterColumns = `id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
+	event_id, event_time, source, retry`
 
 // DeadLetters gives the dead letters of a pipeline, or of all when it is "", oldest first: at most limit, after the
 // given ID.
 func (s *Store) DeadLetters(ctx context.Context, pipeline string, after int64, limit int) (letters []DeadLetter, err error) {
-	rows, err := s.readers.QueryContext(ctx, `select id, pipeline, lane, stream, position, idx, step, grp, col, code, reason,
-		op, version, row, raw, at from dead_letter where (? = '' or pipeline = ?) and id > ? order by id limit ?`,
-		pipeline, pipeline, after, limit)
+	return s.letters(ctx, `(?1 = '' or pipeline = ?1) and id > ?2 order by id limit ?3`, pipeline, after, limit)
+}
+
+// letters reads those that a condition names.
+func (s *Store) letters(ctx context.Context, where string, args ...any) (letters []DeadLetter, err error) {
+	rows, err := s.readers.QueryContext(ctx, "select "+letterColumns+" from dead_letter where "+where, args...) //nolint:gosec // constants
 	if err != nil {
 		return nil, explain(s.path, "read dead letters", err)
 	}
@@ -30,13 +46,16 @@ func (s *Store) DeadLetters(ctx context.Context, pipeline string, after int64, l
 	for rows.Next() {
 		var d DeadLetter
 		var position []byte
-		var at int64
+		var at, event int64
 		err := rows.Scan(&d.ID, &d.Pipeline, &d.Lane, &d.Stream, &position, &d.Index, &d.Step, &d.Group, &d.Column, &d.Code,
-			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at)
+			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry)
 		if err != nil {
 			return nil, explain(s.path, "read dead letters", err)
 		}
 		d.Position, d.At = record.Position(position), time.UnixMicro(at).UTC()
+		if event != 0 {
+			d.Event = time.UnixMicro(event).UTC()
+		}
 		letters = append(letters, d)
 	}
 	return letters, explain(s.path, "read dead letters", rows.Err())
@@ -76,4 +95,79 @@ func (s *Store) DropDeadLetters(ctx context.Context, ids ...int64) (dropped int6
 		return nil
 	})
 	return dropped, err
+}
+
+// EditDeadLetter puts another record in the place of a dead letter's; what was read, in Raw, stays. found is false when
+// there is none of that ID.
+func (s *Store) EditDeadLetter(ctx context.Context, id int64, row []byte) (found bool, err error) {
+	err = s.writer.run(ctx, "edit dead letter", func(ctx context.Context, tx *sql.Conn) error {
+		result, err := tx.ExecContext(ctx, "update dead_letter set row = ? where id = ?", row, id)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		found = n > 0
+		return err
+	})
+	return found, err
+}
+
+// Refuser is what refused dead letters: a step or sink of a pipeline, for the records of a stream.
+type Refuser struct{ Pipeline, Stream, Step string }
+
+// retries is the counter that numbers the dead letters to be sent again.
+const retries = "dead_letter.retry"
+
+// ChooseDeadLetters gives those that are to be sent again a number each, ascending and never given before: the named
+// ones, or with none all of the pipeline. It tells who refused those that have a number now, also from an earlier time.
+func (s *Store) ChooseDeadLetters(ctx context.Context, pipeline string, ids ...int64) (refusers []Refuser, err error) {
+	chosen, err := json.Marshal(append([]int64{}, ids...))
+	if err != nil {
+		return nil, err
+	}
+	err = s.writer.run(ctx, "choose dead letters", func(ctx context.Context, tx *sql.Conn) error {
+		_, err := tx.ExecContext(ctx, `insert into counter(stream, n) values(?, 0) on conflict do nothing`, retries)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `update dead_letter set retry = (select n from counter where stream = ?1) + o.nth
+			from (select id, row_number() over (order by id) as nth from dead_letter where pipeline = ?2 and retry = 0
+				and (json_array_length(?3) = 0 or id in (select value from json_each(?3)))) as o
+			where dead_letter.id = o.id`, retries, pipeline, string(chosen))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `update counter set n = max(n, (select coalesce(max(retry), 0) from dead_letter)) where stream = ?`, retries)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.readers.QueryContext(ctx, `select distinct stream, step from dead_letter where pipeline = ? and retry > 0 order by 1, 2`, pipeline)
+	if err != nil {
+		return nil, explain(s.path, "read dead letters", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		r := Refuser{Pipeline: pipeline}
+		if err := rows.Scan(&r.Stream, &r.Step); err != nil {
+			return nil, explain(s.path, "read dead letters", err)
+		}
+		refusers = append(refusers, r)
+	}
+	return refusers, explain(s.path, "read dead letters", rows.Err())
+}
+
+// ChosenDeadLetters gives the next of those to be sent again, after a number and in the order of the numbers.
+func (s *Store) ChosenDeadLetters(ctx context.Context, by Refuser, after int64, limit int) ([]DeadLetter, error) {
+	return s.letters(ctx, `pipeline = ? and stream = ? and step = ? and retry > ? order by retry limit ?`, by.Pipeline, by.Stream, by.Step, after, limit)
+}
+
+// SettleDeadLetters forgets those that were sent again, up to a number.
+func (s *Store) SettleDeadLetters(ctx context.Context, by Refuser, upTo int64) error {
+	return s.writer.run(ctx, "settle dead letters", func(ctx context.Context, tx *sql.Conn) error {
+		_, err := tx.ExecContext(ctx, `delete from dead_letter where pipeline = ? and stream = ? and step = ? and retry between 1 and ?`,
+			by.Pipeline, by.Stream, by.Step, upTo)
+		return err
+	})
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -56,8 +58,32 @@ func open(ctx context.Context, path string, steps []string) (*Store, error) {
 	return &Store{path: path, db: db, readers: readers, writer: startWriter(ctx, conn, path)}, nil
 }
 
+// OpenToRead opens a state file that is there, to look at it alone, also while another process writes it: methods that
+// write may not be called. An older file is refused: what owns it upgrades it.
+func OpenToRead(ctx context.Context, path string) (*Store, error) {
+	found, err := check(ctx, path, len(migrations))
+	if err == nil && found.version < len(migrations) {
+		err = &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-STATE-008", Place: path,
+			Err:    fmt.Errorf("the state file has version %d, this program reads %d", found.version, len(migrations)),
+			Remedy: "start acequia on it once: that upgrades it, and keeps a copy",
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	readers, err := sql.Open("sqlite", dsn(path, "mode=ro&_pragma=query_only(1)"))
+	if err != nil {
+		return nil, explain(path, "open", err)
+	}
+	return &Store{path: path, readers: readers}, nil
+}
+
 // Close lets the writes under way finish, then closes the file.
 func (s *Store) Close() error {
+	if s.writer == nil {
+		return explain(s.path, "close", s.readers.Close())
+	}
 	s.writer.stop()
 	return explain(s.path, "close", errors.Join(s.readers.Close(), s.writer.conn.Close(), s.db.Close()))
 }

@@ -37,6 +37,14 @@ func (b *Block) title() string {
 	return b.what + " " + b.Name
 }
 
+// Text gives the settings in one line, as the file writes them: references to secrets, not the secrets.
+func (b *Block) Text() string {
+	if b.node == nil {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(b.node.flow(), "{"), "}")
+}
+
 // Reference names a source or a sink from a pipeline.
 type Reference struct {
 	Name string

@@ -316,3 +316,25 @@ func (r *reader) alias(n *ast.AliasNode) *node {
 	r.size += value.size
 	return value
 }
+
+// flow writes the value in one line of YAML's flow style, with secrets and expanded references as the file writes them.
+func (n *node) flow() string {
+	switch n.kind {
+	case mapping:
+		parts := make([]string, len(n.pairs))
+		for i, p := range n.pairs {
+			parts[i] = p.key.flow() + ": " + p.value.flow()
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case list:
+		parts := make([]string, len(n.items))
+		for i, item := range n.items {
+			parts[i] = item.flow()
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case null:
+		return ""
+	case scalar:
+	}
+	return n.written
+}

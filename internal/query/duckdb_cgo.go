@@ -37,6 +37,10 @@ func open(ctx context.Context, cfg *Config) (*database, error) {
 		}
 		base.scratch = scratch
 	}
+	folders := []string{quote(cfg.Lake + string(filepath.Separator))}
+	for _, also := range cfg.Also {
+		folders = append(folders, quote(also+string(filepath.Separator)))
+	}
 	// In this order: DuckDB lets external access be taken away, never given back, and nothing be set after the lock.
 	settings := []string{
 		"SET TimeZone = 'UTC'",
@@ -49,7 +53,7 @@ func open(ctx context.Context, cfg *Config) (*database, error) {
 		"SET allow_community_extensions = false",
 		"SET allow_persistent_secrets = false",
 		"SET enable_progress_bar = false",
-		"SET allowed_directories = [" + quote(cfg.Lake+string(filepath.Separator)) + "]",
+		"SET allowed_directories = [" + strings.Join(folders, ", ") + "]",
 		"SET enable_external_access = false",
 		"SET lock_configuration = true",
 	}

@@ -24,6 +24,7 @@ const MaxSQL = 262_144
 // Config says what an Engine reads and how much it may use. Zero values take the defaults named here.
 type Config struct {
 	Lake    string        // folder of the lake
+	Also    []string      // folders that may be read beside it
 	Catalog Catalog       // the tables; nil: those that the lake describes
 	Scratch string        // folder for what does not fit into memory; "": a temporary one while the database is open
 	Memory  int64         // bytes that DuckDB may hold; 256 MiB

@@ -22,15 +22,15 @@ const (
 
 // Table says how the records of one stream become items.
 type Table struct {
-	Name      string            `yaml:"name"`       // default: the name of the stream
-	Indexes   []itemstore.Index `yaml:"indexes"`    // secondary indexes
-	TTL       time.Duration     `yaml:"ttl"`        // items go away this long after they were written; 0: never
-	NoChanges bool              `yaml:"no_changes"` // writes do not enter the change log
+	Name      string            `yaml:"name" doc:"Name of the table; default: the stream's."`                       // default: the name of the stream
+	Indexes   []itemstore.Index `yaml:"indexes" doc:"Secondary indexes: a name and its columns."`                   // secondary indexes
+	TTL       time.Duration     `yaml:"ttl" doc:"Items go away this long after they were written; default: never."` // items go away this long after they were written; 0: never
+	NoChanges bool              `yaml:"no_changes" doc:"Writes do not enter the change log."`                       // writes do not enter the change log
 }
 
 // Config of the sink.
 type Config struct {
-	Tables map[string]Table `yaml:"tables"` // by stream; a stream that is not named gets a table of its own name
+	Tables map[string]Table `yaml:"tables" doc:"Settings by stream; others get a table of their own name."` // by stream; a stream that is not named gets a table of its own name
 }
 
 // Sink writes into an embedded item store.

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/internal/config"
@@ -19,7 +22,7 @@ func check(settings any, in []*record.Schema) error {
 		return errors.New("lake: a *lake.Config is needed")
 	}
 	var errs []error
-	if _, err := pathOf(c.URL); err != nil {
+	if _, err := c.Root(); err != nil {
 		errs = append(errs, config.Wrong("url", "%q is no place for a lake: write a path, or file:///dir", c.URL))
 	}
 	for _, at := range []struct {
@@ -51,6 +54,37 @@ func check(settings any, in []*record.Schema) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// plan tells the tables.
+func plan(settings any, in []*record.Schema) []string {
+	c, ok := settings.(*Config)
+	if !ok {
+		return nil
+	}
+	var lines []string
+	for _, s := range in {
+		name := cmp.Or(c.TableName[s.Stream], schemas.LakeName(s.Stream))
+		t, err := schemas.NewLakeTable(name, s, c.Partition)
+		if err != nil {
+			continue // check has said why
+		}
+		folders := make([]string, len(t.Partition))
+		for i, p := range t.Partition {
+			folders[i] = p.Name + "=…"
+		}
+		lines = append(lines, fmt.Sprintf("table %s at %s/%s/%s/, and the view %s", name, c.URL, name, strings.Join(folders, "/"), t.LatestName()))
+	}
+	filled := c.filled()
+	return append(lines, fmt.Sprintf("a file is closed at %d rows or %d MiB; what has gathered becomes visible after %s, and when a lane ends",
+		filled.Roll.Rows, filled.Roll.Size>>20, filled.Roll.Every))
+}
+
+// Locate lets a relative path of the lake start at a folder.
+func (c *Config) Locate(folder string) {
+	if u, err := url.Parse(c.URL); err == nil && u.Scheme == "" && c.URL != "" && !filepath.IsAbs(c.URL) {
+		c.URL = filepath.Join(folder, c.URL)
+	}
 }
 
 // Every is the age at which what has gathered becomes visible.

@@ -79,6 +79,7 @@ func Plugin() sinks.Plugin {
 		Type: "lake", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
 		Config: func() any { return &Config{} },
 		Check:  check,
+		Plan:   plan,
 		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
 			c, ok := config.(*Config)
 			if !ok {
@@ -91,13 +92,11 @@ func Plugin() sinks.Plugin {
 
 // New opens the lake, making its root if need be. memory is what its open writers may hold, in bytes; 0: 90 MiB.
 func New(c Config, memory int64, log *slog.Logger) (*Lake, error) {
-	root, err := pathOf(c.URL)
+	root, err := c.Root()
 	if err != nil {
 		return nil, err
 	}
-	c.Roll.Rows = cmp.Or(c.Roll.Rows, 1_000_000)
-	c.Roll.Size = cmp.Or(c.Roll.Size, 128<<20)
-	c.Roll.Every = cmp.Or(c.Roll.Every, 5*time.Minute)
+	c = c.filled()
 	dir, err := blob.Open(root)
 	if err != nil {
 		return nil, err
@@ -105,14 +104,24 @@ func New(c Config, memory int64, log *slog.Logger) (*Lake, error) {
 	return &Lake{config: c, dir: dir, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string]*table{}}, nil
 }
 
-func pathOf(text string) (string, error) {
+// filled gives the settings with their defaults.
+func (c Config) filled() Config {
+	c.Roll.Rows = cmp.Or(c.Roll.Rows, 1_000_000)
+	c.Roll.Size = cmp.Or(c.Roll.Size, 128<<20)
+	c.Roll.Every = cmp.Or(c.Roll.Every, 5*time.Minute)
+	return c
+}
+
+// Root is the folder of the lake.
+func (c Config) Root() (string, error) {
+	text := c.URL
 	u, err := url.Parse(text)
 	if err == nil && u.Scheme == "" && text != "" {
 		return text, nil
 	}
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "" {
 		return "", &fault.Error{
-			Code: "ACQ-CFG-010", Place: "url", Err: fmt.Errorf("%q is no place for a lake", text),
+			Code: "ACQ-CFG-003", Place: "url", Err: fmt.Errorf("%q is no place for a lake", text),
 			Remedy: "write a path, or file:///dir",
 		}
 	}

@@ -34,20 +34,20 @@ const laneID = "form"
 // Config of the source.
 type Config struct {
 	// Schema is "videogames", or the path of a table's declaration.
-	Schema string `yaml:"schema"`
+	Schema string `yaml:"schema" required:"true" doc:"videogames, or the path of a table's declaration."`
 	// Table is the declared table, for who builds in Go; Schema is then not read.
 	Table *schemas.Table `yaml:"-"`
 	// Rate is how many records one client address may send a minute; default 120, -1: no limit. Loopback has none.
-	Rate int `yaml:"rate"`
+	Rate int `yaml:"rate" doc:"Records that one client address may send a minute; default 120, -1: no limit. Loopback has none."`
 	// TrustedProxies are addresses or networks (192.0.2.0/24) whose X-Forwarded-For is believed.
-	TrustedProxies []string `yaml:"trusted_proxies"`
+	TrustedProxies []string `yaml:"trusted_proxies" doc:"Addresses or networks whose X-Forwarded-For is believed."`
 	// TrustedOrigins may post from another site: https://example.com.
-	TrustedOrigins []string `yaml:"trusted_origins"`
+	TrustedOrigins []string `yaml:"trusted_origins" doc:"Sites that may post from elsewhere, such as https://example.com."`
 	// Query is the path of the query page, for the link of the success page; default /query.
-	Query string `yaml:"query"`
+	Query string `yaml:"query" doc:"Path of the query page; default /query."`
 	// Patience is how long a request waits for its record to be durable before it gets 503; default 10 s. A fifth of it
 	// is how long it waits for a reader.
-	Patience time.Duration `yaml:"patience"`
+	Patience time.Duration `yaml:"patience" doc:"How long a request waits for its record to be durable before it gets 503; default 10s."`
 }
 
 // Source is the form: an HTTP handler whose records one lane reads.

@@ -31,7 +31,7 @@ var errClosed = errors.New("the reader of item changes is closed")
 
 // Config of the source.
 type Config struct {
-	Table  string         `yaml:"table"`
+	Table  string         `yaml:"table" required:"true" doc:"The items table whose changes are read."`
 	Schema *record.Schema `yaml:"-"` // of the table's documents
 	Reader string         `yaml:"-"` // the log is kept until the reader of this name has settled; default: the pipeline
 }

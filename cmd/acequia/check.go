@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/config"
+)
+
+// toldError is of a command that has printed what is wrong: only the exit code is left to give.
+type toldError struct{ exit int }
+
+func (e toldError) Error() string { return fmt.Sprintf("exit code %d", e.exit) }
+
+// files are the configuration files of a command.
+type files struct {
+	Paths []string `arg:"" optional:"" name:"file" help:"Configuration files, or folders of them; default ./acequia.yaml."`
+}
+
+// load reads the files and prints every problem. An error says that the project cannot be used.
+func (f files) load(ctx context.Context) (*app.Project, config.Problems, error) {
+	paths := f.Paths
+	if len(paths) == 0 {
+		paths = []string{"acequia.yaml"}
+		if _, err := os.Stat(paths[0]); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, &fault.Error{
+				Code: "ACQ-USE-002", Place: paths[0], Err: errors.New("no file was named, and there is none of this name here"),
+				Remedy: "name a configuration file",
+			}
+		}
+	}
+	return app.LoadProject(ctx, paths, os.LookupEnv)
+}
+
+// tell prints problems for people.
+func tell(w io.Writer, problems config.Problems) {
+	config.Render(w, problems, func(path string) []byte {
+		text, err := os.ReadFile(path) //nolint:gosec // a file that the user named
+		if err != nil {
+			return nil
+		}
+		return text
+	})
+}
+
+type checkCmd struct {
+	files
+	JSON bool `help:"Write the problems as a JSON list."`
+}
+
+// Help shows examples.
+func (checkCmd) Help() string {
+	return `Prints every mistake at once, with its place and what to do. Nothing is connected to, and nothing runs.
+
+Examples:
+  acequia check games.yaml
+  acequia check pipelines/ --json
+
+Exit codes: 0 no mistakes, 2 mistakes, 3 a file cannot be read.`
+}
+
+// Run checks the files.
+func (c checkCmd) Run(ctx context.Context, t terminal) error {
+	project, problems, err := c.load(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if problems == nil {
+			problems = config.Problems{}
+		}
+		if err := json.NewEncoder(t.out).Encode(problems); err != nil {
+			return err
+		}
+	} else {
+		tell(t.out, problems)
+	}
+	if problems.Errors() {
+		return toldError{exitUsage}
+	}
+	if !c.JSON {
+		_, err = fmt.Fprintf(t.out, "✓ %s: no mistakes\n", count(len(project.Pipelines), "pipeline"))
+	}
+	return err
+}
+
+// count writes a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

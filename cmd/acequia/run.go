@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/obs"
+	"github.com/acequia-io/acequia/routers"
+)
+
+type runCmd struct {
+	files
+	UntilIdle bool          `help:"Stop when nothing has come for a while. Pipelines over files end by themselves."`
+	Idle      time.Duration `help:"How long that while is." default:"3s"`
+	JSON      bool          `help:"Write progress and result as lines of JSON."`
+}
+
+// Help shows examples.
+func (runCmd) Help() string {
+	return `Runs the pipelines of the files until all have read what there is, or until Ctrl-C, which stops them cleanly. What was
+read is never read again by the next run; what is new is. Rows that cannot pass are kept as dead letters.
+
+Examples:
+  acequia run games.yaml
+  acequia run pipelines/ --until-idle
+
+Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 environment, 4 some rows are dead letters.`
+}
+
+// progressEvery is how often long work says how far it is: on a terminal, and in a log.
+const (
+	progressEvery = time.Second
+	logEvery      = 10 * time.Second
+)
+
+// Run runs the pipelines.
+func (c runCmd) Run(ctx context.Context, t terminal) error {
+	project, problems, err := c.load(ctx)
+	if err != nil {
+		return err
+	}
+	tell(t.err, problems)
+	if problems.Errors() {
+		return toldError{exitUsage}
+	}
+	log := obs.NewLogger(t.err, slog.LevelInfo)
+	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire})
+	if err != nil {
+		return err
+	}
+	var idle time.Duration
+	if c.UntilIdle {
+		idle = c.Idle
+	}
+	began := time.Now()
+	watching, done := context.WithCancel(ctx)
+	var progress sync.WaitGroup
+	progress.Go(func() { c.watch(watching, t, log, service, began) })
+	runErr := service.Run(ctx, idle)
+	done()
+	progress.Wait()
+	statuses := service.Status()
+	if err := errors.Join(c.result(t, statuses, time.Since(began)), runErr, service.Close(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	for _, s := range statuses {
+		if s.DeadLetters > 0 {
+			return toldError{exitPartial}
+		}
+	}
+	return nil
+}
+
+// watch shows how far the pipelines are until ctx ends: one line that is written again and again on a terminal, lines of
+// the log elsewhere, or JSON.
+func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, service *app.Service, began time.Time) {
+	terminal := obs.Terminal(t.err) && !c.JSON
+	every := logEvery
+	if terminal || c.JSON {
+		every = progressEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	width := 0
+	defer func() {
+		if width > 0 {
+			_, _ = fmt.Fprintf(t.err, "\r%*s\r", width, "")
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		statuses := service.Status()
+		switch {
+		case c.JSON:
+			for _, s := range statuses {
+				_ = json.NewEncoder(t.out).Encode(event{Event: "progress", Seconds: time.Since(began).Seconds(), Status: s})
+			}
+		case terminal:
+			line := progressLine(statuses)
+			_, _ = fmt.Fprintf(t.err, "\r%-*s", width, line)
+			width = max(width, len(line))
+		default:
+			for _, s := range statuses {
+				log.InfoContext(ctx, "progress", slog.String("pipeline", s.Pipeline), slog.String("state", string(s.State)), slog.Int64("rows", s.RowsRead),
+					slog.Int64("committed", s.RowsCommitted), slog.Float64("rows_per_second", s.RowsPerSecond), slog.Int64("dead_letters", s.DeadLetters))
+			}
+		}
+	}
+}
+
+// event is a line of --json.
+type event struct {
+	Event   string  `json:"event"` // progress, or end
+	Seconds float64 `json:"seconds"`
+	routers.Status
+}
+
+func progressLine(statuses []routers.Status) string {
+	parts := make([]string, len(statuses))
+	for i, s := range statuses {
+		parts[i] = fmt.Sprintf("%s %s rows, %s/s", s.Pipeline, thousands(s.RowsRead), thousands(int64(s.RowsPerSecond)))
+		if s.DeadLetters > 0 {
+			parts[i] += fmt.Sprintf(", %s dead letters", thousands(s.DeadLetters))
+		}
+	}
+	return strings.Join(parts, " | ")
+}
+
+// result is the last thing that the command prints.
+func (c runCmd) result(t terminal, statuses []routers.Status, took time.Duration) error {
+	if c.JSON {
+		var errs []error
+		for _, s := range statuses {
+			errs = append(errs, json.NewEncoder(t.out).Encode(event{Event: "end", Seconds: took.Seconds(), Status: s}))
+		}
+		return errors.Join(errs...)
+	}
+	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(w, "pipeline\tstate\tread\tdone\tdead letters\tseconds\t")
+	for _, s := range statuses {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\t\n", s.Pipeline, s.State, thousands(s.RowsRead), thousands(s.RowsCommitted),
+			thousands(s.DeadLetters), took.Seconds())
+	}
+	return w.Flush()
+}
+
+// thousands writes a number with commas.
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

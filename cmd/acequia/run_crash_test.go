@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/routers"
+)
+
+// fileLines are the lines of each of the files: every hundredth has a year that is no number, every seventh is dropped.
+const (
+	fileLines = 60_000
+	fileCount = 3
+)
+
+const fileProject = `version: 1
+sources:
+  lines: { type: file, path: "*.csv", stream: lines, key: [id], schema: { id: int64, year: int32, name: string } }
+sinks:
+  lake: { type: lake, url: lake, partition: [century] }
+pipelines:
+  lines:
+    from: lines
+    steps: [ { filter: 'row.id % 7 != 0' }, { derive: { century: 'row.year / 100' } } ]
+    to: [lake]
+`
+
+// fileRun is a folder with files and a project over them.
+type fileRun struct {
+	dir  string
+	rows map[int64]bool // that the lake must hold
+	bad  map[int64]bool // that must be dead letters
+}
+
+func newFileRun(t *testing.T) *fileRun {
+	t.Helper()
+	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}}
+	for f := range fileCount {
+		var b bytes.Buffer
+		b.WriteString("id,year,name\n")
+		for i := range fileLines {
+			id := int64(f*fileLines + i)
+			year := strconv.Itoa(1900 + i%200)
+			switch {
+			case id%100 == 1:
+				year, r.bad[id] = "N/A", true
+			case id%7 != 0:
+				r.rows[id] = true
+			}
+			fmt.Fprintf(&b, "%d,%s,\"name, %d\"\n", id, year, i%977)
+		}
+		r.write(t, fmt.Sprintf("part-%d.csv", f), b.Bytes())
+	}
+	r.write(t, "lines.yaml", []byte(fileProject))
+	return r
+}
+
+func (r *fileRun) write(t *testing.T, name string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, name), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs the program on the project; killed says that it died by SIGKILL. Groups are small, so that deaths hit one.
+func (r *fileRun) command(ctx context.Context, o order, life time.Duration, args ...string) (code int, killed bool, output string, err error) {
+	o.Dir = r.dir
+	self, err := os.Executable()
+	if err != nil {
+		return 0, false, "", err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Dir, cmd.Env = r.dir, o.environment()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return 0, false, "", err
+	}
+	if life > 0 {
+		death := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
+		defer death.Stop()
+	}
+	err = cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		status, _ := exit.Sys().(syscall.WaitStatus)
+		return exit.ExitCode(), status.Signaled(), out.String(), nil
+	}
+	return 0, false, out.String(), err
+}
+
+// check compares lake and dead letters with what must be there, each once.
+func (r *fileRun) check(t *testing.T) {
+	t.Helper()
+	seen := map[int64]int{}
+	err := filepath.WalkDir(filepath.Join(r.dir, "lake", "lines"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		type line struct {
+			ID int64 `parquet:"id"`
+		}
+		rows, err := parquet.ReadFile[line](path)
+		for _, l := range rows {
+			seen[l.ID]++
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, doubled := 0, 0
+	for id := range r.rows {
+		if seen[id] == 0 {
+			lost++
+		}
+	}
+	for id, n := range seen {
+		if n > 1 {
+			doubled++
+		}
+		if !r.rows[id] {
+			t.Errorf("%d should not be there", id)
+		}
+	}
+	letters, doubledLetters := map[string]int{}, 0
+	store, err := checkpoint.OpenToRead(t.Context(), filepath.Join(r.dir, ".acequia", "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = app.EachLetter(t.Context(), store, "", 0, func(d *checkpoint.DeadLetter) error {
+		id, _, _ := strings.Cut(string(d.Raw), ",")
+		if letters[id]++; letters[id] > 1 {
+			doubledLetters++
+		}
+		return nil
+	})
+	if err = errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if lost > 0 || doubled > 0 || doubledLetters > 0 || len(letters) != len(r.bad) {
+		t.Errorf("%d rows lost, %d doubled; %d dead letters of %d, %d doubled", lost, doubled, len(letters), len(r.bad), doubledLetters)
+	}
+}
+
+// TestFileRunIsKilled kills runs over files at each point of the commit protocol and at random, then lets one end.
+func TestFileRunIsKilled(t *testing.T) {
+	t.Parallel()
+	r, kills := newFileRun(t), 0
+	try := func(o order, life time.Duration) {
+		code, killed, output, err := r.command(t.Context(), o, life, "run", "lines.yaml")
+		switch {
+		case err != nil || !killed && code != exitOK && code != exitPartial:
+			t.Fatalf("%+v: exit code %d, %v\n%s", o, code, err, output)
+		case killed:
+			kills++
+		}
+	}
+	for range 10 {
+		try(order{}, time.Duration(20+rand.IntN(150))*time.Millisecond)
+	}
+	for _, point := range routers.Points() {
+		try(order{KillAt: "lines/" + point + ":1"}, 0)
+	}
+	try(order{}, 0)
+	r.check(t)
+	t.Logf("%d kills", kills)
+	if kills < 8 {
+		t.Errorf("only %d runs were killed", kills)
+	}
+}
+
+// TestRetryIsKilled mends all dead letters, kills their retry at each point and at random, and wants each of them in the
+// lake once.
+func TestRetryIsKilled(t *testing.T) {
+	t.Parallel()
+	r := newFileRun(t)
+	if code, _, output, err := r.command(t.Context(), order{}, 0, "run", "lines.yaml"); err != nil || code != exitPartial {
+		t.Fatal(code, err, output)
+	}
+	store, err := checkpoint.Open(t.Context(), filepath.Join(r.dir, ".acequia", "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = app.EachLetter(t.Context(), store, "", 0, func(d *checkpoint.DeadLetter) error {
+		id, _, _ := strings.Cut(string(d.Raw), ",")
+		_, err := store.EditDeadLetter(t.Context(), d.ID, fmt.Appendf(nil, `{"id":%s,"year":2000,"name":"mended"}`, id))
+		return err
+	})
+	if err = errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for id := range r.bad {
+		if id%7 != 0 {
+			r.rows[id] = true
+		}
+	}
+	clear(r.bad)
+	kills := 0
+	for i := range len(routers.Points()) + 4 {
+		o, life := order{}, time.Duration(0)
+		if i < len(routers.Points()) {
+			o.KillAt = "lines/" + routers.Points()[i] + ":1"
+		} else {
+			life = time.Duration(10+rand.IntN(150)) * time.Millisecond
+		}
+		code, killed, output, err := r.command(t.Context(), o, life, "dlq", "retry", "-f", "lines.yaml", "lines")
+		if err != nil || !killed && code != exitOK {
+			t.Fatalf("%+v: exit code %d, %v\n%s", o, code, err, output)
+		}
+		if killed {
+			kills++
+		}
+	}
+	if code, _, output, err := r.command(t.Context(), order{}, 0, "dlq", "retry", "-f", "lines.yaml", "lines"); err != nil || code != exitOK {
+		t.Fatal(code, err, output)
+	}
+	r.check(t)
+	if kills == 0 {
+		t.Error("no retry was killed")
+	}
+}

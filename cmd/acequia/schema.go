@@ -1,0 +1,30 @@
+package main
+
+import (
+	"io"
+
+	"github.com/acequia-io/acequia/internal/app"
+)
+
+type schemaCmd struct {
+	Markdown bool `help:"Print the reference page instead."`
+	JSON     bool `help:"Print JSON, as without it." hidden:""`
+}
+
+// Help shows examples.
+func (schemaCmd) Help() string {
+	return `Editors that know JSON Schema complete and check files whose first line is
+  # yaml-language-server: $schema=acequia.schema.json
+
+Example:
+  acequia schema > acequia.schema.json`
+}
+
+// Run prints.
+func (c schemaCmd) Run(t terminal) error {
+	if c.Markdown {
+		_, err := io.WriteString(t.out, app.Reference())
+		return err
+	}
+	return writeJSON(t.out, app.JSONSchema())
+}

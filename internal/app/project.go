@@ -1,0 +1,317 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/handlers"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sinks"
+	"github.com/acequia-io/acequia/sinks/lake"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// Project is what configuration files declare: decoded, and checked as far as it can be before anything runs.
+type Project struct {
+	State     string // folder of the state
+	Memory    int64  // target for the process, in bytes
+	Pipelines []*Declared
+}
+
+// Declared is a pipeline as a file declares it.
+type Declared struct {
+	Name     string
+	Source   *SourcePart
+	Sinks    []*SinkPart
+	In, Out  []*record.Schema // of the source's streams and of what reaches the sinks; none: not known before it runs
+	Steps    []StepPart
+	pipeline *config.Pipeline
+}
+
+// SourcePart is a declared source with its settings.
+type SourcePart struct {
+	Name     string
+	Plugin   sources.Plugin
+	Settings any
+	block    *config.Block
+}
+
+// SinkPart is a declared sink with its settings.
+type SinkPart struct {
+	Name     string
+	Plugin   sinks.Plugin
+	Settings any
+	block    *config.Block
+}
+
+// StepPart is a declared step.
+type StepPart struct {
+	Name string           // its type, with a number from the second of a type on
+	Out  []*record.Schema // what it makes of the schemas; none: not known
+	Text string           // its settings
+	key  bool             // it uses the key of the state directory
+}
+
+// located is a plugin's configuration that holds paths: those that are relative start at the file's folder.
+type located interface{ Locate(folder string) }
+
+// placeholder stands for the key of the state directory while a pipeline is only checked.
+const placeholder = "0123456789abcdef0123456789abcdef"
+
+// LoadProject reads files and folders of files and checks all of it: the problems hold every mistake. The error is of
+// files that cannot be read.
+func LoadProject(ctx context.Context, paths []string, lookup func(string) (string, bool)) (*Project, config.Problems, error) {
+	files, problems, err := config.Load(paths, lookup)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := checker{problems: problems, project: &Project{Memory: memory}}
+	for _, f := range files {
+		c.file(ctx, f)
+	}
+	c.problems.Sort()
+	return c.project, c.problems, nil
+}
+
+// Lake gives the folder of a lake that pipelines feed: of the named sink, or of the only one.
+func (p *Project) Lake(sink string) (string, error) {
+	roots := map[string]string{}
+	for _, d := range p.Pipelines {
+		for _, part := range d.Sinks {
+			c, ok := part.Settings.(*lake.Config)
+			if !ok || sink != "" && part.Name != sink {
+				continue
+			}
+			root, err := c.Root()
+			if err != nil {
+				return "", err
+			}
+			roots[part.Name] = root
+		}
+	}
+	if len(roots) != 1 {
+		return "", &fault.Error{
+			Code: "ACQ-USE-004", Place: sink, Err: fmt.Errorf("there are %d lakes: %s", len(roots), strings.Join(slices.Sorted(maps.Keys(roots)), ", ")),
+			Remedy: "name the one with --sink",
+		}
+	}
+	for _, root := range roots {
+		return root, nil
+	}
+	return "", nil
+}
+
+// checker gathers the problems of all files.
+type checker struct {
+	project  *Project
+	problems config.Problems
+}
+
+func (c *checker) add(p ...config.Problem) { c.problems = append(c.problems, p...) }
+
+func (c *checker) file(ctx context.Context, f *config.File) {
+	folder := filepath.Dir(f.Path)
+	if c.project.State == "" {
+		c.project.State = filepath.Join(folder, ".acequia")
+	}
+	if f.State != "" {
+		c.project.State = f.State
+		if !filepath.IsAbs(f.State) {
+			c.project.State = filepath.Join(folder, f.State)
+		}
+	}
+	if f.Memory > 0 {
+		c.project.Memory = int64(f.Memory)
+	}
+	from := map[string]*SourcePart{}
+	for _, e := range f.Sources {
+		if part := c.source(e.Value, folder); part != nil {
+			from[e.Name] = part
+		}
+	}
+	to := map[string]*SinkPart{}
+	for _, e := range f.Sinks {
+		if part := c.sink(e.Value, folder); part != nil {
+			to[e.Name] = part
+		}
+	}
+	fed := map[*SinkPart][]*record.Schema{}
+	for _, p := range f.Pipelines {
+		d := c.pipeline(ctx, p, from[p.From.Name])
+		for _, r := range p.To {
+			if part := to[r.Name]; part != nil {
+				d.Sinks = append(d.Sinks, part)
+				fed[part] = append(fed[part], d.Out...)
+			}
+		}
+		if d.Source != nil && d.Source.Plugin.Type == "form" && (len(d.Sinks) != 1 || d.Sinks[0].Plugin.Type != "items") {
+			c.add(p.At("to", errors.New("a form answers when its items are durable: its pipeline has one items sink; "+
+				"feed a lake from the items' changes")))
+		}
+		c.project.Pipelines = append(c.project.Pipelines, d)
+	}
+	for _, e := range f.Sinks {
+		if part := to[e.Name]; part != nil && part.Plugin.Check != nil {
+			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(fed[part])))...)
+		}
+	}
+}
+
+// distinct gives one schema a stream.
+func distinct(in []*record.Schema) []*record.Schema {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(in), func(s *record.Schema) bool {
+		again := seen[s.Stream]
+		seen[s.Stream] = true
+		return again
+	})
+}
+
+// decode fills a plugin's settings.
+func (c *checker) decode(b *config.Block, settings any, folder string) any {
+	problems := b.Decode(settings)
+	c.add(problems...)
+	if problems.Errors() {
+		return nil
+	}
+	if l, ok := settings.(located); ok {
+		l.Locate(folder)
+	}
+	return settings
+}
+
+func (c *checker) source(b *config.Block, folder string) *SourcePart {
+	plugin, err := catalog.Source(b.Type)
+	if err != nil {
+		c.add(b.UnknownType(names(catalog.Sources(), func(p sources.Plugin) string { return p.Type })))
+		return nil
+	}
+	settings := c.decode(b, plugin.Config(), folder)
+	if settings == nil {
+		return nil
+	}
+	return &SourcePart{Name: b.Name, Plugin: plugin, Settings: settings, block: b}
+}
+
+func (c *checker) sink(b *config.Block, folder string) *SinkPart {
+	plugin, err := catalog.Sink(b.Type)
+	if err != nil {
+		c.add(b.UnknownType(names(catalog.Sinks(), func(p sinks.Plugin) string { return p.Type })))
+		return nil
+	}
+	settings := c.decode(b, plugin.Config(), folder)
+	if settings == nil {
+		return nil
+	}
+	return &SinkPart{Name: b.Name, Plugin: plugin, Settings: settings, block: b}
+}
+
+func names[P any](plugins []P, name func(P) string) []string {
+	out := make([]string, len(plugins))
+	for i, p := range plugins {
+		out[i] = name(p)
+	}
+	return out
+}
+
+// pipeline checks the steps, and follows the schemas through them as far as they are known.
+func (c *checker) pipeline(ctx context.Context, p *config.Pipeline, from *SourcePart) *Declared {
+	d := &Declared{Name: p.Name, Source: from, pipeline: p}
+	if from != nil && from.Plugin.Schemas != nil {
+		var err error
+		if d.In, err = from.Plugin.Schemas(ctx, from.Settings); err != nil {
+			c.add(from.block.Place(err)...)
+		}
+	}
+	flowing := slices.Clone(d.In)
+	for _, b := range p.Steps {
+		part := StepPart{Name: d.nameStep(b), Text: b.Text()}
+		var h handlers.Handler
+		var problems config.Problems
+		h, part.key, problems = step(b, placeholder)
+		c.add(problems...)
+		if h == nil {
+			d.Steps, flowing = append(d.Steps, part), nil // what comes after cannot be told
+			continue
+		}
+		shaped := make([]*record.Schema, 0, len(flowing))
+		for _, s := range flowing {
+			out, err := shape(h, s)
+			c.add(b.Place(err)...)
+			if err == nil && out != nil {
+				shaped = append(shaped, out)
+			}
+		}
+		flowing = shaped
+		part.Out = shaped
+		d.Steps = append(d.Steps, part)
+	}
+	d.Out = flowing
+	return d
+}
+
+// shape gives what a handler makes of a schema; nil without an error: it cannot tell.
+func shape(h handlers.Handler, s *record.Schema) (*record.Schema, error) {
+	shaper, ok := h.(handlers.Shaper)
+	if !ok {
+		return nil, nil //nolint:nilnil // said in the comment
+	}
+	return shaper.Shape(s)
+}
+
+// keyed is a handler's configuration that may need the key of the state directory.
+type keyed interface {
+	NeedsKey() bool
+	UseKey(key config.Secret)
+}
+
+// step makes the handler of a step, and says whether it uses the key.
+func step(b *config.Block, key config.Secret) (h handlers.Handler, usesKey bool, problems config.Problems) {
+	plugin, err := catalog.Handler(b.Type)
+	if err != nil {
+		return nil, false, config.Problems{b.UnknownType(names(catalog.Handlers(), func(p handlers.Plugin) string { return p.Type }))}
+	}
+	settings := plugin.Config()
+	if problems = b.Decode(settings); problems.Errors() {
+		return nil, false, problems
+	}
+	if k, ok := settings.(keyed); ok && k.NeedsKey() {
+		k.UseKey(key)
+		usesKey = true
+	}
+	if h, err = plugin.New(settings); err != nil {
+		return nil, usesKey, append(problems, b.Place(err)...)
+	}
+	return h, usesKey, problems
+}
+
+// nameStep gives a step a name that no earlier one has.
+func (d *Declared) nameStep(b *config.Block) string {
+	name := b.Type
+	for n := 2; slices.ContainsFunc(d.Steps, func(s StepPart) bool { return s.Name == name }); n++ {
+		name = fmt.Sprintf("%s-%d", b.Type, n)
+	}
+	return name
+}
+
+// handlers makes the steps of a pipeline that is to run.
+func (d *Declared) handlers(key config.Secret) ([]routers.Step, error) {
+	out := make([]routers.Step, len(d.Steps))
+	for i, b := range d.pipeline.Steps {
+		h, _, problems := step(b, key)
+		if problems.Errors() {
+			return nil, problems
+		}
+		out[i] = routers.Step{Name: d.Steps[i].Name, Handler: h}
+	}
+	return out, nil
+}

@@ -1,0 +1,275 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sinks"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// ServiceOptions say how the pipelines of a project run.
+type ServiceOptions struct {
+	Log *slog.Logger
+	// Wire is as in DemoOptions.
+	Wire func(p *routers.Pipeline, o *routers.Options)
+}
+
+// Service is the running pipelines of a project.
+type Service struct {
+	ServiceOptions
+	project *Project
+	dir     *Dir
+	state   *checkpoint.Store
+	items   *itemstore.Store
+	sinks   map[*SinkPart]sinks.Sink
+	runs    []*routers.Run
+}
+
+// Open takes the state directory and makes the pipelines. Nothing flows before Run.
+func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err error) {
+	debug.SetMemoryLimit(p.Memory * 85 / 100)
+	s := &Service{ServiceOptions: o, project: p, sinks: map[*SinkPart]sinks.Sink{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if s.dir, err = OpenDir(p.State); err != nil {
+		return nil, err
+	}
+	if s.state, err = checkpoint.Open(ctx, s.dir.file("state.db")); err != nil {
+		return nil, err
+	}
+	if p.needsItems() {
+		if s.items, err = itemstore.Open(ctx, s.dir.file("items.db"), itemstore.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	key, err := s.dir.key()
+	if err != nil {
+		return nil, err
+	}
+	budget := routers.NewBudget(int(p.Memory))
+	for _, d := range p.Pipelines {
+		pipeline, err := s.pipeline(ctx, d, key)
+		if err != nil {
+			return nil, err
+		}
+		options := routers.Options{Store: s.state, Budget: budget, Log: o.Log}
+		if o.Wire != nil {
+			o.Wire(&pipeline, &options)
+		}
+		run, err := routers.New(pipeline, options)
+		if err != nil {
+			return nil, fmt.Errorf("pipeline %s: %w", d.Name, err)
+		}
+		s.runs = append(s.runs, run)
+	}
+	return s, nil
+}
+
+func (p *Project) needsItems() bool {
+	return slices.ContainsFunc(p.Pipelines, func(d *Declared) bool {
+		return d.Source.Plugin.Items || slices.ContainsFunc(d.Sinks, func(k *SinkPart) bool { return k.Plugin.Items })
+	})
+}
+
+// errForm is of a form that nothing serves.
+var errForm = &fault.Error{ //nolint:gochecknoglobals // a constant
+	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "acequia demo serves the form of the video games",
+}
+
+// pipeline connects the parts of one pipeline.
+func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) (routers.Pipeline, error) {
+	log := s.Log.With(slog.String("pipeline", d.Name))
+	out := routers.Pipeline{
+		Name: d.Name, StopAfter: float64(d.pipeline.StopAfter),
+		Retry: routers.Retry{Max: d.pipeline.Retry.Max, Initial: d.pipeline.Retry.Initial, Longest: d.pipeline.Retry.Longest},
+	}
+	if d.Source.Plugin.Type == "form" {
+		return out, errForm
+	}
+	var err error
+	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{Pipeline: d.Name, Log: log, Items: s.items})
+	if err != nil {
+		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
+	}
+	if out.Steps, err = d.handlers(key); err != nil {
+		return out, err
+	}
+	for _, part := range d.Sinks {
+		sink, err := s.sink(ctx, d, part)
+		if err != nil {
+			return out, fmt.Errorf("sink %s: %w", part.Name, err)
+		}
+		if p, ok := sink.(sinks.Pacer); ok {
+			out.Limits.Age = max(out.Limits.Age, p.Every())
+		}
+		out.Sinks = append(out.Sinks, routers.NamedSink{Name: part.Name, Sink: sink})
+	}
+	return out, nil
+}
+
+// sink makes a sink once, however many pipelines feed it, and tells it what this one brings.
+func (s *Service) sink(ctx context.Context, d *Declared, part *SinkPart) (sinks.Sink, error) {
+	sink := s.sinks[part]
+	if sink == nil {
+		host := sinks.Host{Pipeline: d.Name, Log: s.Log, Items: s.items, Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks())}
+		var err error
+		if sink, err = part.Plugin.New(ctx, part.Settings, host); err != nil {
+			return nil, err
+		}
+		s.sinks[part] = sink
+	}
+	if declarer, ok := sink.(sinks.Describer); ok && len(d.Out) > 0 {
+		if err := declarer.Declare(ctx, d.Out); err != nil {
+			return nil, err
+		}
+	}
+	return sink, nil
+}
+
+// sinks counts the sinks that pipelines feed.
+func (p *Project) sinks() int {
+	seen := map[*SinkPart]bool{}
+	for _, d := range p.Pipelines {
+		for _, part := range d.Sinks {
+			seen[part] = true
+		}
+	}
+	return max(1, len(seen))
+}
+
+// Status tells what the pipelines are doing, in the order of the files.
+func (s *Service) Status() []routers.Status {
+	out := make([]routers.Status, len(s.runs))
+	for i, r := range s.runs {
+		out[i] = r.Status()
+	}
+	return out
+}
+
+// idleEvery is how often Run looks whether the pipelines have nothing to do.
+const idleEvery = 200 * time.Millisecond
+
+// Run runs the pipelines until all have ended, ctx ends, or, if untilIdle is not 0, nothing has come for so long. Then
+// it stops them in order. The errors of the pipelines that failed are joined.
+func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	background := context.WithoutCancel(ctx)
+	errs := make([]error, len(s.runs))
+	var pipelines, watch sync.WaitGroup
+	for i, run := range s.runs {
+		pipelines.Go(func() {
+			if err := run.Run(background); err != nil {
+				errs[i] = fmt.Errorf("pipeline %s: %w", s.project.Pipelines[i].Name, err)
+			}
+		})
+	}
+	defer context.AfterFunc(ctx, func() {
+		for _, run := range s.runs {
+			run.Stop()
+		}
+	})()
+	if untilIdle > 0 {
+		watch.Go(func() { s.waitIdle(ctx, untilIdle); cancel() })
+	}
+	pipelines.Wait()
+	cancel()
+	watch.Wait()
+	return errors.Join(errs...)
+}
+
+// waitIdle returns when nothing was read or committed for a while, and what was read is committed.
+func (s *Service) waitIdle(ctx context.Context, quiet time.Duration) {
+	tick := time.NewTicker(idleEvery)
+	defer tick.Stop()
+	var last int64
+	since := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var now int64
+		busy := false
+		for _, st := range s.Status() {
+			now += st.RowsRead + st.Commits
+			busy = busy || st.State == routers.Starting || st.State == routers.Retrying
+		}
+		if now != last || busy {
+			last, since = now, time.Now()
+		}
+		if time.Since(since) >= quiet {
+			return
+		}
+	}
+}
+
+// Close closes the sinks and the state. It is called after Run has returned.
+func (s *Service) Close(ctx context.Context) error {
+	var errs []error
+	for _, sink := range s.sinks {
+		errs = append(errs, sink.Close(ctx))
+	}
+	if s.items != nil {
+		errs = append(errs, s.items.Close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.Close())
+	}
+	if s.dir != nil {
+		errs = append(errs, s.dir.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// key is the key of the state directory, made when it is first asked for: 32 random bytes, for the masks that name none.
+func (d *Dir) key() (config.Secret, error) {
+	path := d.file("mask.key")
+	text, err := os.ReadFile(path) //nolint:gosec // our own directory
+	if err == nil {
+		return config.Secret(text), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", dirError(path, err)
+	}
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // it never fails: crypto/rand
+	text = []byte(hex.EncodeToString(fresh))
+	if err := writeDurably(path, text); err != nil {
+		return "", dirError(path, err)
+	}
+	return config.Secret(text), nil
+}
+
+// writeDurably makes a file that is there as a whole or not at all.
+func writeDurably(path string, text []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // our own directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

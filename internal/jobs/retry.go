@@ -1,0 +1,221 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// ReadStep is the step of what a source could make no record of.
+const ReadStep = "read"
+
+// Retry makes a pipeline of the rest of another: it sends the chosen dead letters of one step or sink through that step
+// and what comes after it, into the sinks that have not had them. in is the schema of the records that the step was
+// given. Records keep their versions. What is durable is forgotten; what is refused again is a new dead letter.
+func Retry(p routers.Pipeline, store *checkpoint.Store, by checkpoint.Refuser, in *record.Schema) (routers.Pipeline, *Letters, error) {
+	letters := &Letters{store: store, by: by, schema: in, drained: make(chan struct{})}
+	p.Source, p.Slots = letters, 1
+	if by.Step == ReadStep {
+		return p, letters, nil
+	}
+	for i, s := range p.Steps {
+		if s.Name == by.Step {
+			p.Steps = p.Steps[i:]
+			return p, letters, nil
+		}
+	}
+	for i, s := range p.Sinks {
+		if s.Name == by.Step {
+			p.Steps, p.Sinks = nil, p.Sinks[i:i+1]
+			return p, letters, nil
+		}
+	}
+	return p, nil, fmt.Errorf("pipeline %s has no step and no sink %q any more", by.Pipeline, by.Step)
+}
+
+// Letters is a source over chosen dead letters. Its lane never ends, so that the next time goes on with it: Drained
+// tells when there is nothing left.
+type Letters struct {
+	store  *checkpoint.Store
+	by     checkpoint.Refuser
+	schema *record.Schema
+
+	once    sync.Once
+	drained chan struct{}
+}
+
+var _ sources.Source = (*Letters)(nil)
+
+// Drained is closed when all the chosen have been read.
+func (l *Letters) Drained() <-chan struct{} { return l.drained }
+
+// Lanes gives the one lane.
+func (l *Letters) Lanes(context.Context) ([]sources.Lane, error) {
+	return []sources.Lane{{ID: "retry/" + l.by.Stream + "/" + l.by.Step, Streams: []string{l.by.Stream}, Replayable: true}}, nil
+}
+
+// positionPrefix tells positions of retries from those of other lanes; a number follows.
+const positionPrefix = "retry/"
+
+func numberOf(p record.Position) (int64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	text, ok := strings.CutPrefix(string(p), positionPrefix)
+	n, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("%q is no position of a retry", p)
+	}
+	return n, nil
+}
+
+// Open forgets what the position says is durable, and reads on after it.
+func (l *Letters) Open(ctx context.Context, _ sources.Lane, from record.Position) (sources.Reader, error) {
+	n, err := numberOf(from)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.store.SettleDeadLetters(ctx, l.by, n); err != nil {
+		return nil, err
+	}
+	return &letterReader{Letters: l, next: n, closed: make(chan struct{})}, nil
+}
+
+type letterReader struct {
+	*Letters
+	next   int64
+	closed chan struct{}
+}
+
+// lettersPerChunk bounds a chunk.
+const lettersPerChunk = 1000
+
+// Read gives the next of the chosen, or waits when there are none.
+func (r *letterReader) Read(ctx context.Context) (record.Chunk, error) {
+	letters, err := r.store.ChosenDeadLetters(ctx, r.by, r.next, lettersPerChunk)
+	if err != nil {
+		return record.Chunk{}, err
+	}
+	if len(letters) == 0 {
+		r.once.Do(func() { close(r.drained) })
+		select {
+		case <-ctx.Done():
+			return record.Chunk{}, ctx.Err()
+		case <-r.closed:
+			return record.Chunk{}, errors.New("the reader of dead letters is closed")
+		}
+	}
+	r.next = letters[len(letters)-1].Retry
+	chunk := record.Chunk{To: record.Position(positionPrefix + strconv.FormatInt(r.next, 10)), ReadAt: time.Now()}
+	// A batch has one source and one epoch: letters of another make another batch.
+	for len(letters) > 0 {
+		n, epoch := 1, epochOf(&letters[0])
+		for n < len(letters) && letters[n].Source == letters[0].Source && epochOf(&letters[n]) == epoch {
+			n++
+		}
+		batch, refused := r.batch(letters[:n], epoch)
+		if batch != nil {
+			chunk.Batches = append(chunk.Batches, batch)
+		}
+		chunk.Refused = append(chunk.Refused, refused...)
+		letters = letters[n:]
+	}
+	return chunk, nil
+}
+
+func epochOf(d *checkpoint.DeadLetter) uint16 {
+	v, err := record.ParseVersion(d.Version)
+	if err != nil {
+		return 0
+	}
+	return v.Epoch
+}
+
+// batch makes records of letters again.
+func (r *letterReader) batch(letters []checkpoint.DeadLetter, epoch uint16) (*record.Batch, []record.Refused) {
+	b := record.NewBuilder(r.schema, len(letters))
+	sys := b.System()
+	sys.Versions.Epoch = epoch
+	var refused []record.Refused
+	refuse := func(d *checkpoint.DeadLetter, err error) {
+		raw := d.Raw
+		if len(d.Row) > 0 {
+			raw = d.Row
+		}
+		refused = append(refused, record.Refused{Stream: d.Stream, Column: d.Column, Err: err, Raw: raw})
+	}
+	for i := range letters {
+		d := &letters[i]
+		if err := r.append(b, d); err != nil {
+			refuse(d, err)
+		}
+	}
+	if b.Rows() == 0 {
+		return nil, refused
+	}
+	sys.Source, sys.IngestTime = letters[0].Source, time.Now().UnixMicro()
+	return b.Batch(nil), refused
+}
+
+// append adds the record of a letter, with what acequia knew of it.
+func (r *letterReader) append(b *record.Builder, d *checkpoint.DeadLetter) error {
+	if len(d.Row) == 0 {
+		return fmt.Errorf("no record could be made of it: edit it first (%s)", d.Reason)
+	}
+	var version record.Version
+	if d.Version != "" {
+		var err error
+		if version, err = record.ParseVersion(d.Version); err != nil {
+			return err
+		}
+	}
+	if err := b.AppendJSON(d.Row); err != nil {
+		return err
+	}
+	op := record.Snapshot
+	if len(d.Op) == 1 {
+		op = record.Op(d.Op[0])
+	}
+	event := d.Event
+	if event.IsZero() {
+		event = d.At
+	}
+	id := d.EventID
+	if id == "" {
+		id = fmt.Sprintf("%s/%s/%d", d.Lane, d.Position, d.Index)
+	}
+	sys := b.System()
+	sys.Ops = append(sys.Ops, op)
+	v := &sys.Versions
+	v.Hi, v.Lo, v.Index = append(v.Hi, version.Hi), append(v.Lo, version.Lo), append(v.Index, version.Index)
+	sys.EventTimes = append(sys.EventTimes, event.UnixMicro())
+	sys.EventIDs.AppendText([]byte(id))
+	return nil
+}
+
+// Settle forgets what is durable; what is refused stays.
+func (r *letterReader) Settle(ctx context.Context, upTo record.Position, err error) error {
+	if err != nil {
+		return nil //nolint:nilerr // it is read again
+	}
+	n, err := numberOf(upTo)
+	if err != nil {
+		return err
+	}
+	return r.store.SettleDeadLetters(ctx, r.by, n)
+}
+
+// Close ends a Read under way.
+func (r *letterReader) Close() error {
+	close(r.closed)
+	return nil
+}

@@ -1,0 +1,65 @@
+package file
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// plan says what the source would read, and which columns it would leave out. What cannot be read is Check's to tell.
+func (s *Source) plan(ctx context.Context) []string {
+	if s.config.Path == stdinPath {
+		return []string{"reads the standard input, which cannot be read again after a stop"}
+	}
+	inputs, err := s.find(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	lanes, err := s.Lanes(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var bytes int64
+	for _, in := range inputs {
+		bytes += in.size
+	}
+	files, in := count(len(inputs), "file"), count(len(lanes), "lane")
+	lines := []string{fmt.Sprintf("reads %s of %s in %s: %s", files, sizeText(bytes), in, ends(inputs))}
+	if err := s.Check(ctx); err != nil {
+		return append(lines, err.Error())
+	}
+	if left := s.Ignored(); len(left) > 0 {
+		lines = append(lines, "leaves out the columns "+list(left))
+	}
+	return lines
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// ends names a few files.
+func ends(inputs []*input) string {
+	const most = 3
+	var names []string
+	for _, in := range inputs[:min(most, len(inputs))] {
+		names = append(names, in.path)
+	}
+	if len(inputs) > most {
+		names = append(names, "... "+inputs[len(inputs)-1].path)
+	}
+	return strings.Join(names, ", ")
+}
+
+func sizeText(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}
