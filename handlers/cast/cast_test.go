@@ -57,13 +57,12 @@ func convert(tb testing.TB, from, to, text string) (string, error) {
 	return string(record.AppendText(nil, &out[0].Schema.Fields[1], &out[0].Columns[1], 0)), nil
 }
 
-func TestValues(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ from, to, in, want string }{ // no want: it is refused
-		{"bool", "int32", "true", "1"},
-		{"bool", "string", "false", "false"},
-		{"int32", "bool", "1", "true"},
-		{"int32", "bool", "2", ""},
+type valueCase struct{ from, to, in, want string }
+
+func valueCases() []valueCase {
+	return []valueCase{ // no want: it is refused
+		{"bool", "int32", "true", "1"}, {"bool", "string", "false", "false"},
+		{"int32", "bool", "1", "true"}, {"int32", "bool", "2", ""},
 		{"int64", "int32", "2147483648", ""},
 		{"int64", "float32", "16777216", "1.6777216e+07"},
 		{"int64", "float32", "16777217", ""},
@@ -139,7 +138,12 @@ func TestValues(t *testing.T) {
 		{"bytes", "string", "Pok\xc3\xa9mon", "Pokémon"},
 		{"bytes", "string", "\xc3", ""},
 		{"string", "bytes", "abc", "abc"},
-	} {
+	}
+}
+
+func TestValues(t *testing.T) {
+	t.Parallel()
+	for _, c := range valueCases() {
 		got, err := convert(t, c.from, c.to, c.in)
 		rows, refused := errors.AsType[*fault.Rows](err)
 		switch {

@@ -41,7 +41,7 @@ type StreamPlan struct {
 // StepChange is what a step does to the columns of a stream.
 type StepChange struct {
 	Step    string   `json:"step"`
-	Text    string   `json:"text"` // its settings
+	Text    string   `json:"text"`              // its settings
 	Changes []string `json:"changes,omitempty"` // +column type, -column, column type → type
 }
 

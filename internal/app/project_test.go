@@ -21,7 +21,7 @@ sources:
   other: { type: nothing, path: 3 }
   form: { type: form, schema: videogames }
 sinks:
-  lake: { type: lake, url: lake, partition: [decade, yaer] }
+  lake: { type: lake, url: lake, partition: [decade, wrong] }
 pipelines:
   games:
     from: games
@@ -52,10 +52,10 @@ pipelines:
 	got := problems.Error()
 	for _, want := range []string{
 		`:4:18: unknown source type "nothing"`,
-		`:7:54: partition.1: games has no column "yaer"`,
+		`:7:54: partition.1: games has no column "wrong"`,
 		`:11:29: `, "did you mean year",
 		`:11:48: unknown step type "filtre" (did you mean filter?)`,
-		`:11:87: `, "Syntax",
+		`:11:92: decade: `,
 		`:15:88: `, `"strang"`,
 		`:23:5: pipeline form: a form answers when its items are durable`,
 	} {

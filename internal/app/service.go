@@ -91,7 +91,7 @@ func (p *Project) needsItems() bool {
 }
 
 // errForm is of a form that nothing serves.
-var errForm = &fault.Error{ //nolint:gochecknoglobals // a constant
+var errForm = &fault.Error{
 	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "acequia demo serves the form of the video games",
 }
 

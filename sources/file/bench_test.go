@@ -18,10 +18,18 @@ import (
 // gameTypes are 12 columns as most files have them.
 func gameTypes() config.Ordered[string] {
 	return config.Ordered[string]{
-		{Name: "rank", Value: "int64"}, {Name: "name", Value: "string"}, {Name: "platform", Value: "string"}, {Name: "year", Value: "int32"},
-		{Name: "genre", Value: "string"}, {Name: "publisher", Value: "string"}, {Name: "na_sales", Value: "decimal(8,2)"},
-		{Name: "eu_sales", Value: "decimal(8,2)"}, {Name: "score", Value: "float64"}, {Name: "released", Value: "date"},
-		{Name: "seen", Value: "timestamp"}, {Name: "stock", Value: "int64"},
+		{Name: "rank", Value: "int64"},
+		{Name: "name", Value: "string"},
+		{Name: "platform", Value: "string"},
+		{Name: "year", Value: "int32"},
+		{Name: "genre", Value: "string"},
+		{Name: "publisher", Value: "string"},
+		{Name: "na_sales", Value: "decimal(8,2)"},
+		{Name: "eu_sales", Value: "decimal(8,2)"},
+		{Name: "score", Value: "float64"},
+		{Name: "released", Value: "date"},
+		{Name: "seen", Value: "timestamp"},
+		{Name: "stock", Value: "int64"},
 	}
 }
 

@@ -29,10 +29,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // allTypes is a column of each type.
 func allTypes() config.Ordered[string] {
 	return config.Ordered[string]{
-		{Name: "id", Value: "string"}, {Name: "box", Value: "bool"}, {Name: "year", Value: "int32"}, {Name: "stock", Value: "int64"},
-		{Name: "share", Value: "float32"}, {Name: "rating", Value: "float64"}, {Name: "price", Value: "decimal(8,2)"},
-		{Name: "mass", Value: "decimal(38,10)"}, {Name: "released", Value: "date"}, {Name: "seen", Value: "timestamp"},
-		{Name: "made", Value: "local_timestamp"}, {Name: "title", Value: "string"}, {Name: "scan", Value: "bytes"},
+		{Name: "id", Value: "string"},
+		{Name: "box", Value: "bool"},
+		{Name: "year", Value: "int32"},
+		{Name: "stock", Value: "int64"},
+		{Name: "share", Value: "float32"},
+		{Name: "rating", Value: "float64"},
+		{Name: "price", Value: "decimal(8,2)"},
+		{Name: "mass", Value: "decimal(38,10)"},
+		{Name: "released", Value: "date"},
+		{Name: "seen", Value: "timestamp"},
+		{Name: "made", Value: "local_timestamp"},
+		{Name: "title", Value: "string"},
+		{Name: "scan", Value: "bytes"},
 	}
 }
 

@@ -163,7 +163,7 @@ func (c *csv) splitPlain(line []byte) {
 	for i := 0; i < size; i += 8 {
 		w := binary.LittleEndian.Uint64(all[i:])
 		if over := i + 8 - size; over > 0 {
-			w &= ^uint64(0) >> (8 * uint(over)) //nolint:gosec // 1 to 7; NUL is no delimiter
+			w &= ^uint64(0) >> (8 * uint(over))
 		}
 		high |= w
 		for m := matches(w, delimiter); m != 0; m &= m - 1 {
@@ -187,13 +187,12 @@ func (c *csv) splitQuoted(buf []byte, last bool, first int) (piece, error) {
 	bad := piece{n: first, lines: 1, row: true}
 	i := 0
 	for {
-		s := span{lo: int32(i), quoted: i < len(buf) && buf[i] == '"'} //nolint:gosec // a record is far below 2 GiB
-		next, err := 0, error(nil)
+		s := span{lo: int32(i), quoted: i < len(buf) && buf[i] == '"'}
+		end := c.bare
 		if s.quoted {
-			next, err = c.quoted(buf, i, &s)
-		} else {
-			next, err = c.bare(buf, i, &s)
+			end = c.quoted
 		}
+		next, err := end(buf, i, &s)
 		switch {
 		case err != nil:
 			return bad, err
@@ -252,17 +251,17 @@ func (c *csv) quoted(buf []byte, i int, s *span) (next int, err error) {
 // bare finds the end of the field without quotes that begins at i, as quoted does.
 func (c *csv) bare(buf []byte, i int, s *span) (next int, err error) {
 	for j := i; j < len(buf); j++ {
-		switch b := buf[j]; {
-		case b == c.delimiter:
+		switch buf[j] {
+		case c.delimiter:
 			s.hi = int32(j) //nolint:gosec // a record is far below 2 GiB
 			return j, nil
-		case b == '\n':
+		case '\n':
 			s.hi = int32(j) //nolint:gosec // as above
 			if j > i && buf[j-1] == '\r' {
 				s.hi--
 			}
 			return j, nil
-		case b == '"':
+		case '"':
 			return 0, errBareQuote
 		}
 	}

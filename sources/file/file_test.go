@@ -105,16 +105,22 @@ func TestMistakes(t *testing.T) {
 		"no folder": {nil, "/none/*.csv", []string{"ACQ-FILE-001", "there is no such folder"}},
 		"a folder":  {map[string]string{"d/a.csv": csv}, "/d", []string{"ACQ-FILE-001", "it is a folder"}},
 		"no format": {map[string]string{"a.dat": csv}, "/a.dat", []string{"ACQ-FILE-003", "a.dat", "set format"}},
-		"no column": {map[string]string{"a.csv": "id,globalsales,x\n"}, "/*.csv", []string{"ACQ-FILE-004", "a.csv:1",
-			`"Global_Sales"`, `did you mean "globalsales"?`, "id, globalsales, x"}},
+		"no column": {map[string]string{"a.csv": "id,globalsales,x\n"}, "/*.csv", []string{
+			"ACQ-FILE-004", "a.csv:1",
+			`"Global_Sales"`, `did you mean "globalsales"?`, "id, globalsales, x",
+		}},
 		"in a later file": {map[string]string{"a.csv": csv, "b.csv": "id\n"}, "/*.csv", []string{"ACQ-FILE-004", "b.csv:1", `"Global_Sales"`}},
-		"two columns": {map[string]string{"a.csv": "id,Global Sales,GLOBAL-SALES\n"}, "/*.csv", []string{"ACQ-FILE-005",
-			`"Global Sales" and "GLOBAL-SALES" are both the column global_sales`}},
+		"two columns": {map[string]string{"a.csv": "id,Global Sales,GLOBAL-SALES\n"}, "/*.csv", []string{
+			"ACQ-FILE-005",
+			`"Global Sales" and "GLOBAL-SALES" are both the column global_sales`,
+		}},
 		"quotes of header": {map[string]string{"a.csv": "id,\"x\"y\n"}, "/*.csv", []string{"ACQ-FILE-022", "a.csv:1"}},
 		"UTF-16":           {map[string]string{"a.csv": "\xff\xfei\x00d\x00\n\x00"}, "/*.csv", []string{"ACQ-FILE-009", "a.csv", "UTF-16"}},
 		"UTF-16, NDJSON":   {map[string]string{"a.ndjson": "\xfe\xff\x00{\x00}"}, "/*.ndjson", []string{"ACQ-FILE-009"}},
-		"no gzip": {map[string]string{"a.csv.gz": "\x1f\x8bno gzip, but text that is long enough"}, "/*", []string{"ACQ-FILE-008",
-			"a.csv.gz", "damaged"}},
+		"no gzip": {map[string]string{"a.csv.gz": "\x1f\x8bno gzip, but text that is long enough"}, "/*", []string{
+			"ACQ-FILE-008",
+			"a.csv.gz", "damaged",
+		}},
 		"no Parquet": {map[string]string{"a.parquet": csv}, "/*", []string{"ACQ-FILE-008", "a.parquet", "footer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,8 +140,10 @@ func TestMistakes(t *testing.T) {
 
 func TestCheckAndIgnored(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"a.csv": "ID,Extra,Name\n1,x,a\n", "b.csv": "id,name,more\n",
-		"c.ndjson": "{\"id\":1,\"other\":{\"x\":1}}\n", "d.csv": ""})
+	dir := folder(t, map[string]string{
+		"a.csv": "ID,Extra,Name\n1,x,a\n", "b.csv": "id,name,more\n",
+		"c.ndjson": "{\"id\":1,\"other\":{\"x\":1}}\n", "d.csv": "",
+	})
 	for path, want := range map[string][]string{"/*.csv": {"Extra", "more"}, "/*.ndjson": {"other"}} {
 		s := source(t, file.Config{Path: dir + path, Schema: types("id int64", "name string")})
 		if err := s.Check(t.Context()); err != nil {
@@ -149,8 +157,10 @@ func TestCheckAndIgnored(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"a.csv": "ID,Extra\n1,x\n", "b.csv": "id,more\n", "c.csv": "id\n", "d.csv": "id\n",
-		"bad/a.csv": "name\n"})
+	dir := folder(t, map[string]string{
+		"a.csv": "ID,Extra\n1,x\n", "b.csv": "id,more\n", "c.csv": "id\n", "d.csv": "id\n",
+		"bad/a.csv": "name\n",
+	})
 	for path, want := range map[string][]string{
 		"/*.csv":     {"reads 4 files of 0.0 KiB in 4 lanes: ", "/a.csv, ", "... ", "/d.csv\n", "leaves out the columns Extra, more"},
 		"/none":      {"ACQ-FILE-001"},
@@ -223,8 +233,10 @@ func TestGoesOn(t *testing.T) {
 		fmt.Fprintf(&csv, "%s,\"two\nlines, %d\"\n", id, i)
 		fmt.Fprintf(&json, "{\"id\":%s,\"name\":\"n%d\"}\n", id, i)
 	}
-	files := map[string]string{"a.csv": csv.String(), "b.csv.gz": string(pack(csv.Bytes())), "c.ndjson": json.String(),
-		"d.ndjson.zst": string(zstandard(json.Bytes()))}
+	files := map[string]string{
+		"a.csv": csv.String(), "b.csv.gz": string(pack(csv.Bytes())), "c.ndjson": json.String(),
+		"d.ndjson.zst": string(zstandard(json.Bytes())),
+	}
 	dir := folder(t, files)
 	for name := range files {
 		t.Run(name, func(t *testing.T) {
@@ -248,8 +260,10 @@ func TestGoesOn(t *testing.T) {
 					t.Fatal(rest.err)
 				}
 				for what, pair := range map[string][2][]string{
-					"rows": {whole.rows[rows:], rest.rows}, "events": {whole.events[rows:], rest.events}, "refused": {whole.refused[refused:],
-						rest.refused},
+					"rows": {whole.rows[rows:], rest.rows}, "events": {whole.events[rows:], rest.events}, "refused": {
+						whole.refused[refused:],
+						rest.refused,
+					},
 				} {
 					if strings.Join(pair[0], "|") != strings.Join(pair[1], "|") {
 						t.Errorf("after chunk %d: %s differ", i, what)

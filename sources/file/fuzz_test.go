@@ -108,8 +108,10 @@ func same(a, b [][]string) bool {
 func testTable(tb testing.TB) *table {
 	tb.Helper()
 	var fields []record.Field
-	for _, text := range []string{"bool", "int32", "int64", "float32", "float64", "decimal(8,2)", "decimal(38,10)", "date", "timestamp",
-		"local_timestamp", "string", "bytes"} {
+	for _, text := range []string{
+		"bool", "int32", "int64", "float32", "float64", "decimal(8,2)", "decimal(38,10)", "date", "timestamp",
+		"local_timestamp", "string", "bytes",
+	} {
 		f, err := record.ParseType("c"+strconv.Itoa(len(fields)), text)
 		if err != nil {
 			tb.Fatal(err)

@@ -102,11 +102,17 @@ func (j *ndjson) object(line []byte, t *table) *problem {
 	if j.peek() != 0 || j.pos < len(j.data) {
 		return &problem{code: codeJSON, err: j.syntax("something follows the object")}
 	}
+	return j.rest(t)
+}
+
+// rest makes nulls of the columns that the line does not have.
+func (j *ndjson) rest(t *table) *problem {
 	for i := range j.fields {
-		if j.seen[i] != j.row {
-			if err := t.null(i); err != nil {
-				return &problem{code: codeKey, column: j.fields[i].Name, err: err}
-			}
+		if j.seen[i] == j.row {
+			continue
+		}
+		if err := t.null(i); err != nil {
+			return &problem{code: codeKey, column: j.fields[i].Name, err: err}
 		}
 	}
 	return nil
@@ -130,7 +136,7 @@ func (j *ndjson) label(id int) string {
 // order says which to look for first.
 func (j *ndjson) name(hint int) (int, error) {
 	j.peek()
-	id := -1
+	var id int
 	if hint < len(j.quoted) && bytes.HasPrefix(j.data[j.pos:], j.quoted[hint]) {
 		id = hint
 		j.pos += len(j.quoted[hint])

@@ -14,49 +14,79 @@ import (
 	"github.com/acequia-io/acequia/sources/file"
 )
 
-func TestNDJSON(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		text string
-		rows []string
-		bad  []string // place, code and column
-	}{
-		"plain": {text: `{"id":1,"name":"a","price":1.5}` + "\r\n\n  \n" + ` { "price" : "2.25" , "id" : 2 } `,
-			rows: []string{`{"id":1,"name":"a","price":"1.50","ok":null,"f":null,"at":null}`,
-				`{"id":2,"name":null,"price":"2.25","ok":null,"f":null,"at":null}`}},
-		"names by the lake's rule, unknown ones": {text: `{"ID":1,"Name":"a","other":{"x":[1,"}\n",null,true]},"n\u0061me2":1}`,
-			rows: []string{`{"id":1,"name":"a","price":null,"ok":null,"f":null,"at":null}`}},
-		"escapes": {text: `{"id":1,"name":"\u00f1 \"\\\/\b\f\n\r\t \ud834\udd1e","n\u0061me":2}` + "\n" + `{"id":2,"n\u0061me":"x\u0000"}`,
-			rows: []string{`{"id":2,"name":"x\u0000","price":null,"ok":null,"f":null,"at":null}`}, bad: []string{"a.ndjson:1 026 name"}},
-		"documents": {text: `{"id":1,"name":{"a": [1, 2]},"ok":true}`,
-			rows: []string{`{"id":1,"name":"{\"a\": [1, 2]}","price":null,"ok":true,"f":null,"at":null}`}},
-		"numbers": {text: `{"id":-9223372036854775808,"price":-1e2,"f":-0.0}` + "\n" + `{"id":1,"f":"NaN","at":"2026-11-28T10:00:00.5+01:00"}`,
+type ndjsonCase struct {
+	text string
+	rows []string
+	bad  []string // place, code and column
+}
+
+func ndjsonCases() map[string]ndjsonCase {
+	return map[string]ndjsonCase{
+		"plain": {
+			text: `{"id":1,"name":"a","price":1.5}` + "\r\n\n  \n" + ` { "price" : "2.25" , "id" : 2 } `,
+			rows: []string{
+				`{"id":1,"name":"a","price":"1.50","ok":null,"f":null,"at":null}`,
+				`{"id":2,"name":null,"price":"2.25","ok":null,"f":null,"at":null}`,
+			},
+		},
+		"names by the lake's rule, unknown ones": {
+			text: `{"ID":1,"Name":"a","other":{"x":[1,"}\n",null,true]},"n\u0061me2":1}`,
+			rows: []string{`{"id":1,"name":"a","price":null,"ok":null,"f":null,"at":null}`},
+		},
+		"escapes": {
+			text: `{"id":1,"name":"\u00f1 \"\\\/\b\f\n\r\t \ud834\udd1e","n\u0061me":2}` + "\n" + `{"id":2,"n\u0061me":"x\u0000"}`,
+			rows: []string{`{"id":2,"name":"x\u0000","price":null,"ok":null,"f":null,"at":null}`}, bad: []string{"a.ndjson:1 026 name"},
+		},
+		"documents": {
+			text: `{"id":1,"name":{"a": [1, 2]},"ok":true}`,
+			rows: []string{`{"id":1,"name":"{\"a\": [1, 2]}","price":null,"ok":true,"f":null,"at":null}`},
+		},
+		"numbers": {
+			text: `{"id":-9223372036854775808,"price":-1e2,"f":-0.0}` + "\n" + `{"id":1,"f":"NaN","at":"2026-11-28T10:00:00.5+01:00"}`,
 			rows: []string{
 				`{"id":-9223372036854775808,"name":null,"price":"-100.00","ok":null,"f":-0,"at":null}`,
-				`{"id":1,"name":null,"price":null,"ok":null,"f":"NaN","at":"2026-11-28T09:00:00.500000Z"}`}},
-		"other types": {text: strings.Join([]string{
-			`{"id":"1"}`, `{"id":1.0}`, `{"id":1,"name":5}`, `{"id":1,"name":true}`, `{"id":1,"ok":"true"}`, `{"id":1,"ok":1}`, `{"id":1,"at":5}`,
-			`{"id":1,"f":"1.5"}`, `{"id":1,"price":{}}`, `{"id":1,"at":"yesterday"}`, `{"id":1,"price":1.234}`}, "\n"),
-			bad: []string{"a.ndjson:1 020 id", "a.ndjson:2 020 id", "a.ndjson:3 020 name", "a.ndjson:4 020 name", "a.ndjson:5 020 ok",
+				`{"id":1,"name":null,"price":null,"ok":null,"f":"NaN","at":"2026-11-28T09:00:00.500000Z"}`,
+			},
+		},
+		"other types": {
+			text: strings.Join([]string{
+				`{"id":"1"}`, `{"id":1.0}`, `{"id":1,"name":5}`, `{"id":1,"name":true}`, `{"id":1,"ok":"true"}`, `{"id":1,"ok":1}`, `{"id":1,"at":5}`,
+				`{"id":1,"f":"1.5"}`, `{"id":1,"price":{}}`, `{"id":1,"at":"yesterday"}`, `{"id":1,"price":1.234}`,
+			}, "\n"),
+			bad: []string{
+				"a.ndjson:1 020 id", "a.ndjson:2 020 id", "a.ndjson:3 020 name", "a.ndjson:4 020 name", "a.ndjson:5 020 ok",
 				"a.ndjson:6 020 ok",
-				"a.ndjson:7 020 at", "a.ndjson:8 020 f", "a.ndjson:9 020 price", "a.ndjson:10 020 at", "a.ndjson:11 020 price"}},
-		"out of range": {text: `{"id":1234567890123456789012345678901234567890}` + "\n" + `{"id":1,"f":1e400}`,
-			bad: []string{"a.ndjson:1 020 id", "a.ndjson:2 020 f"}},
+				"a.ndjson:7 020 at", "a.ndjson:8 020 f", "a.ndjson:9 020 price", "a.ndjson:10 020 at", "a.ndjson:11 020 price",
+			},
+		},
+		"out of range": {
+			text: `{"id":1234567890123456789012345678901234567890}` + "\n" + `{"id":1,"f":1e400}`,
+			bad:  []string{"a.ndjson:1 020 id", "a.ndjson:2 020 f"},
+		},
 		"no JSON": {text: strings.Join([]string{
 			`[1]`, `5`, `{`, `{"id":1`, `{"id":1,}`, `{"id":1} x`, `{"id":NaN}`, `{"id":01}`, `{id:1}`, `{"id":1 "f":2}`,
 			`{"id":1,"name":"\x"}`, `{"id":1,"name":"` + "\t" + `"}`,
 			`{"id":1,"name":"\ud800"}`, `{"id":1,"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, `{"id":1,"x":[1,]}`,
 			`{"id":nul}`, "{\"id\":1}\x00", `{"id":1,"x":1.}`,
-		}, "\n"), bad: []string{"a.ndjson:1 025 ", "a.ndjson:2 025 ", "a.ndjson:3 025 ", "a.ndjson:4 025 ", "a.ndjson:5 025 ",
+		}, "\n"), bad: []string{
+			"a.ndjson:1 025 ", "a.ndjson:2 025 ", "a.ndjson:3 025 ", "a.ndjson:4 025 ", "a.ndjson:5 025 ",
 			"a.ndjson:6 025 ", "a.ndjson:7 025 id",
 			"a.ndjson:8 025 id", "a.ndjson:9 025 ", "a.ndjson:10 025 ", "a.ndjson:11 025 name", "a.ndjson:12 025 name", "a.ndjson:13 025 name",
 			"a.ndjson:14 025 ",
-			"a.ndjson:15 025 ", "a.ndjson:16 025 id", "a.ndjson:17 025 ", "a.ndjson:18 025 "}},
-		"twice": {text: `{"id":1,"name":"a","id":1}` + "\n" + `{"id":1,"x":1,"x":2}` + "\n" + `{"id":1,"ID":2}`,
-			bad: []string{"a.ndjson:1 026 id", "a.ndjson:2 026 x", "a.ndjson:3 026 id"}},
+			"a.ndjson:15 025 ", "a.ndjson:16 025 id", "a.ndjson:17 025 ", "a.ndjson:18 025 ",
+		}},
+		"twice": {
+			text: `{"id":1,"name":"a","id":1}` + "\n" + `{"id":1,"x":1,"x":2}` + "\n" + `{"id":1,"ID":2}`,
+			bad:  []string{"a.ndjson:1 026 id", "a.ndjson:2 026 x", "a.ndjson:3 026 id"},
+		},
 		"key":       {text: `{"name":"a"}` + "\n" + `{"id":null}`, bad: []string{"a.ndjson:1 027 id", "a.ndjson:2 027 id"}},
 		"not UTF-8": {text: "{\"id\":1,\"name\":\"\xff\"}", bad: []string{"a.ndjson:1 023 "}},
-	} {
+	}
+}
+
+func TestNDJSON(t *testing.T) {
+	t.Parallel()
+	for name, c := range ndjsonCases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			schema := types("id int64", "name string", "price decimal(8,2)", "ok bool", "f float64", "at timestamp")

@@ -36,7 +36,6 @@ type parquetReader struct {
 	end      int64 // of the lane
 	group    int   // that the cursors are in; -1: none
 	groupEnd int64
-	refused  []record.Refused
 	failed   error
 	closed   chan struct{}
 	reading  sync.Mutex
@@ -329,8 +328,9 @@ func (t *table) value(column int, from *stored, v *parquet.Value) error {
 			return t.decimal(column, w, f.Scale-from.field.Scale)
 		case unsigned:
 			return t.decimal(column, record.Int128{Lo: v.Uint64()}, f.Scale)
+		default:
+			return t.whole(column, wholeOf(v), f.Scale-from.field.Scale)
 		}
-		return t.whole(column, wholeOf(v), f.Scale-from.field.Scale)
 	default:
 		if from.form == unsigned {
 			return t.whole(column, int64(v.Uint32()), f.Scale)
@@ -419,7 +419,7 @@ func bigEndian(v []byte) (w record.Int128, ok bool) {
 	for _, b := range v {
 		high, low = high<<8|low>>56, low<<8|uint64(b)
 	}
-	return record.Int128{Hi: int64(high), Lo: low}, true //nolint:gosec // two's complement
+	return record.Int128{Hi: int64(high), Lo: low}, true
 }
 
 // julianEpoch is 1970-01-01 as astronomers count days.
@@ -440,8 +440,9 @@ func micros(f form, v *parquet.Value) (int64, bool) {
 		of := int64(uint64(i[1])<<32 | uint64(i[0])) //nolint:gosec // nanoseconds of a day
 		day := int64(int32(i[2])) - julianEpoch      //nolint:gosec // of 32 bits with a sign
 		return day*secondsADay*microsASecond + of/1000, of%1000 == 0
+	default:
+		return v.Int64(), true
 	}
-	return v.Int64(), true
 }
 
 func appendUUID(dst, v []byte) []byte {

@@ -43,18 +43,19 @@ func parquetOf(tb testing.TB, schema parquet.Group, rows ...[]parquet.Value) str
 
 func v(x any) parquet.Value { return parquet.ValueOf(x) }
 
-func TestParquetTypes(t *testing.T) {
-	t.Parallel()
+type parquetCase struct {
+	node   parquet.Node
+	value  parquet.Value
+	kind   string
+	want   string // as JSON
+	schema string // declared; "": inferred
+}
+
+func parquetCases() map[string]parquetCase {
 	id := uuid.MustParse("12345678-9abc-def0-1234-56789abcdef0")
 	big := append(bytes.Repeat([]byte{0xff}, 15), 0x85) // -123
 	julian := deprecated.Int96{uint32(1_000_000_000_000 & 0xffffffff), uint32(1_000_000_000_000 >> 32), 2_440_589}
-	for name, c := range map[string]struct {
-		node   parquet.Node
-		value  parquet.Value
-		kind   string
-		want   string // as JSON
-		schema string // declared; "": inferred
-	}{
+	return map[string]parquetCase{
 		"bool":      {parquet.Leaf(parquet.BooleanType), v(true), "bool", `true`, ""},
 		"int8":      {parquet.Int(8), v(int32(-5)), "int32", `-5`, ""},
 		"int64":     {parquet.Int(64), v(int64(-5)), "int64", `-5`, ""},
@@ -68,8 +69,10 @@ func TestParquetTypes(t *testing.T) {
 		"millis":    {parquet.Timestamp(parquet.Millisecond), v(int64(1500)), "timestamp", `"1970-01-01T00:00:01.500000Z"`, ""},
 		"micros":    {parquet.Timestamp(parquet.Microsecond), v(int64(1500)), "timestamp", `"1970-01-01T00:00:00.001500Z"`, ""},
 		"nanos":     {parquet.Timestamp(parquet.Nanosecond), v(int64(1_500_000)), "timestamp", `"1970-01-01T00:00:00.001500Z"`, ""},
-		"local": {parquet.TimestampAdjusted(parquet.Microsecond, false), v(int64(0)), "local_timestamp",
-			`"1970-01-01T00:00:00.000000"`, ""},
+		"local": {
+			parquet.TimestampAdjusted(parquet.Microsecond, false), v(int64(0)), "local_timestamp",
+			`"1970-01-01T00:00:00.000000"`, "",
+		},
 		"int96":            {parquet.Leaf(parquet.Int96Type), v(julian), "timestamp", `"1970-01-02T00:16:40.000000Z"`, ""},
 		"string":           {parquet.String(), v("é"), "string", `"é"`, ""},
 		"enum":             {parquet.Enum(), v("A"), "string", `"A"`, ""},
@@ -91,7 +94,12 @@ func TestParquetTypes(t *testing.T) {
 		"finer than micros": {parquet.Timestamp(parquet.Nanosecond), v(int64(1_500_001)), "timestamp", "020", ""},
 		"text that is none": {parquet.String(), v("\xff"), "string", "023", ""},
 		"decimal too great": {parquet.Decimal(0, 9, parquet.Int32Type), v(int32(12345)), "decimal(6,2)", "020", "decimal(6,2)"},
-	} {
+	}
+}
+
+func TestParquetTypes(t *testing.T) {
+	t.Parallel()
+	for name, c := range parquetCases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			content := parquetOf(t, parquet.Group{"x": parquet.Optional(c.node)}, []parquet.Value{c.value}, []parquet.Value{parquet.NullValue()})
@@ -131,19 +139,27 @@ func TestParquetMistakes(t *testing.T) {
 	plain := parquetOf(t, parquet.Group{"id": parquet.Int(64), "n": parquet.String()}, []parquet.Value{v(int64(1)), v("a")})
 	other := parquetOf(t, parquet.Group{"id": parquet.Int(64), "n": parquet.Leaf(parquet.DoubleType)}, []parquet.Value{v(int64(1)), v(1.5)})
 	nested := parquetOf(t, parquet.Group{"id": parquet.Int(64), "tags": parquet.Repeated(parquet.String())})
-	hours := parquetOf(t, parquet.Group{"id": parquet.Int(64), "n": parquet.Time(parquet.Microsecond)}, []parquet.Value{v(int64(1)),
-		v(int64(1))})
+	hours := parquetOf(t, parquet.Group{"id": parquet.Int(64), "n": parquet.Time(parquet.Microsecond)}, []parquet.Value{
+		v(int64(1)),
+		v(int64(1)),
+	})
 	for name, c := range map[string]struct {
 		files  map[string]string
 		schema []string
 		want   []string // nil: no mistake
 	}{
-		"types differ": {map[string]string{"a.parquet": plain, "b.parquet": other}, nil, []string{"ACQ-FILE-011",
-			"b.parquet, column n", "float64 in the file and string in the schema"}},
-		"nested": {map[string]string{"a.parquet": nested}, nil, []string{"ACQ-FILE-011", "a.parquet, column tags", "nested",
-			"declare a schema without it"}},
-		"nested, declared": {map[string]string{"a.parquet": nested}, []string{"tags string"}, []string{"ACQ-FILE-011", "column tags",
-			"nested"}},
+		"types differ": {map[string]string{"a.parquet": plain, "b.parquet": other}, nil, []string{
+			"ACQ-FILE-011",
+			"b.parquet, column n", "float64 in the file and string in the schema",
+		}},
+		"nested": {map[string]string{"a.parquet": nested}, nil, []string{
+			"ACQ-FILE-011", "a.parquet, column tags", "nested",
+			"declare a schema without it",
+		}},
+		"nested, declared": {map[string]string{"a.parquet": nested}, []string{"tags string"}, []string{
+			"ACQ-FILE-011", "column tags",
+			"nested",
+		}},
 		"nested, left out":       {map[string]string{"a.parquet": nested}, []string{"id int64"}, nil},
 		"a type without a place": {map[string]string{"a.parquet": hours}, nil, []string{"ACQ-FILE-011", "column n", "TIME"}},
 		"loses digits":           {map[string]string{"a.parquet": other}, []string{"n float32"}, []string{"ACQ-FILE-011", "column n"}},

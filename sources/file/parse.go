@@ -61,7 +61,7 @@ func longInt(v []byte, negative bool) (int64, bool) {
 	}
 	switch {
 	case negative && n <= 1<<63:
-		return -int64(n), true //nolint:gosec // -1<<63 comes out as itself
+		return -int64(n), true
 	case !negative && n < 1<<63:
 		return int64(n), true
 	}

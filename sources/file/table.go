@@ -105,7 +105,7 @@ func (t *table) zero(column int) {
 func (t *table) text(column int, v []byte, known bool) error {
 	f, c := &t.schema.Fields[column], &t.columns[column]
 	var n int64
-	ok := true
+	var ok bool
 	switch f.Kind {
 	case record.String:
 		if !known && !utf8.Valid(v) {
