@@ -60,6 +60,7 @@ func carry(m *message.Message) error {
 	if err := d.accept(m.Context()); err != nil {
 		return err
 	}
+	d.chunk.Batches, d.chunk.Refused = nil, nil // this goroutine waits for the group, and would keep them until then
 	close(d.accepted)
 	<-d.group.done
 	return d.group.err
