@@ -231,6 +231,7 @@ func runOn(ctx context.Context, conn *sql.Conn, text string, limit int) (*Rows, 
 		return nil, err
 	}
 	if _, err := conn.ExecContext(ctx, "BEGIN TRANSACTION READ ONLY"); err != nil {
+		rollBack(ctx, conn) // cancelled, it may have begun all the same
 		return nil, fmt.Errorf("begin: %w", err)
 	}
 	found, err := conn.QueryContext(ctx, wrap(explained, body, columns, limit))
