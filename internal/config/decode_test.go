@@ -122,7 +122,7 @@ func TestDecode(t *testing.T) {
 		}},
 		"aliases": {"text: &t hello\ntexts: [*t, *t]", everything{Text: "hello", Texts: []string{"hello", "hello"}}},
 		"references": {`text: "$$5 ${HOME_DIR}/${NO:-a${EMPTY:-b}}${EMPTY}$"` + "\nsecret: ${env:PG_DSN}", everything{
-			Text: "$5 /home/someone/ab$", Secret: "postgres://u:secret@db/x",
+			Text: "$5 /srv/someone/ab$", Secret: "postgres://u:secret@db/x",
 		}},
 		"file":                {"secret: ${file:/run/key}\ntexts: ['${file:x}']", everything{Secret: "from key", Texts: []string{"from x"}}},
 		"no references":       {"text: a$b ^x$\ntexts: ['$', '$1']", everything{Text: "a$b ^x$", Texts: []string{"$", "$1"}}},

@@ -141,7 +141,7 @@ func checked(f *File, p Problems) Problems {
 
 // env are the variables of the tests.
 func env(name string) (string, bool) {
-	text, ok := map[string]string{"PG_DSN": "postgres://u:secret@db/x", "HOME_DIR": "/home/someone", "EMPTY": ""}[name]
+	text, ok := map[string]string{"PG_DSN": "postgres://u:secret@db/x", "HOME_DIR": "/srv/someone", "EMPTY": ""}[name]
 	return text, ok
 }
 
