@@ -91,6 +91,7 @@ async function savedQuery(v) {
   ];
   for (const [title, mark] of titles) {
     await page.getByRole("link", { name: title, exact: true }).click();
+    await page.locator(".query-side a[aria-current=page]").filter({ hasText: title }).waitFor();
     await page.locator("table").waitFor();
     assert.equal(await page.locator(".query-side a[aria-current=page]").innerText(), title);
     assert.ok((await page.locator("tbody tr").count()) > 0, `${title} gives rows`);
