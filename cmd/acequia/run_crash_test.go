@@ -197,7 +197,9 @@ func TestRetryIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var letters []string
 	err = app.EachLetter(t.Context(), store, "", 0, func(d *checkpoint.DeadLetter) error {
+		letters = append(letters, strconv.FormatInt(d.ID, 10))
 		id, _, _ := strings.Cut(string(d.Raw), ",")
 		_, err := store.EditDeadLetter(t.Context(), d.ID, fmt.Appendf(nil, `{"id":%s,"year":2000,"name":"mended"}`, id))
 		return err
@@ -212,14 +214,8 @@ func TestRetryIsKilled(t *testing.T) {
 	}
 	clear(r.bad)
 	kills := 0
-	for i := range len(routers.Points()) + 4 {
-		o, life := order{}, time.Duration(0)
-		if i < len(routers.Points()) {
-			o.KillAt = "lines/" + routers.Points()[i] + ":1"
-		} else {
-			life = time.Duration(10+rand.IntN(150)) * time.Millisecond
-		}
-		code, killed, output, err := r.command(t.Context(), o, life, "dlq", "retry", "-f", "lines.yaml", "lines")
+	retry := func(o order, life time.Duration, some ...string) {
+		code, killed, output, err := r.command(t.Context(), o, life, append([]string{"dlq", "retry", "-f", "lines.yaml", "lines"}, some...)...)
 		if err != nil || !killed && code != exitOK {
 			t.Fatalf("%+v: exit code %d, %v\n%s", o, code, err, output)
 		}
@@ -227,11 +223,19 @@ func TestRetryIsKilled(t *testing.T) {
 			kills++
 		}
 	}
+	const some = 40 // at a time: each death has letters of its own, and the next retry goes on with them
+	for i, point := range routers.Points() {
+		retry(order{KillAt: "lines/" + point + ":1"}, 0, letters[i*some:(i+1)*some]...)
+		retry(order{}, 0, letters[i*some])
+	}
+	for range 4 {
+		retry(order{}, time.Duration(10+rand.IntN(150))*time.Millisecond)
+	}
 	if code, _, output, err := r.command(t.Context(), order{}, 0, "dlq", "retry", "-f", "lines.yaml", "lines"); err != nil || code != exitOK {
 		t.Fatal(code, err, output)
 	}
 	r.check(t)
-	if kills == 0 {
-		t.Error("no retry was killed")
+	if kills < len(routers.Points())-2 { // there may be nothing to recover
+		t.Errorf("only %d retries were killed", kills)
 	}
 }
