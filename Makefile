@@ -12,7 +12,7 @@ demo: build ## builds everything and starts the video-game register at http://lo
 
 build: ## bin/acequia, with SQL
 	@scripts/needs.sh go gcc
-	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/acequia ./cmd/acequia
+	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go build -trimpath -ldflags '-s -w -X github.com/acequia-io/acequia/internal/cli.release=$(VERSION)' -o bin/acequia ./cmd/acequia
 
 test: ## installs what it needs, runs every test, ends with a line a suite
 	@scripts/test.sh
@@ -45,7 +45,7 @@ bench: ## speed and memory, each as a ratio to its floor
 	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/...
 
 torture: ## the crash tests with 200 kills at random moments instead of CI's 40
-	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 90m -v ./routers ./cmd/acequia
+	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 90m -v ./routers ./internal/cli
 
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

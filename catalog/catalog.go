@@ -1,4 +1,5 @@
-// Package catalog lists every source, handler and sink that acequia has. A new plugin is one line here.
+// Package catalog lists every source, handler and sink that acequia has. A new plugin is one line here; a program of
+// one's own joins a catalog of its plugins to this one.
 package catalog
 
 import (
@@ -21,34 +22,35 @@ import (
 	"github.com/acequia-io/acequia/sources/itemchanges"
 )
 
-// Sources lists the sources.
-func Sources() []sources.Plugin {
-	return []sources.Plugin{
-		file.Plugin(),
-		form.Plugin(),
-		itemchanges.Plugin(),
-	}
+// Catalog is the plugins of a program.
+type Catalog struct {
+	Sources  []sources.Plugin
+	Handlers []handlers.Plugin
+	Sinks    []sinks.Plugin
 }
 
-// Handlers lists the handlers.
-func Handlers() []handlers.Plugin {
-	return []handlers.Plugin{
-		canonical.Plugin(),
-		cast.Plugin(),
-		derive.Plugin(),
-		filter.Plugin(),
-		flatten.Plugin(),
-		mask.Plugin(),
-		normalize.Plugin(),
-		project.Plugin(),
-	}
-}
-
-// Sinks lists the sinks.
-func Sinks() []sinks.Plugin {
-	return []sinks.Plugin{
-		discard.Plugin(),
-		items.Plugin(),
-		lake.Plugin(),
+// Default lists all that acequia has.
+func Default() Catalog {
+	return Catalog{
+		Sources: []sources.Plugin{
+			file.Plugin(),
+			form.Plugin(),
+			itemchanges.Plugin(),
+		},
+		Handlers: []handlers.Plugin{
+			canonical.Plugin(),
+			cast.Plugin(),
+			derive.Plugin(),
+			filter.Plugin(),
+			flatten.Plugin(),
+			mask.Plugin(),
+			normalize.Plugin(),
+			project.Plugin(),
+		},
+		Sinks: []sinks.Plugin{
+			discard.Plugin(),
+			items.Plugin(),
+			lake.Plugin(),
+		},
 	}
 }

@@ -11,20 +11,20 @@ import (
 type node map[string]any
 
 // JSONSchema is the JSON Schema of configuration files, for editors. It is made from the structs that decode them.
-func JSONSchema() any {
+func JSONSchema(plugins catalog.Catalog) any {
 	file, pipeline := config.DescribeFile()
 	root := object(file)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "acequia configuration file"
 	properties, _ := root["properties"].(node)
 	var sourceTypes, sinkTypes, steps []any
-	for _, p := range catalog.Sources() {
+	for _, p := range plugins.Sources {
 		sourceTypes = append(sourceTypes, typed(p.Type, p.Doc, config.Describe(p.Config())))
 	}
-	for _, p := range catalog.Sinks() {
+	for _, p := range plugins.Sinks {
 		sinkTypes = append(sinkTypes, typed(p.Type, p.Doc, config.Describe(p.Config())))
 	}
-	for _, p := range catalog.Handlers() {
+	for _, p := range plugins.Handlers {
 		settings := value("mapping", config.Describe(p.Config()))
 		settings["description"] = p.Doc
 		steps = append(steps, node{

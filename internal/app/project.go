@@ -25,6 +25,7 @@ type Project struct {
 	State     string // folder of the state
 	Memory    int64  // target for the process, in bytes
 	Pipelines []*Declared
+	plugins   catalog.Catalog
 }
 
 // Declared is a pipeline as a file declares it.
@@ -67,14 +68,14 @@ type located interface{ Locate(folder string) }
 // placeholder stands for the key of the state directory while a pipeline is only checked.
 const placeholder = "0123456789abcdef0123456789abcdef"
 
-// LoadProject reads files and folders of files and checks all of it: the problems hold every mistake. The error is of
-// files that cannot be read.
-func LoadProject(ctx context.Context, paths []string, lookup func(string) (string, bool)) (*Project, config.Problems, error) {
+// LoadProject reads files and folders of files and checks all of it against the plugins there are: the problems hold
+// every mistake. The error is of files that cannot be read.
+func LoadProject(ctx context.Context, plugins catalog.Catalog, paths []string, lookup func(string) (string, bool)) (*Project, config.Problems, error) {
 	files, problems, err := config.Load(paths, lookup)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := checker{problems: problems, project: &Project{Memory: memory}}
+	c := checker{problems: problems, project: &Project{Memory: memory, plugins: plugins}}
 	for _, f := range files {
 		c.file(ctx, f)
 	}
@@ -190,9 +191,9 @@ func (c *checker) decode(b *config.Block, settings any, folder string) any {
 }
 
 func (c *checker) source(b *config.Block, folder string) *SourcePart {
-	plugin, err := catalog.Source(b.Type)
+	plugin, err := c.project.plugins.Source(b.Type)
 	if err != nil {
-		c.add(b.UnknownType(names(catalog.Sources(), func(p sources.Plugin) string { return p.Type })))
+		c.add(b.UnknownType(names(c.project.plugins.Sources, func(p sources.Plugin) string { return p.Type })))
 		return nil
 	}
 	settings := c.decode(b, plugin.Config(), folder)
@@ -203,9 +204,9 @@ func (c *checker) source(b *config.Block, folder string) *SourcePart {
 }
 
 func (c *checker) sink(b *config.Block, folder string) *SinkPart {
-	plugin, err := catalog.Sink(b.Type)
+	plugin, err := c.project.plugins.Sink(b.Type)
 	if err != nil {
-		c.add(b.UnknownType(names(catalog.Sinks(), func(p sinks.Plugin) string { return p.Type })))
+		c.add(b.UnknownType(names(c.project.plugins.Sinks, func(p sinks.Plugin) string { return p.Type })))
 		return nil
 	}
 	settings := c.decode(b, plugin.Config(), folder)
@@ -237,7 +238,7 @@ func (c *checker) pipeline(ctx context.Context, p *config.Pipeline, from *Source
 		part := StepPart{Name: d.nameStep(b), Text: b.Text()}
 		var h handlers.Handler
 		var problems config.Problems
-		h, part.key, problems = step(b, placeholder)
+		h, part.key, problems = step(c.project.plugins, b, placeholder)
 		c.add(problems...)
 		if h == nil {
 			d.Steps, flowing = append(d.Steps, part), nil // what comes after cannot be told
@@ -275,10 +276,10 @@ type keyed interface {
 }
 
 // step makes the handler of a step, and says whether it uses the key.
-func step(b *config.Block, key config.Secret) (h handlers.Handler, usesKey bool, problems config.Problems) {
-	plugin, err := catalog.Handler(b.Type)
+func step(plugins catalog.Catalog, b *config.Block, key config.Secret) (h handlers.Handler, usesKey bool, problems config.Problems) {
+	plugin, err := plugins.Handler(b.Type)
 	if err != nil {
-		return nil, false, config.Problems{b.UnknownType(names(catalog.Handlers(), func(p handlers.Plugin) string { return p.Type }))}
+		return nil, false, config.Problems{b.UnknownType(names(plugins.Handlers, func(p handlers.Plugin) string { return p.Type }))}
 	}
 	settings := plugin.Config()
 	if problems = b.Decode(settings); problems.Errors() {
@@ -304,10 +305,10 @@ func (d *Declared) nameStep(b *config.Block) string {
 }
 
 // handlers makes the steps of a pipeline that is to run.
-func (d *Declared) handlers(key config.Secret) ([]routers.Step, error) {
+func (d *Declared) handlers(plugins catalog.Catalog, key config.Secret) ([]routers.Step, error) {
 	out := make([]routers.Step, len(d.Steps))
 	for i, b := range d.pipeline.Steps {
-		h, _, problems := step(b, key)
+		h, _, problems := step(plugins, b, key)
 		if problems.Errors() {
 			return nil, problems
 		}

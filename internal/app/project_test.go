@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acequia-io/acequia/catalog"
 	"github.com/acequia-io/acequia/internal/app"
 )
 
@@ -45,7 +46,7 @@ pipelines:
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, problems, err := app.LoadProject(t.Context(), []string{path}, noVariables)
+	_, problems, err := app.LoadProject(t.Context(), catalog.Default(), []string{path}, noVariables)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Reference is the reference page of configuration files, in Markdown, made from the structs that decode them.
-func Reference() string {
+func Reference(plugins catalog.Catalog) string {
 	var b strings.Builder
 	b.WriteString("<!-- Made by `acequia schema --markdown`. DO NOT EDIT. -->\n\n# Configuration\n\n" +
 		"`acequia check FILE` finds every mistake in a file, `acequia schema` prints its JSON Schema for editors. In any value `${VAR}`,\n" +
@@ -19,15 +19,15 @@ func Reference() string {
 	section(&b, "##", "The file", "", file)
 	section(&b, "##", "A pipeline", "", pipeline)
 	b.WriteString("\n## Sources\n")
-	for _, p := range catalog.Sources() {
+	for _, p := range plugins.Sources {
 		section(&b, "###", p.Type, p.Doc, config.Describe(p.Config()))
 	}
 	b.WriteString("\n## Steps\n")
-	for _, p := range catalog.Handlers() {
+	for _, p := range plugins.Handlers {
 		section(&b, "###", p.Type, p.Doc, config.Describe(p.Config()))
 	}
 	b.WriteString("\n## Sinks\n")
-	for _, p := range catalog.Sinks() {
+	for _, p := range plugins.Sinks {
 		section(&b, "###", p.Type, p.Doc, config.Describe(p.Config()))
 	}
 	return b.String()

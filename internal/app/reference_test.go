@@ -15,11 +15,11 @@ import (
 // ACEQUIA_UPDATE makes them.
 func TestReferenceIsCurrent(t *testing.T) {
 	t.Parallel()
-	schema, err := json.MarshalIndent(app.JSONSchema(), "", "  ")
+	schema, err := json.MarshalIndent(app.JSONSchema(catalog.Default()), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"configuration.md": app.Reference(), "acequia.schema.json": string(schema) + "\n"} {
+	for name, want := range map[string]string{"configuration.md": app.Reference(catalog.Default()), "acequia.schema.json": string(schema) + "\n"} {
 		path := filepath.Join("..", "..", "docs", "reference", name)
 		if os.Getenv("ACEQUIA_UPDATE") != "" {
 			if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
@@ -36,13 +36,13 @@ func TestReferenceIsCurrent(t *testing.T) {
 // TestEveryKeyIsExplained wants a sentence for each key of each plugin.
 func TestEveryKeyIsExplained(t *testing.T) {
 	t.Parallel()
-	for line := range strings.Lines(app.Reference()) {
+	for line := range strings.Lines(app.Reference(catalog.Default())) {
 		if cells := strings.Split(line, "|"); len(cells) == 5 && strings.TrimSpace(cells[3]) == "" && !strings.Contains(line, "indexes.") {
 			t.Error("no meaning: ", line)
 		}
 	}
-	page := app.Reference()
-	for _, p := range catalog.Sources() {
+	page := app.Reference(catalog.Default())
+	for _, p := range catalog.Default().Sources {
 		if !strings.Contains(page, "### "+p.Type+"\n") {
 			t.Error("no section of ", p.Type)
 		}

@@ -110,7 +110,7 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
 	}
-	if out.Steps, err = d.handlers(key); err != nil {
+	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err
 	}
 	for _, part := range d.Sinks {

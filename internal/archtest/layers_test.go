@@ -26,7 +26,7 @@ const (
 var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
-	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp,
+	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
 }
 
@@ -57,7 +57,7 @@ func layer(pkg string) int {
 		if l, ok := internals[name]; ok {
 			return l
 		}
-	case "cmd":
+	case "cmd", ".":
 		return layerCommand
 	}
 	return layerNone
@@ -65,6 +65,7 @@ func layer(pkg string) int {
 
 // beside lists the imports within a layer that the plan allows. A folder may always import the one it stands in.
 var beside = map[string][]string{
+	".":              {"internal/cli"},
 	"internal/query": {"schemas"},
 }
 
@@ -134,7 +135,7 @@ var fences = []fence{
 	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},
 	{"github.com/parquet-go/parquet-go", []string{"internal/parquet", "internal/query", "sources/file"}},
 	{"cel.dev/cel-go", []string{"internal/expr"}},
-	{"github.com/alecthomas/kong", []string{"cmd/acequia"}},
+	{"github.com/alecthomas/kong", []string{"internal/cli"}},
 }
 
 // dependenciesStayInside checks the fences, and that test helpers stay out of the program.

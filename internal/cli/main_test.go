@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(runChild())
 	}
-	testscript.Main(m, map[string]func(){"acequia": main})
+	testscript.Main(m, map[string]func(){"acequia": func() { os.Exit(Main(os.Args[1:])) }})
 }
 
 // TestScripts runs every command as a user would, failures included.

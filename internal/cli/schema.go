@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"io"
@@ -23,8 +23,8 @@ Example:
 // Run prints.
 func (c schemaCmd) Run(t terminal) error {
 	if c.Markdown {
-		_, err := io.WriteString(t.out, app.Reference())
+		_, err := io.WriteString(t.out, app.Reference(t.plugins))
 		return err
 	}
-	return writeJSON(t.out, app.JSONSchema())
+	return writeJSON(t.out, app.JSONSchema(t.plugins))
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -315,7 +315,7 @@ Exit codes: 0 all passed, 1 it failed, 2 usage or configuration, 3 environment, 
 
 // Run sends them again.
 func (c dlqRetryCmd) Run(ctx context.Context, t terminal) (err error) {
-	project, problems, err := app.LoadProject(ctx, []string{c.File}, os.LookupEnv)
+	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
 	if err != nil {
 		return err
 	}

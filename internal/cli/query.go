@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func (f lakeFlags) folders(ctx context.Context, t terminal) (lakeDir, state stri
 	if f.File == "" {
 		return app.LakeOf(f.Dir), f.Dir, nil
 	}
-	project, problems, err := app.LoadProject(ctx, []string{f.File}, os.LookupEnv)
+	project, problems, err := app.LoadProject(ctx, t.plugins, []string{f.File}, os.LookupEnv)
 	if err != nil {
 		return "", "", err
 	}

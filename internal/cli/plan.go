@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -28,7 +28,7 @@ Exit codes: 0 ok, 2 the configuration has mistakes, 3 a file cannot be read.`
 
 // Run plans.
 func (c planCmd) Run(ctx context.Context, t terminal) error {
-	project, problems, err := c.load(ctx)
+	project, problems, err := c.load(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -139,8 +139,13 @@ func (c versionCmd) Run(t terminal) error {
 	return err
 }
 
-// version is the module's, as the build knows it.
+// release is what the linker was told; a build without it knows its module's version.
+var release string //nolint:gochecknoglobals // set by -ldflags -X
+
 func version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -25,7 +25,7 @@ type files struct {
 }
 
 // load reads the files and prints every problem. An error says that the project cannot be used.
-func (f files) load(ctx context.Context) (*app.Project, config.Problems, error) {
+func (f files) load(ctx context.Context, t terminal) (*app.Project, config.Problems, error) {
 	paths := f.Paths
 	if len(paths) == 0 {
 		paths = []string{"acequia.yaml"}
@@ -36,7 +36,7 @@ func (f files) load(ctx context.Context) (*app.Project, config.Problems, error) 
 			}
 		}
 	}
-	return app.LoadProject(ctx, paths, os.LookupEnv)
+	return app.LoadProject(ctx, t.plugins, paths, os.LookupEnv)
 }
 
 // tell prints problems for people.
@@ -68,7 +68,7 @@ Exit codes: 0 no mistakes, 2 mistakes, 3 a file cannot be read.`
 
 // Run checks the files.
 func (c checkCmd) Run(ctx context.Context, t terminal) error {
-	project, problems, err := c.load(ctx)
+	project, problems, err := c.load(ctx, t)
 	if err != nil {
 		return err
 	}

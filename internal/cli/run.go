@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -44,7 +44,7 @@ const (
 
 // Run runs the pipelines.
 func (c runCmd) Run(ctx context.Context, t terminal) error {
-	project, problems, err := c.load(ctx)
+	project, problems, err := c.load(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/acequia-io/acequia/catalog"
 	"github.com/acequia-io/acequia/routers"
 )
 
@@ -49,7 +50,7 @@ func runChild() int {
 		return exitUnmounted
 	}
 	probe := o.probe()
-	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, wire: func(p *routers.Pipeline, options *routers.Options) {
+	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, plugins: catalog.Default(), wire: func(p *routers.Pipeline, options *routers.Options) {
 		name := p.Name
 		if name == lakePipeline { // more groups, so that more deaths hit one
 			p.Limits.Age, p.Limits.Idle = 200*time.Millisecond, 100*time.Millisecond

@@ -1,0 +1,114 @@
+// Package cli is the command line: flags, signals and exit codes live here; the work does not.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/routers"
+)
+
+// Exit codes; `acequia --help` lists them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitEnvironment = 3
+	exitPartial     = 4
+	exitSignal      = 128
+)
+
+const description = `Carries operational data from a web form, queues and databases to items and to partitioned Parquet.
+
+Start with:  acequia demo
+
+Exit codes: 0 ok, 1 the run failed, 2 usage or configuration, 3 environment (port, rights, disk, state file),
+4 partial (dead letters), 5 verify found differences, 130/143 a second signal forced the end.`
+
+// cli is the command tree.
+type cli struct {
+	Demo    demoCmd    `cmd:"" help:"Run the video-game register: form, items, lake and SQL in one process."`
+	Run     runCmd     `cmd:"" help:"Run the pipelines of configuration files."`
+	Init    initCmd    `cmd:"" help:"Write a commented configuration file to start from."`
+	Check   checkCmd   `cmd:"" help:"Find every mistake in configuration files before anything runs."`
+	Plan    planCmd    `cmd:"" help:"Show what run would do, without doing it."`
+	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
+	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`
+	Query   queryCmd   `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
+	Tables  tablesCmd  `cmd:"" help:"List and describe the tables of a lake, or print their Athena DDL."`
+	Status  statusCmd  `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// terminal is where a command reads and writes.
+type terminal struct {
+	out, err io.Writer
+	plugins  catalog.Catalog
+	wire     func(p *routers.Pipeline, o *routers.Options) // see app.DemoOptions; nil but in the crash tests
+}
+
+// Main runs the command that the arguments name, with acequia's plugins and those of the catalogs, and gives its exit
+// code.
+func Main(args []string, more ...catalog.Catalog) int {
+	t := terminal{out: os.Stdout, err: os.Stderr}
+	var err error
+	if t.plugins, err = catalog.Join(append([]catalog.Catalog{catalog.Default()}, more...)...); err != nil {
+		return report(t.err, err)
+	}
+	return run(args, t)
+}
+
+// run executes one command and gives its exit code. The first signal asks for an orderly stop, the second forces it.
+func run(args []string, t terminal) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	defer func() { signal.Stop(signals); close(done) }()
+	go func() {
+		for asked := false; ; asked = true {
+			select {
+			case s := <-signals:
+				if number, ok := s.(syscall.Signal); ok && asked {
+					os.Exit(exitSignal + int(number))
+				}
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return execute(ctx, args, t)
+}
+
+// execute parses and runs. kong asks to exit after --help: that is only noted, and nothing is run.
+func execute(ctx context.Context, args []string, t terminal) int {
+	var commands cli
+	var exit *int
+	parser, err := kong.New(
+		&commands, kong.Name("acequia"), kong.Description(description), kong.Writers(t.out, t.err),
+		kong.Exit(func(code int) { exit = &code }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(t),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	)
+	if err != nil {
+		return report(t.err, err)
+	}
+	chosen, err := parser.Parse(args)
+	if exit != nil {
+		return *exit
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(t.err, "acequia: %v\nTry: acequia --help\n", err)
+		return exitUsage
+	}
+	return report(t.err, chosen.Run())
+}
