@@ -125,8 +125,15 @@ func (s *slot) own(ctx, reads context.Context, lane sources.Lane, board *laneBoa
 		in.writers = append(in.writers, w)
 	}
 	rolled, err := in.recover(ctx)
-	if err != nil || in.state.Ended && !rolled {
+	if err != nil {
 		return err
+	}
+	if in.state.Ended && !rolled {
+		more, err := r.more(ctx, lane, in.state.Position)
+		if err != nil || !more {
+			return err
+		}
+		in.state.Ended = false
 	}
 	if in.reader, err = r.pipeline.Source.Open(reads, lane, in.state.Position); err != nil {
 		if isClosed(r.stop) {

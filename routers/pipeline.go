@@ -12,6 +12,7 @@ import (
 
 	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -21,7 +22,7 @@ type Store interface {
 	Acquire(ctx context.Context, lane checkpoint.Lane) (checkpoint.State, error)
 	SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error
 	SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error
-	Ended(ctx context.Context, pipeline string) (map[string]bool, error)
+	Ended(ctx context.Context, pipeline string) (map[string]record.Position, error)
 }
 
 var _ Store = (*checkpoint.Store)(nil)

@@ -98,7 +98,7 @@ func (r *Run) limitStop(ctx context.Context, endReads, cutOff func()) {
 func (r *Run) firstLanes(ctx context.Context) error {
 	pace := backoff{retry: r.pipeline.Retry}
 	for {
-		err := r.lanes.refresh(ctx)
+		err := r.lanes.refresh(ctx, all)
 		if err == nil || isClosed(r.stop) {
 			r.board.set(Running, nil)
 			return nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -25,16 +26,18 @@ type schedule struct {
 	mu      sync.Mutex
 	lanes   []sources.Lane
 	phases  map[string]phase
+	resumed map[string]record.Position // lanes that had ended there, and had more
 	errs    []error
 	changed chan struct{} // closed and replaced at each change
 }
 
 func newSchedule(run *Run) *schedule {
-	return &schedule{run: run, phases: map[string]phase{}, changed: make(chan struct{})}
+	return &schedule{run: run, phases: map[string]phase{}, resumed: map[string]record.Position{}, changed: make(chan struct{})}
 }
 
-// refresh asks the source and the store again: lanes appear, and other replicas end lanes.
-func (s *schedule) refresh(ctx context.Context) error {
+// refresh asks the source and the store again: lanes appear, and other replicas end lanes. asked says of which ended lanes
+// the source is asked whether there is more.
+func (s *schedule) refresh(ctx context.Context, asked func(id string) bool) error {
 	var lanes []sources.Lane
 	err := guard(func() (err error) {
 		lanes, err = s.run.pipeline.Source.Lanes(ctx)
@@ -47,21 +50,60 @@ func (s *schedule) refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list ended lanes: %w", err)
 	}
+	again := map[string]bool{}
+	for _, l := range lanes {
+		if at, ok := done[l.ID]; ok && asked(l.ID) && !s.hasResumed(l.ID, at) {
+			if again[l.ID], err = s.run.more(ctx, l, at); err != nil {
+				return fmt.Errorf("look for more in lane %s: %w", l.ID, err)
+			}
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lanes = lanes
 	for _, l := range lanes {
-		if s.phases[l.ID] == waiting && done[l.ID] {
-			s.run.board.lane(l.ID).set(Ended, nil)
+		board := s.run.board.lane(l.ID)
+		if _, ok := done[l.ID]; ok && s.phases[l.ID] == waiting && !again[l.ID] {
+			board.set(Ended, nil)
 		}
-		s.run.board.lane(l.ID)
 	}
 	for id := range done {
-		s.phases[id] = ended
+		_, isResumed := s.resumed[id]
+		switch {
+		case again[id]:
+			s.phases[id], s.resumed[id] = waiting, done[id]
+		case !isResumed || asked(id):
+			s.phases[id] = ended
+			delete(s.resumed, id)
+		}
 	}
 	s.tell()
 	return nil
 }
+
+// hasResumed says whether a lane was opened again at a position and has not moved since: what is more there is nothing.
+func (s *schedule) hasResumed(id string, at record.Position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, ok := s.resumed[id]
+	return ok && from == at
+}
+
+// more asks the source whether an ended lane has more.
+func (r *Run) more(ctx context.Context, lane sources.Lane, at record.Position) (more bool, err error) {
+	resumer, ok := r.pipeline.Source.(sources.Resumer)
+	if !ok {
+		return false, nil
+	}
+	err = guard(func() error {
+		more, err = resumer.More(ctx, lane, at)
+		return err
+	})
+	return more, err
+}
+
+func all(string) bool  { return true }
+func none(string) bool { return false }
 
 // tell wakes the slots that wait; the caller holds the lock.
 func (s *schedule) tell() {
@@ -72,7 +114,7 @@ func (s *schedule) tell() {
 // keepFresh asks for the lanes at an interval until ctx ends.
 func (s *schedule) keepFresh(ctx context.Context) {
 	for wait(ctx, s.run.pipeline.Refresh, s.run.stop) {
-		if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := s.refresh(ctx, none); err != nil && ctx.Err() == nil {
 			s.run.log.WarnContext(ctx, "lanes cannot be listed", errAttr(err))
 		}
 	}
@@ -116,7 +158,7 @@ func (s *schedule) finish(ctx context.Context, lane sources.Lane, err error) {
 	stopped := isClosed(s.run.stop)
 	var refreshErr error
 	if !stopped {
-		refreshErr = s.refresh(ctx) // before the lane is no longer running: its successors must not find nobody busy
+		refreshErr = s.refresh(ctx, func(id string) bool { return id == lane.ID && err == nil }) // before the lane is no longer running: its successors must not find nobody busy
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

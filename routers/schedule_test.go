@@ -58,13 +58,13 @@ func (m *memory) SaveCheckpoint(_ context.Context, lane checkpoint.Lane, epoch i
 	})
 }
 
-func (m *memory) Ended(_ context.Context, pipeline string) (map[string]bool, error) {
+func (m *memory) Ended(_ context.Context, pipeline string) (map[string]record.Position, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ended := map[string]bool{}
+	ended := map[string]record.Position{}
 	for lane, st := range m.lanes {
 		if lane.Pipeline == pipeline && st.Ended {
-			ended[lane.ID] = true
+			ended[lane.ID] = st.Position
 		}
 	}
 	return ended, nil

@@ -50,6 +50,13 @@ type Describer interface {
 	Describe(ctx context.Context) ([]*record.Schema, error)
 }
 
+// Resumer is a source whose lanes may get more after they have ended, such as files to which lines are appended.
+type Resumer interface {
+	// More says whether a lane that ended at a position has more after it now. It is asked at the start of a run, and when
+	// the lane has ended: if so, the lane is opened again.
+	More(ctx context.Context, lane Lane, at record.Position) (bool, error)
+}
+
 // Lag is how far a source is behind what has happened.
 type Lag struct {
 	Records int64         // not yet read; -1: not known

@@ -167,19 +167,20 @@ func (s *Store) Next(ctx context.Context, stream string) (uint64, error) {
 }
 
 // Ended gives the lanes of a pipeline that have durably ended, on any replica.
-func (s *Store) Ended(ctx context.Context, pipeline string) (ended map[string]bool, err error) {
-	rows, err := s.readers.QueryContext(ctx, `select id from lane where pipeline = ? and ended`, pipeline)
+func (s *Store) Ended(ctx context.Context, pipeline string) (ended map[string]record.Position, err error) {
+	rows, err := s.readers.QueryContext(ctx, `select id, position from lane where pipeline = ? and ended`, pipeline)
 	if err != nil {
 		return nil, explain(s.path, "read lanes", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	ended = map[string]bool{}
+	ended = map[string]record.Position{}
 	for rows.Next() {
 		var id string
-		if err := rows.Scan(&id); err != nil {
+		var at record.Position
+		if err := rows.Scan(&id, &at); err != nil {
 			return nil, explain(s.path, "read lanes", err)
 		}
-		ended[id] = true
+		ended[id] = at
 	}
 	return ended, explain(s.path, "read lanes", rows.Err())
 }

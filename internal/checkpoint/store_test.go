@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/record"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -125,7 +126,7 @@ func TestFence(t *testing.T) {
 		t.Errorf("a checkpoint was saved twice: %v", err)
 	}
 	ended, err := s.Ended(ctx, "p")
-	if diff := cmp.Diff(map[string]bool{"l": true}, ended); diff != "" || err != nil {
+	if diff := cmp.Diff(map[string]record.Position{"l": "a"}, ended); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 }

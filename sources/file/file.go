@@ -1,7 +1,7 @@
 // Package file reads CSV, NDJSON and Parquet files, also compressed ones, into batches.
 //
-// Files are taken as they are: once a lane was read to its end it is not read again, whatever is appended to the file
-// later. What is no record becomes a dead letter and never a guess. Blank lines are passed over. In an NDJSON column of
+// Lines may be appended to a plain text file: the next run reads them. Nothing else of a file may change once it was read;
+// compressed files, the standard input and Parquet do not grow. What is no record becomes a dead letter and never a guess. Blank lines are passed over. In an NDJSON column of
 // type string a list or an object is its text. Zeros at the end of a decimal's fraction do not count.
 package file
 
@@ -57,6 +57,7 @@ var (
 	_ sources.Source    = (*Source)(nil)
 	_ sources.Checker   = (*Source)(nil)
 	_ sources.Describer = (*Source)(nil)
+	_ sources.Resumer   = (*Source)(nil)
 )
 
 // Plugin lists the source.
@@ -186,6 +187,24 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 		return s.openParquet(in, lane.ID, start, at, schema)
 	}
 	return s.openText(ctx, in, lane.ID, start, at, schema)
+}
+
+// More says whether a file has another size than it had when its lane ended.
+func (s *Source) More(_ context.Context, lane sources.Lane, from record.Position) (bool, error) {
+	at, err := parsePosition(lane.ID, from)
+	if err != nil || at.kind == "p" {
+		return false, err
+	}
+	in, start, err := s.inputOf(lane.ID)
+	if err != nil || !in.plain() || in.format == formatParquet {
+		return false, err
+	}
+	end := in.size
+	if in.format == formatNDJSON {
+		end = min(end, start+s.piece)
+	}
+	read := max(at.at, start)
+	return read < end || read > in.size && at.kind != "", nil
 }
 
 // inputOf gives the file of a lane, and where in it the lane begins.

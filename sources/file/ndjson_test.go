@@ -141,6 +141,9 @@ func TestPieces(t *testing.T) {
 		}
 		row := 0
 		for _, c := range g.chunks {
+			if len(c.Batches) == 0 {
+				continue // a piece that holds the middle of a line
+			}
 			for i := range c.Batches[0].Rows {
 				v := c.Batches[0].System.Versions.At(i)
 				if before, ok := versions[want[row]]; ok && before != v {

@@ -31,6 +31,7 @@ type textReader struct {
 	offsets bool  // a record's number is where it begins, else its line
 	refused []record.Refused
 	held    int   // bytes of the chunk
+	told    int64 // the place that the last chunk ended at, in bytes
 	end     error // why nothing more comes
 	closed  chan struct{}
 	reading sync.Mutex
@@ -81,8 +82,12 @@ func (r *textReader) seek(ctx context.Context, at place) error {
 	if err := r.reach(ctx, target); err != nil {
 		return err
 	}
+	r.told = target
 	if at.kind == "" {
 		return nil
+	}
+	if err := r.wholeLine(target); err != nil {
+		return err
 	}
 	if int64(r.window.mark()) != at.mark {
 		return stop(codeChanged, r.in.name(), "files must not be rewritten while they are read: give the new file another name",
@@ -99,6 +104,22 @@ func (r *textReader) seek(ctx context.Context, at place) error {
 		r.scan = c
 	}
 	return err
+}
+
+// wholeLine refuses to go on in the middle of a line: the last one was read without an end, and has grown since.
+func (r *textReader) wholeLine(at int64) error {
+	w := r.window
+	if at == 0 || w.pos == 0 || w.buf[w.pos-1] == '\n' || w.buf[w.pos-1] == '\r' {
+		return nil
+	}
+	for len(w.rest()) == 0 && !w.done {
+		w.fill()
+	}
+	if next := w.rest(); len(next) == 0 || next[0] == '\n' || next[0] == '\r' {
+		return nil
+	}
+	return stop(codeChanged, r.in.name(), "append whole lines only, or give the new file another name",
+		fmt.Errorf("its last line had no end when it was read, at byte %d, and has grown", at))
 }
 
 // reach shows the window at a place of the text.
@@ -165,6 +186,10 @@ func (r *textReader) Read(ctx context.Context) (record.Chunk, error) {
 		return record.Chunk{}, err
 	}
 	if r.table.rows == 0 && len(r.refused) == 0 {
+		if at := r.window.at(); errors.Is(r.end, io.EOF) && at > r.told { // a header, or blank lines
+			r.told = at
+			return record.Chunk{To: r.position(), ReadAt: time.Now()}, nil
+		}
 		return record.Chunk{}, r.end
 	}
 	now := time.Now()
@@ -176,9 +201,13 @@ func (r *textReader) Read(ctx context.Context) (record.Chunk, error) {
 	case b != nil:
 		chunk.Batches = []*record.Batch{b}
 	}
-	chunk.To = place{"t", r.window.at(), r.line, int64(r.window.mark())}.position()
-	r.refused, r.held = nil, 0
+	chunk.To = r.position()
+	r.refused, r.held, r.told = nil, 0, r.window.at()
 	return chunk, nil
+}
+
+func (r *textReader) position() record.Position {
+	return place{"t", r.window.at(), r.line, int64(r.window.mark())}.position()
 }
 
 // gather fills the table until it is full or the lane ends. An error says that the read has ended, and not the lane.
