@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -66,17 +67,26 @@ func (s *System) gather(rows []int32) System {
 	v := &s.Versions
 	out.Versions = Versions{Epoch: v.Epoch, Hi: choose(v.Hi, rows), Lo: choose(v.Lo, rows), Index: choose(v.Index, rows)}
 	switch {
-	case s.EventIDs.Const || len(s.EventIDs.Offsets) == 0:
-		out.EventIDs = s.EventIDs
+	case len(s.EventIDs.Offsets) == 0:
+	case s.EventIDs.Const:
+		out.EventIDs = s.EventIDs.once(Field{Kind: String})
 	default:
 		out.EventIDs.Gather(Field{Kind: String}, &s.EventIDs, rows, 0)
 	}
 	return out
 }
 
+// once gives a copy of a column that holds one slot for every row.
+func (c *Column) once(f Field) Column {
+	var out Column
+	out.Gather(f, c, []int32{0}, 0)
+	out.Const = true
+	return out
+}
+
 func choose[T any](s []T, rows []int32) []T {
 	if len(s) <= 1 {
-		return s
+		return slices.Clone(s)
 	}
 	out := make([]T, len(rows))
 	for i, r := range rows {
@@ -185,7 +195,7 @@ func (b *Batch) Select(rows []int32) *Batch {
 	out := make([]Column, len(b.Columns))
 	for i := range out {
 		if b.Columns[i].Const {
-			out[i] = b.Columns[i]
+			out[i] = b.Columns[i].once(b.Schema.Fields[i])
 			continue
 		}
 		out[i].Gather(b.Schema.Fields[i], &b.Columns[i], rows, 0)

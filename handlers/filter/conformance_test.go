@@ -44,7 +44,7 @@ func harness(tb testing.TB, where string) handlertest.Harness {
 		Schema:  games(tb),
 		Unfit:   []*record.Schema{schema(tb), schema(tb, record.Field{Name: "year", Kind: record.String})},
 		Good:    years(1998, 1985, 1979, 2006, 2020),
-		Resizes: true,
+		Resizes: true, Forgets: true,
 	}
 }
 

@@ -1,4 +1,7 @@
 // Package filter keeps the records for which an expression is true.
+//
+// Deletes always pass. An update of a record with a key for which the expression is not true becomes its delete: an earlier
+// version may have passed, and would else stay in every sink as if it were the newest.
 package filter
 
 import (
@@ -17,8 +20,8 @@ import (
 
 // Config is what the user sets.
 type Config struct {
-	// Where is a CEL expression; what it is false or null for is dropped. Deletes always pass. Required.
-	Where string `yaml:"where,scalar" required:"true" doc:"A CEL expression such as row.year >= 1980, true for what to keep; deletes always pass."`
+	// Where is a CEL expression; what it is false or null for is dropped. Required.
+	Where string `yaml:"where,scalar" required:"true" doc:"A CEL expression such as row.year >= 1980, true for what to keep. Deletes always pass, and an update that does not is the delete of its key."`
 }
 
 // Plugin is the handler as the catalog lists it.
@@ -110,36 +113,51 @@ func (h *Handler) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch,
 	if err = expr.Spare(b, err); err != nil {
 		return nil, err
 	}
-	if !all {
-		rows, all = withRemovals(b, rows)
-	}
-	switch {
-	case all:
+	if all {
 		return []*record.Batch{b.Retain()}, nil
-	case len(rows) == 0:
+	}
+	passing, gone := withRemovals(b, rows)
+	switch {
+	case len(passing) == b.Rows && len(gone) == 0:
+		return []*record.Batch{b.Retain()}, nil
+	case len(passing) == 0:
 		return nil, nil
 	}
-	return []*record.Batch{b.Select(rows)}, nil
+	out := b.Select(passing)
+	if len(gone) > 0 {
+		ops := make([]record.Op, len(passing))
+		for i := range ops {
+			ops[i] = out.System.Op(i)
+		}
+		for _, i := range gone {
+			ops[i] = record.Delete
+		}
+		out.System.Ops = ops
+	}
+	return []*record.Batch{out}, nil
 }
 
-// withRemovals adds the deletes and truncates. They pass whatever the expression says: their row may hold the key alone, so
-// that it says nothing, and a delete that is dropped would leave its record in the lake for good.
-func withRemovals(b *record.Batch, rows []int32) (passing []int32, all bool) {
+// withRemovals adds the deletes and truncates: their row may hold the key alone, so that the expression says nothing, and a
+// delete that is dropped would leave its record in the lake for good. It adds the updates that do not pass, if the stream
+// has a key, and tells which of the passing rows they are.
+func withRemovals(b *record.Batch, rows []int32) (passing []int32, gone []int) {
 	ops := b.System.Ops
-	if !slices.ContainsFunc(ops, expr.Removes) {
-		return rows, false
-	}
-	if len(ops) == 1 {
-		return nil, true
+	keyed := len(b.Schema.Key) > 0
+	if !slices.ContainsFunc(ops, func(op record.Op) bool { return expr.Removes(op) || keyed && op == record.Update }) {
+		return rows, nil
 	}
 	passing = make([]int32, 0, b.Rows)
 	for row := range int32(b.Rows) { //nolint:gosec // a batch is far below 2^31 rows
-		if len(rows) > 0 && rows[0] == row {
+		op := b.System.Op(int(row))
+		switch {
+		case len(rows) > 0 && rows[0] == row:
 			rows = rows[1:]
-			passing = append(passing, row)
-		} else if expr.Removes(ops[row]) {
-			passing = append(passing, row)
+		case keyed && op == record.Update:
+			gone = append(gone, len(passing))
+		case !expr.Removes(op):
+			continue
 		}
+		passing = append(passing, row)
 	}
-	return passing, len(passing) == b.Rows
+	return passing, gone
 }

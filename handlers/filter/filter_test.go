@@ -38,6 +38,9 @@ func ids(t *testing.T, where, ops string, years ...int64) (string, error) {
 		}
 		for row := range b.Rows {
 			text.Write(b.Columns[0].Text(row))
+			if b != in && b.System.Op(row) == record.Delete {
+				text.WriteByte('-')
+			}
 		}
 	}
 	return text.String(), err
@@ -54,12 +57,14 @@ func TestRecords(t *testing.T) {
 		{"some", "row.year >= 1980", "", []int64{1985, 1979, 0, 2006}, "ad", nil},
 		{"all", "row.year >= 1900", "", []int64{1985, 1979}, "same:ab", nil},
 		{"none", "row.year < 1900", "", []int64{1985, 1979}, "", nil},
-		{"deletes pass", "row.year >= 1980", "UDTI", []int64{1979, 0, 0, 1985}, "bcd", nil},
+		{"deletes pass", "row.year >= 1980", "IDTI", []int64{1979, 0, 0, 1985}, "b-cd", nil},
 		{"deletes alone", "row.year >= 1980", "D", []int64{1979, 0}, "same:ab", nil},
 		{"all and a delete", "row.year >= 1980", "ID", []int64{1985, 0}, "same:ab", nil},
-		{"a constant", "false", "IDI", []int64{1, 2, 3}, "b", nil},
+		{"a constant", "false", "IDI", []int64{1, 2, 3}, "b-", nil},
+		{"an update that passes no more", "row.year >= 1980", "UUI", []int64{1979, 1985, 0}, "a-b", nil},
+		{"updates alone", "row.year >= 1980", "U", []int64{1979, 0}, "a-b-", nil},
 		{"a failing row", "2 % (row.year - 1900) == 0", "", []int64{1901, 1900, 1902}, "", []int{1}},
-		{"a failing delete", "2 % (row.year - 1900) == 0", "IDI", []int64{1901, 1900, 1950}, "ab", nil},
+		{"a failing delete", "2 % (row.year - 1900) == 0", "IDI", []int64{1901, 1900, 1950}, "ab-", nil},
 		{"both", "2 % (row.year - 1900) == 0", "IDI", []int64{1900, 1900, 1902}, "", []int{0}},
 	} {
 		got, err := ids(t, c.where, c.ops, c.years...)

@@ -38,6 +38,8 @@ type Harness struct {
 	Writes []string
 	// Resizes says that it may drop or add rows. Otherwise the rows that come out are those that went in, in order.
 	Resizes bool
+	// Forgets says that an update may come out as the delete of its key.
+	Forgets bool
 }
 
 // Run runs the suite. A random case prints its seed; ACEQUIA_SEED gives it back.
