@@ -65,6 +65,9 @@ type StepPart struct {
 // located is a plugin's configuration that holds paths: those that are relative start at the file's folder.
 type located interface{ Locate(folder string) }
 
+// remembering is a plugin's configuration that keeps what it finds out, in a folder of its own in the state directory.
+type remembering interface{ Remember(folder string) }
+
 // placeholder stands for the key of the state directory while a pipeline is only checked.
 const placeholder = "0123456789abcdef0123456789abcdef"
 
@@ -199,6 +202,9 @@ func (c *checker) source(b *config.Block, folder string) *SourcePart {
 	settings := c.decode(b, plugin.Config(), folder)
 	if settings == nil {
 		return nil
+	}
+	if r, ok := settings.(remembering); ok {
+		r.Remember(filepath.Join(c.project.State, "sources", b.Name))
 	}
 	return &SourcePart{Name: b.Name, Plugin: plugin, Settings: settings, block: b}
 }

@@ -43,6 +43,8 @@ type Config struct {
 	Delimiter   string                 `yaml:"delimiter" doc:"What separates the fields in CSV; default: a comma, in .tsv files a tab."`
 	NoHeader    bool                   `yaml:"no_header" doc:"CSV without a header: the schema names the columns, else column_1 and so on."`
 	Sample      int                    `yaml:"sample" doc:"Rows of the first file that types are inferred from; default 10,000."`
+
+	memory string // the folder of Remember; "": nothing is kept
 }
 
 // Locate lets a relative path start at a folder.

@@ -23,6 +23,7 @@ const (
 	codeNoSample  = "ACQ-FILE-010"
 	codeType      = "ACQ-FILE-011"
 	codeStdin     = "ACQ-FILE-012"
+	codeKept      = "ACQ-FILE-013"
 	codeValue     = "ACQ-FILE-020"
 	codeRagged    = "ACQ-FILE-021"
 	codeQuote     = "ACQ-FILE-022"

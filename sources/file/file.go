@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,7 @@ type Source struct {
 	piece  int64 // bytes
 	record int   // bytes
 	stdin  *standardInput
+	log    *slog.Logger // nil: it does not run, and keeps nothing
 
 	mu       sync.Mutex
 	seen     map[string]*input  // by path
@@ -79,7 +81,13 @@ func Plugin() sources.Plugin {
 			}
 			return s.plan(ctx)
 		},
-		New: func(_ context.Context, config any, _ sources.Host) (sources.Source, error) { return fromConfig(config) },
+		New: func(_ context.Context, config any, host sources.Host) (sources.Source, error) {
+			s, err := fromConfig(config)
+			if err == nil {
+				s.log = host.Log
+			}
+			return s, err
+		},
 	}
 }
 
@@ -288,20 +296,32 @@ func (s *Source) schema(ctx context.Context) (*record.Schema, error) {
 	if known != nil {
 		return known, nil
 	}
-	inputs, err := s.find(ctx)
-	if err != nil {
-		return nil, err
-	}
-	fields, err := s.infer(ctx, inputs)
+	fields, from, err := s.types(ctx)
 	if err != nil {
 		return nil, err
 	}
 	schema, err := s.config.schemaOf(fields)
 	if err != nil {
-		return nil, stop(codeMissing, inputs[0].name(), "name a column that the file has", err)
+		return nil, stop(codeMissing, from, "name a column that the file has", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resolved = schema
 	return schema, nil
+}
+
+// types gives the columns of the stream: as an earlier run has inferred them, or as the files suggest.
+func (s *Source) types(ctx context.Context) (fields []record.Field, from string, err error) {
+	if fields, err = s.kept(); err != nil || fields != nil {
+		return fields, filepath.Join(s.config.memory, schemaFile), err
+	}
+	inputs, err := s.find(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	if fields, err = s.infer(ctx, inputs); err != nil {
+		return nil, "", err
+	}
+	from = inputs[0].name()
+	return fields, from, s.keep(ctx, from, fields)
 }

@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -27,6 +28,13 @@ func (s *Source) plan(ctx context.Context) []string {
 	lines := []string{fmt.Sprintf("reads %s of %s in %s: %s", files, sizeText(bytes), in, ends(inputs))}
 	if err := s.Check(ctx); err != nil {
 		return append(lines, err.Error())
+	}
+	if len(s.config.Schema) == 0 {
+		line := "infers the types from the first file; the first run keeps them"
+		if kept, err := s.kept(); err == nil && kept != nil {
+			line = "has the types that an earlier run inferred: remove " + filepath.Join(s.config.memory, schemaFile) + " to infer them again"
+		}
+		lines = append(lines, line)
 	}
 	if left := s.Ignored(); len(left) > 0 {
 		lines = append(lines, "leaves out the columns "+list(left))
