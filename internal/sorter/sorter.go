@@ -6,10 +6,10 @@ package sorter
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/record/block"
 )
 
 // maxPart is the greatest partition: the order is found by counting.
@@ -118,7 +118,7 @@ func (s *Sorter) keep(b batch) {
 		if len(s.held) == 0 {
 			s.uniform[i] = constant(f, c)
 		} else {
-			s.uniform[i] = s.uniform[i] && constant(f, c) && same(f, &s.held[0].columns[i], c, 0, 0)
+			s.uniform[i] = s.uniform[i] && constant(f, c) && block.Same(f, &s.held[0].columns[i], c, 0, 0)
 		}
 	}
 	s.bytes += 4*cap(b.part) + len(b.columns)*columnBytes
@@ -231,7 +231,7 @@ func (s *Sorter) spill() error {
 	for p := range s.parts {
 		for lo, end := s.starts[p], s.starts[p+1]; lo < end; lo += step {
 			hi := min(end, lo+step)
-			s.buf = appendBlock(s.buf[:0], s.fields, s.sorted, lo, hi)
+			s.buf = block.Append(s.buf[:0], s.fields, s.sorted, lo, hi)
 			if err := s.scratch.put(header{part: p, rows: hi - lo, size: len(s.buf), epoch: s.epoch}, s.buf); err != nil {
 				return err
 			}
@@ -290,13 +290,13 @@ func (s *Sorter) read(fn func(part int, columns []record.Column, lo, hi int) err
 		return err
 	}
 	s.buffers = m.buffers
-	d := decoder{fields: s.fields, columns: s.sorted}
+	d := gathered{Decoder: block.NewDecoder(s.fields, s.sorted), columns: s.sorted}
 	for {
 		h, ok := m.next()
 		if !ok {
 			break
 		}
-		if d.rows > 0 && (h.part != d.part || h.epoch != d.epoch || d.size >= s.limit/8) {
+		if d.Rows() > 0 && (h.part != d.part || h.epoch != d.epoch || d.size >= s.limit/8) {
 			if err := d.give(fn); err != nil {
 				return err
 			}
@@ -304,7 +304,7 @@ func (s *Sorter) read(fn func(part int, columns []record.Column, lo, hi int) err
 		if s.buf, err = m.take(s.buf); err != nil {
 			return err
 		}
-		if err := d.add(s.buf, h, math.MaxInt32); err != nil {
+		if err := d.add(s.buf, h); err != nil {
 			return s.scratch.failed("read scratch file", err)
 		}
 	}

@@ -1,4 +1,4 @@
-package sorter
+package block
 
 import (
 	"encoding/binary"
@@ -8,53 +8,45 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-var errBlock = errors.New("the scratch file is damaged")
+// ErrDamaged means that bytes are no block of the fields.
+var ErrDamaged = errors.New("the block is damaged")
 
-// decoder puts blocks of one partition together.
-type decoder struct {
+// Decoder puts the rows of blocks into columns, one block after the other. It is used by one goroutine.
+type Decoder struct {
 	fields  []record.Field
 	columns []record.Column
-	part    int
-	epoch   uint32
 	rows    int
-	size    int // encoded bytes of the rows
 	zeros   []int32
 }
 
-// give hands the rows on, and forgets them.
-func (d *decoder) give(fn func(part int, columns []record.Column, lo, hi int) error) error {
-	if d.rows == 0 {
-		return nil
-	}
-	n := d.rows
-	d.rows, d.size = 0, 0
-	if err := fn(d.part, d.columns, 0, n); err != nil {
-		return err
-	}
-	for i := range d.columns {
-		empty(&d.columns[i])
-	}
-	return nil
+// NewDecoder makes a decoder that appends to columns, which are empty.
+func NewDecoder(fields []record.Field, columns []record.Column) *Decoder {
+	return &Decoder{fields: fields, columns: columns}
 }
 
-// add appends the rows of a block, of the same partition and epoch as those it has.
-// It may have no more than slots, those inside lists counted.
-func (d *decoder) add(p []byte, h header, slots int) error {
+// Rows counts those that the columns hold.
+func (d *Decoder) Rows() int { return d.rows }
+
+// Forget takes the columns as empty, which the caller has made them.
+func (d *Decoder) Forget() { d.rows = 0 }
+
+// Add appends the rows of a block; versions are of the same epoch as those it has. The block may have no more than slots,
+// those of every column and inside lists counted: a few bytes can stand for many equal values. After an error the columns
+// are of no use.
+func (d *Decoder) Add(p []byte, rows, slots int) error {
 	r := &reader{p: p, slots: slots}
 	for i, f := range d.fields {
-		d.column(r, f, &d.columns[i], d.rows, h.rows)
+		d.column(r, f, &d.columns[i], d.rows, rows)
 	}
 	if r.bad || len(r.p) > 0 {
-		return errBlock
+		return ErrDamaged
 	}
-	d.part, d.epoch = h.part, h.epoch
-	d.rows += h.rows
-	d.size += len(p)
+	d.rows += rows
 	return nil
 }
 
 // column appends n slots to c, which has before.
-func (d *decoder) column(r *reader, f record.Field, c *record.Column, before, n int) {
+func (d *Decoder) column(r *reader, f record.Field, c *record.Column, before, n int) {
 	flags := r.take(1)
 	if r.bad {
 		return
@@ -70,7 +62,7 @@ func (d *decoder) column(r *reader, f record.Field, c *record.Column, before, n 
 	case r.bad:
 	case before == 0:
 		*c = one
-	case c.Const && same(f, c, &one, 0, 0):
+	case c.Const && Same(f, c, &one, 0, 0):
 	default:
 		d.vary(f, c, before)
 		filled(f, c, before)
@@ -79,7 +71,7 @@ func (d *decoder) column(r *reader, f record.Field, c *record.Column, before, n 
 }
 
 // vary gives a constant its slots.
-func (d *decoder) vary(f record.Field, c *record.Column, rows int) {
+func (d *Decoder) vary(f record.Field, c *record.Column, rows int) {
 	if c.Const {
 		var all record.Column
 		all.Versions.Epoch = c.Versions.Epoch
@@ -89,7 +81,7 @@ func (d *decoder) vary(f record.Field, c *record.Column, rows int) {
 }
 
 // firsts refers n times to slot 0.
-func (d *decoder) firsts(n int) []int32 {
+func (d *Decoder) firsts(n int) []int32 {
 	for len(d.zeros) < n {
 		d.zeros = append(d.zeros, 0)
 	}
@@ -120,7 +112,7 @@ func pad[T any](v []T, n int) []T {
 }
 
 // slots appends n slots with their bitmaps and values.
-func (d *decoder) slots(r *reader, f record.Field, c *record.Column, before, n int, flags byte) {
+func (d *Decoder) slots(r *reader, f record.Field, c *record.Column, before, n int, flags byte) {
 	if r.slots -= n; r.slots < 0 {
 		r.bad = true
 		return
@@ -176,8 +168,10 @@ func (d *decoder) slots(r *reader, f record.Field, c *record.Column, before, n i
 	}
 }
 
-func (d *decoder) children(r *reader, f record.Field, c *record.Column, before, n int) {
-	c.Children = grown(c.Children, len(f.Fields))
+func (d *Decoder) children(r *reader, f record.Field, c *record.Column, before, n int) {
+	for len(c.Children) < len(f.Fields) {
+		c.Children = append(c.Children, record.Column{})
+	}
 	for i, m := range f.Fields {
 		if !r.bad {
 			d.column(r, m, &c.Children[i], before, n)

@@ -1,4 +1,6 @@
-package sorter
+// Package block encodes rows of columns as bytes: the sorter's scratch file and messages on a bus hold them. What is written
+// here stays readable: docs/reference/wire.md describes it, and a test in internal/wire holds it to bytes of old.
+package block
 
 import (
 	"encoding/binary"
@@ -8,8 +10,8 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// A block is rows of one partition, column by column. A column is a byte of flags, the bitmaps that it has, and its
-// values; numbers as the least and differences of 0, 1, 2, 4 or 8 bytes.
+// A block is rows, column by column. A column is a byte of flags, the bitmaps that it has, and its values; numbers as the
+// least and differences of 0, 1, 2, 4 or 8 bytes.
 const (
 	hasValid  = 1
 	hasAbsent = 2
@@ -17,8 +19,8 @@ const (
 	noWords   = 255
 )
 
-// appendBlock appends rows [lo,hi) of columns.
-func appendBlock(dst []byte, fields []record.Field, columns []record.Column, lo, hi int) []byte {
+// Append appends rows [lo,hi) of columns.
+func Append(dst []byte, fields []record.Field, columns []record.Column, lo, hi int) []byte {
 	for i, f := range fields {
 		dst = appendColumn(dst, f, &columns[i], lo, hi)
 	}
@@ -69,17 +71,18 @@ func appendColumn(dst []byte, f record.Field, c *record.Column, lo, hi int) []by
 		return appendWords(dst, part(v.Index, lo, hi))
 	case f.Kind == record.List:
 		dst = appendLengths(dst, c.Offsets[lo:hi+1])
-		return appendBlock(dst, f.Fields, c.Children, int(c.Offsets[lo]), int(c.Offsets[hi]))
+		return Append(dst, f.Fields, c.Children, int(c.Offsets[lo]), int(c.Offsets[hi]))
 	case f.Kind == record.Struct:
-		return appendBlock(dst, f.Fields, c.Children, lo, hi)
+		return Append(dst, f.Fields, c.Children, lo, hi)
 	}
 	return appendWords(dst, c.Ints[lo:hi])
 }
 
-// part gives entries [lo,hi) of words that may be missing, which is zero for every row.
+// part gives entries [lo,hi) of words that may be missing, which is zero for every row, or one that stands for every row:
+// then no differences are written.
 func part[T any](words []T, lo, hi int) []T {
-	if len(words) == 0 {
-		return nil
+	if len(words) <= 1 {
+		return words
 	}
 	return words[lo:hi]
 }
