@@ -119,6 +119,8 @@ type Plugin struct {
 	Check func(config any, in []*record.Schema) error
 	// Plan says, without any I/O, what the sink would make of records of these schemas, a line each. Nil: nothing to say.
 	Plan func(config any, in []*record.Schema) []string
+	// Refuses gives the fault.Rows that Write would, as far as the records alone tell: for tests of pipelines. Nil: none.
+	Refuses func(b *record.Batch) error
 	// New makes the sink from what Config gave, after the user's settings were put in.
 	New func(ctx context.Context, config any, host Host) (Sink, error)
 	// Items says that it needs Host.Items.

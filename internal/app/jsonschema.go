@@ -36,6 +36,8 @@ func JSONSchema(plugins catalog.Catalog) any {
 	inner["from"] = node{"type": "string", "description": "The source."}
 	inner["to"] = value("list of text", nil)
 	inner["steps"] = node{"type": "array", "description": "What happens to the records, in order.", "items": node{"oneOf": steps}}
+	tests := node{"type": "array", "description": "Records to put through pipelines, and what must come out.", "items": object(config.DescribeTest())}
+	inner["tests"], properties["tests"] = tests, tests
 	properties["sources"] = node{"type": "object", "additionalProperties": node{"oneOf": sourceTypes}}
 	properties["sinks"] = node{"type": "object", "additionalProperties": node{"oneOf": sinkTypes}}
 	properties["pipelines"] = node{"type": "object", "additionalProperties": declared}
@@ -113,6 +115,11 @@ func value(kind string, keys []config.Key) node {
 		return node{"type": []string{kind, "string"}}
 	case "size", "share":
 		return node{"type": []string{"number", "string"}}
+	case "row":
+		return node{"type": "object"}
+	case "rows": // of every sink, or by sink
+		rows := node{"type": "array", "items": node{"type": "object"}}
+		return node{"anyOf": []any{rows, node{"type": "object", "additionalProperties": rows}}}
 	case "any":
 		return node{}
 	}

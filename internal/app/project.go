@@ -161,6 +161,7 @@ func (c *checker) file(ctx context.Context, f *config.File) {
 			c.add(p.At("to", errors.New("a form answers when its items are durable: its pipeline has one items sink; "+
 				"feed a lake from the items' changes")))
 		}
+		c.checkTests(d)
 		c.project.Pipelines = append(c.project.Pipelines, d)
 	}
 	for _, e := range f.Sinks {

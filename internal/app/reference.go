@@ -18,6 +18,7 @@ func Reference(plugins catalog.Catalog) string {
 	file, pipeline := config.DescribeFile()
 	section(&b, "##", "The file", "", file)
 	section(&b, "##", "A pipeline", "", pipeline)
+	section(&b, "##", "A test", "`acequia test FILE` runs the tests of a file, each through the steps of its pipeline. Masks have a fixed key in them.", config.DescribeTest())
 	b.WriteString("\n## Sources\n")
 	for _, p := range plugins.Sources {
 		section(&b, "###", p.Type, p.Doc, config.Describe(p.Config()))

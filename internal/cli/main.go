@@ -38,6 +38,7 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Run the pipelines of configuration files."`
 	Init    initCmd    `cmd:"" help:"Write a commented configuration file to start from."`
 	Check   checkCmd   `cmd:"" help:"Find every mistake in configuration files before anything runs."`
+	Test    testCmd    `cmd:"" help:"Run the tests that configuration files hold."`
 	Plan    planCmd    `cmd:"" help:"Show what run would do, without doing it."`
 	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
 	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`

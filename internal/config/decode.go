@@ -183,6 +183,8 @@ func (d *decoder) value(v reflect.Value, n, key *node, f field) {
 		d.value(fresh.Elem(), n, key, f)
 		v.Set(fresh)
 		return
+	case d.special(v, n, f):
+		return
 	case isOrdered(t):
 		d.ordered(v, n, f)
 		return

@@ -26,6 +26,9 @@ func Describe(config any) []Key { return describe(reflect.ValueOf(config), 0) }
 // DescribeFile lists the keys of a file; sources, sinks and steps have those of their plugins.
 func DescribeFile() (file, pipeline []Key) { return Describe(&fileKeys{}), Describe(&pipelineKeys{}) }
 
+// DescribeTest lists the keys of a test.
+func DescribeTest() []Key { return Describe(&testKeys{}) }
+
 // maxLevels ends what types that hold themselves would go on with.
 const maxLevels = 8
 
@@ -75,6 +78,10 @@ func typed(v reflect.Value, level int) (name string, keys []Key) {
 			return typed(reflect.New(t.Elem()).Elem(), level)
 		}
 		return typed(v.Elem(), level)
+	case t == reflect.TypeFor[Row]():
+		return "row", nil
+	case t == reflect.TypeFor[Output]():
+		return "rows", nil
 	case isOrdered(t):
 		value, _ := t.Elem().FieldByName("Value")
 		return inner("mapping of ", value.Type)

@@ -18,11 +18,11 @@ type File struct {
 	root      *node
 }
 
-// Block is a source, a sink, a step or a test. The type names a plugin; the rest is for the plugin to decode.
+// Block is a source, a sink or a step. The type names a plugin; the rest is for the plugin to decode.
 type Block struct {
 	Name string // "" for a step
-	Type string // "" for a test
-	what string // "source", "sink", "step" or "test"
+	Type string
+	what string // "source", "sink" or "step"
 	file *source
 	node *node // without the type
 	at   *node // the type's place
@@ -76,8 +76,8 @@ type Pipeline struct {
 	Steps     []*Block
 	To        []Reference
 	Retry     Retry
-	StopAfter Share    // part of bad records that stops the pipeline; 0: none does
-	Tests     []*Block // as they are written: nothing is expanded or checked in them
+	StopAfter Share   // part of bad records that stops the pipeline; 0: none does
+	Tests     []*Test // nothing is expanded in them
 	file      *source
 	key, node *node
 }

@@ -32,9 +32,7 @@ func (l *linter) pipeline(e Entry[*node], u *uses) *Pipeline {
 	}
 	p.Retry, p.StopAfter = keys.Errors.Retry, keys.Errors.StopAfter
 	l.retry(p)
-	for _, n := range keys.Tests {
-		p.Tests = append(p.Tests, l.test(n))
-	}
+	l.testsOf(p, keys.Tests)
 	return p
 }
 
@@ -127,28 +125,5 @@ func (l *linter) retry(p *Pipeline) {
 		check("longest", to < from, "longest is less than initial, "+duration(from))
 	} else {
 		check("initial", to < from, "initial is more than longest, "+duration(to))
-	}
-}
-
-func (l *linter) test(n *node) *Block {
-	b := &Block{what: "test", file: l.decoder.file, node: n, at: n, key: n}
-	if p, ok := n.get("name"); ok && p.value.kind == scalar {
-		b.Name, b.key = p.value.text, p.value
-	}
-	return b
-}
-
-// tests gives the cases of the file to the pipelines that they name; one that names none goes to the only pipeline.
-func (l *linter) tests(all []*node) {
-	for _, n := range all {
-		i := 0
-		if p, ok := n.get("pipeline"); ok {
-			i = slices.IndexFunc(l.file.Pipelines, func(o *Pipeline) bool { return o.Name == p.value.text })
-		} else if len(l.file.Pipelines) != 1 {
-			i = -1
-		}
-		if i >= 0 {
-			l.file.Pipelines[i].Tests = append(l.file.Pipelines[i].Tests, l.test(n))
-		}
 	}
 }

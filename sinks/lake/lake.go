@@ -77,9 +77,10 @@ var (
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
 		Type: "lake", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
-		Config: func() any { return &Config{} },
-		Check:  check,
-		Plan:   plan,
+		Config:  func() any { return &Config{} },
+		Check:   check,
+		Plan:    plan,
+		Refuses: refuses,
 		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
 			c, ok := config.(*Config)
 			if !ok {

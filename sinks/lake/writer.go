@@ -52,7 +52,7 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	if b.Rows == 0 {
 		return nil
 	}
-	if err := parquet.Check(b.Schema.Fields, b.Columns, b.Rows); err != nil {
+	if err := refuses(b); err != nil {
 		return err
 	}
 	t, err := w.lake.table(b.Schema)
@@ -79,6 +79,9 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	}
 	return w.scatter(o, columns)
 }
+
+// refuses names the rows that no file can hold without loss.
+func refuses(b *record.Batch) error { return parquet.Check(b.Schema.Fields, b.Columns, b.Rows) }
 
 // sort hands the batch to the sorter, which keeps it until its rows are on their way to their files.
 func (w *writer) sort(o *openTable, b *record.Batch, columns []record.Column) error {
