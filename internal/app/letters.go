@@ -31,6 +31,10 @@ var letterFields = []record.Field{ //nolint:gochecknoglobals // a constant table
 	{Name: "version", Kind: record.String},
 	{Name: "record", Kind: record.String},
 	{Name: "raw", Kind: record.String},
+	{Name: "position", Kind: record.String},
+	{Name: "row_index", Kind: record.Int64},
+	{Name: "attempts", Kind: record.Int64},
+	{Name: "first_at", Kind: record.Timestamp},
 	{Name: "at", Kind: record.Timestamp},
 }
 
@@ -71,7 +75,7 @@ func LettersTable(ctx context.Context, state, folder string) (query.LakeTable, e
 		t.Columns[i] = query.Column{Name: f.Name, Type: schemas.DuckDBType(f)}
 	}
 	t.Views = []query.View{{
-		Name: "dead_letters", SQL: "SELECT * REPLACE (\"at\"::TIMESTAMP AS \"at\") FROM read_parquet('" + strings.ReplaceAll(file, "'", "''") + "')",
+		Name: "dead_letters", SQL: "SELECT * REPLACE (\"at\"::TIMESTAMP AS \"at\", first_at::TIMESTAMP AS first_at) FROM read_parquet('" + strings.ReplaceAll(file, "'", "''") + "')",
 	}}
 	return t, nil
 }
@@ -116,14 +120,24 @@ func copyLetters(ctx context.Context, state, to string) (err error) {
 }
 
 func appendLetter(b *record.Builder, d *checkpoint.DeadLetter) {
-	raw := string(d.Raw)
-	if !utf8.ValidString(raw) {
-		raw = strconv.QuoteToASCII(raw)
-	}
 	b.Int(0, d.ID)
-	for i, text := range []string{d.Pipeline, d.Lane, d.Stream, d.Step, d.Column, d.Code, d.Reason, d.Op, d.Version, string(d.Row), raw} {
+	texts := []string{
+		d.Pipeline, d.Lane, d.Stream, d.Step, d.Column, d.Code, d.Reason, d.Op, d.Version, string(d.Row), printable(string(d.Raw)),
+		printable(string(d.Position)),
+	}
+	for i, text := range texts {
 		b.String(1+i, strings.ToValidUTF8(text, "\uFFFD"))
 	}
-	b.Int(len(letterFields)-1, d.At.UnixMicro())
+	for i, n := range []int64{d.Index, d.Attempts, d.First.UnixMicro(), d.At.UnixMicro()} {
+		b.Int(1+len(texts)+i, n)
+	}
 	b.Next()
+}
+
+// printable quotes what is no text as Go quotes.
+func printable(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strconv.QuoteToASCII(s)
 }

@@ -18,7 +18,7 @@ import (
 // Retried counts what became of dead letters that were sent again.
 type Retried struct {
 	Passed  int64 `json:"passed"`
-	Refused int64 `json:"refused"` // again: they are new dead letters
+	Refused int64 `json:"refused"` // again: they stay dead letters, with one attempt more
 }
 
 // Retry sends dead letters of a pipeline again, the named ones or all: through the step that refused them and what comes
@@ -64,7 +64,7 @@ func (s *Service) retry(ctx context.Context, d *Declared, whole routers.Pipeline
 		return Retried{}, &fault.Error{Code: "ACQ-DLQ-002", Place: by.Stream, Err: err, Remedy: "drop the dead letters, or bring the step back under its name"}
 	}
 	rest.StopAfter = 0 // they are dead letters already
-	options := routers.Options{Store: s.state, Budget: routers.NewBudget(int(s.project.Memory)), Log: s.Log.With(slog.String("job", "retry"))}
+	options := routers.Options{Store: letters.State(), Budget: routers.NewBudget(int(s.project.Memory)), Log: s.Log.With(slog.String("job", "retry"))}
 	if s.Wire != nil {
 		s.Wire(&rest, &options)
 	}

@@ -49,7 +49,8 @@ type LaneState struct {
 }
 
 // DeadLetter is a record that cannot pass, with what is needed to repair it and send it again. Pipeline, Stream,
-// Position, Index, Step and Group together name it: the same one saved twice is there once.
+// Position, Index, Step and Group together name a first refusal: the same one saved twice is there once. A letter that is
+// sent again and refused again stays the same letter: it keeps its ID and its place, and what refused it last is told.
 type DeadLetter struct {
 	ID       int64           `json:"id"` // given by the store, ascending
 	Pipeline string          `json:"pipeline"`
@@ -67,10 +68,21 @@ type DeadLetter struct {
 	EventID  string          `json:"event_id,omitempty"`
 	Event    time.Time       `json:"event_time,omitzero"` // of the record
 	Source   string          `json:"source,omitempty"`
-	Row      json.RawMessage `json:"row,omitempty"` // the record
-	Raw      []byte          `json:"raw,omitempty"` // its bytes, when it cannot be written as JSON
-	At       time.Time       `json:"at"`
-	Retry    int64           `json:"-"` // its number among those to be sent again, given by the store; 0: it is not
+	Row      json.RawMessage `json:"row,omitempty"`   // the record
+	Raw      []byte          `json:"raw,omitempty"`   // its bytes as they were read, when no record could be made of them
+	At       time.Time       `json:"at"`              // of the last refusal
+	Attempts int64           `json:"attempts"`        // how often it was tried, given by the store: 1 is the first refusal
+	First    time.Time       `json:"first_at"`        // of the first refusal, given by the store
+	Retry    int64           `json:"-"`               // its number among those to be sent again, given by the store; 0: it is not
+	Again    int64           `json:"again,omitempty"` // of one that is saved: the letter that was sent again and makes this refusal; 0: none
+}
+
+// Identity is the ID of the record's event, or one made of its place where it has none.
+func (d *DeadLetter) Identity() string {
+	if d.EventID != "" {
+		return d.EventID
+	}
+	return fmt.Sprintf("%s/%s/%d", d.Lane, d.Position, d.Index)
 }
 
 // The stored forms keep positions as bytes: a position need not be UTF-8, and JSON strings must be.

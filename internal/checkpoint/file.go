@@ -48,6 +48,24 @@ insert into letter(id, pipeline, lane, stream, position, idx, step, grp, col, co
 drop table dead_letter;
 alter table letter rename to dead_letter;
 create index dead_letter_retry on dead_letter(pipeline, stream, step, retry) where retry > 0;
+`, `
+create table letter(
+	id integer primary key autoincrement,
+	pipeline text not null, lane text not null, stream text not null, position blob not null, idx integer not null,
+	step text not null, grp integer not null, col text not null, code text not null, reason text not null,
+	op text not null, version text not null, row blob, raw blob, at integer not null,
+	event_id text not null, event_time integer not null, source text not null,
+	retry integer not null default 0, attempts integer not null, first_at integer not null);
+insert into letter(id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
+	event_id, event_time, source, retry, attempts, first_at)
+	select id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
+	event_id, event_time, source, retry, 1, at from dead_letter;
+delete from sqlite_sequence where name = 'letter';
+insert into sqlite_sequence select 'letter', seq from sqlite_sequence where name = 'dead_letter';
+drop table dead_letter;
+alter table letter rename to dead_letter;
+create unique index dead_letter_place on dead_letter(pipeline, lane, stream, position, idx, step, grp) where attempts = 1;
+create index dead_letter_retry on dead_letter(pipeline, stream, step, retry) where retry > 0;
 `,
 }
 

@@ -10,13 +10,40 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-func insertLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) error {
+// saveLetter saves a first refusal, or what a letter that was sent again is now.
+func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) error {
+	attempts, first := int64(1), d.At.UnixMicro()
+	if d.Again > 0 {
+		updated, err := refuseAgain(ctx, tx, d)
+		if err != nil || updated {
+			return err
+		}
+		// Another sink has refused the same record already, or the letter was dropped meanwhile.
+		err = tx.QueryRowContext(ctx, `select attempts, first_at from dead_letter where id = ?`, d.Again).Scan(&attempts, &first)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
 	_, err := tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
-		op, version, row, raw, at, event_id, event_time, source) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		on conflict do nothing`,
+		op, version, row, raw, at, event_id, event_time, source, attempts, first_at)
+		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Column, d.Code, d.Reason,
-		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source)
+		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source, attempts, first)
 	return err
+}
+
+// refuseAgain brings the letter that was sent again up to date, once: it is then no longer among those to be sent. A
+// record belongs to the step that refused it, so another step's has to come with it. The bytes of the first read stay.
+func refuseAgain(ctx context.Context, tx *sql.Conn, d *DeadLetter) (updated bool, err error) {
+	result, err := tx.ExecContext(ctx, `update dead_letter set retry = 0, attempts = attempts + 1, at = ?1, step = ?2, col = ?3, code = ?4,
+		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end, raw = coalesce(raw, nullif(?7, row))
+		where id = ?8 and retry > 0`,
+		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // micros is 0 where there is no time.
@@ -28,7 +55,7 @@ func micros(t time.Time) int64 {
 }
 
 const letterColumns = `id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
-	event_id, event_time, source, retry`
+	event_id, event_time, source, retry, attempts, first_at`
 
 // DeadLetters gives the dead letters of a pipeline, or of all when it is "", oldest first: at most limit, after the
 // given ID.
@@ -46,13 +73,13 @@ func (s *Store) letters(ctx context.Context, where string, args ...any) (letters
 	for rows.Next() {
 		var d DeadLetter
 		var position []byte
-		var at, event int64
+		var at, event, first int64
 		err := rows.Scan(&d.ID, &d.Pipeline, &d.Lane, &d.Stream, &position, &d.Index, &d.Step, &d.Group, &d.Column, &d.Code,
-			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry)
+			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry, &d.Attempts, &first)
 		if err != nil {
 			return nil, explain(s.path, "read dead letters", err)
 		}
-		d.Position, d.At = record.Position(position), time.UnixMicro(at).UTC()
+		d.Position, d.At, d.First = record.Position(position), time.UnixMicro(at).UTC(), time.UnixMicro(first).UTC()
 		if event != 0 {
 			d.Event = time.UnixMicro(event).UTC()
 		}
@@ -161,6 +188,42 @@ func (s *Store) ChooseDeadLetters(ctx context.Context, pipeline string, ids ...i
 // ChosenDeadLetters gives the next of those to be sent again, after a number and in the order of the numbers.
 func (s *Store) ChosenDeadLetters(ctx context.Context, by Refuser, after int64, limit int) ([]DeadLetter, error) {
 	return s.letters(ctx, `pipeline = ? and stream = ? and step = ? and retry > ? order by retry limit ?`, by.Pipeline, by.Stream, by.Step, after, limit)
+}
+
+// TraceDeadLetters finds the letters that are behind refusals of records that were sent again, up to a number, and notes
+// them in Again. Records are told apart by the identities of their events.
+func (s *Store) TraceDeadLetters(ctx context.Context, by Refuser, upTo int64, refused []DeadLetter) (err error) {
+	if len(refused) == 0 {
+		return nil
+	}
+	behind := map[string][]int64{} // each identity's letters, in the order in which they were sent
+	for i := range refused {
+		behind[refused[i].Identity()] = nil
+	}
+	rows, err := s.readers.QueryContext(ctx, `select id, event_id, lane, position, idx from dead_letter
+		where pipeline = ? and stream = ? and step = ? and retry between 1 and ? order by retry`, by.Pipeline, by.Stream, by.Step, upTo)
+	if err != nil {
+		return explain(s.path, "read dead letters", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var d DeadLetter
+		var position []byte
+		if err := rows.Scan(&d.ID, &d.EventID, &d.Lane, &position, &d.Index); err != nil {
+			return explain(s.path, "read dead letters", err)
+		}
+		d.Position = record.Position(position)
+		if ids, asked := behind[d.Identity()]; asked {
+			behind[d.Identity()] = append(ids, d.ID)
+		}
+	}
+	for i := range refused {
+		if ids := behind[refused[i].Identity()]; len(ids) > 0 {
+			refused[i].Again = ids[0]
+			behind[refused[i].Identity()] = ids[min(1, len(ids)-1):] // the last is behind all that follow: several sinks refuse one record
+		}
+	}
+	return explain(s.path, "read dead letters", rows.Err())
 }
 
 // SettleDeadLetters forgets those that were sent again, up to a number.

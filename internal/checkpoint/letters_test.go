@@ -2,6 +2,8 @@ package checkpoint
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -36,6 +38,107 @@ func TestUpgradeKeepsDeadLetters(t *testing.T) {
 	letters, err := s.DeadLetters(t.Context(), "p", 0, 10)
 	if err != nil || len(letters) != 2 || letters[0].ID != 7 || string(letters[0].Row) != `{"c":1}` || letters[1].Lane != "b" {
 		t.Fatalf("%+v, %v", letters, err)
+	}
+}
+
+// TestUpgradeBringsAttempts begins with a file of version 2: its letters were tried once, and their numbers stay taken.
+func TestUpgradeBringsAttempts(t *testing.T) {
+	t.Parallel()
+	path := statePath(t)
+	old, err := open(t.Context(), path, migrations[:2])
+	if err = errors.Join(err, old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, path, `insert into dead_letter(id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, at, event_id, retry)
+		values(7, 'p', 'l', 's', x'78', 0, 'trim', 0, 'c', 'C', 'bad', 'I', 'v', '{"c":1}', 5000000, 'e', 3), (9, 'p', 'l', 's', x'78', 1, 'trim', 0, '', '', '', '', '', '', 1, '', 0);
+		delete from dead_letter where id = 9`)
+	s := opened(t, path)
+	if _, err := os.Stat(path + ".v2"); err != nil {
+		t.Error("the copy:", err)
+	}
+	if _, err := s.Acquire(t.Context(), lane); err != nil {
+		t.Fatal(err)
+	}
+	fresh := []DeadLetter{{Stream: "s", Position: "y", Step: "trim", At: time.Unix(6, 0)}, {Stream: "s", Position: "x", Step: "trim", At: time.Unix(6, 0)}}
+	if err := s.SaveCheckpoint(t.Context(), lane, 1, Intent{Group: 1, DeadLetters: fresh}); err != nil {
+		t.Fatal(err)
+	}
+	letters, err := s.DeadLetters(t.Context(), "p", 0, 10)
+	if err != nil || len(letters) != 2 {
+		t.Fatalf("%+v, %v", letters, err)
+	}
+	first, at := letters[0], time.Unix(5, 0).UTC()
+	if first.ID != 7 || first.Attempts != 1 || !first.First.Equal(at) || !first.At.Equal(at) || first.Retry != 3 || first.EventID != "e" {
+		t.Errorf("%+v", first)
+	}
+	if letters[1].ID != 10 || letters[1].Attempts != 1 {
+		t.Errorf("a number was given twice: %+v", letters[1])
+	}
+}
+
+// TestRefusedAgain sends letters again that are refused again: by the same step, by two sinks, and with another letter of
+// the same event.
+func TestRefusedAgain(t *testing.T) {
+	t.Parallel()
+	s := opened(t, statePath(t))
+	if _, err := s.Acquire(t.Context(), lane); err != nil {
+		t.Fatal(err)
+	}
+	trim := Refuser{"p", "s", "trim"}
+	letter := func(i int64, event string) DeadLetter {
+		return DeadLetter{
+			Stream: "s", Position: "x", Index: i, Step: "trim", Code: "C", Reason: "bad", Raw: []byte("raw"), Version: "v", EventID: event,
+			Row: []byte(`{"c":1}`), At: time.Unix(6, 0),
+		}
+	}
+	in := Intent{Group: 1, DeadLetters: []DeadLetter{letter(0, "a"), letter(1, "b"), letter(2, ""), letter(3, "same"), letter(4, "same"), letter(5, "passes")}}
+	if err := s.SaveCheckpoint(t.Context(), lane, 1, in); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ChooseDeadLetters(t.Context(), "p"); err != nil {
+		t.Fatal(err)
+	}
+	again := Lane{Pipeline: "p", ID: "retry/s/trim"}
+	if _, err := s.Acquire(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	refusal := func(event, step, row string) DeadLetter {
+		return DeadLetter{Stream: "s", Position: "retry/6", Step: step, Reason: "worse", EventID: event, Row: []byte(row), Raw: []byte("new"), At: time.Unix(8, 0)}
+	}
+	refused := []DeadLetter{
+		refusal("a", "trim", ""), refusal("b", "lake", `{"d":2}`), refusal("b", "items", `{"d":3}`), refusal("l/x/2", "lake", ""),
+		refusal("same", "trim", `{"s":1}`), refusal("same", "trim", `{"s":2}`),
+	}
+	if err := s.TraceDeadLetters(t.Context(), trim, 6, refused); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveIntent(t.Context(), again, 1, Intent{Group: 1, To: "retry/6", DeadLetters: refused}); err != nil {
+		t.Fatal(err)
+	}
+	recovered, err := s.Acquire(t.Context(), again) // the first owner has died
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveCheckpoint(t.Context(), again, 2, *recovered.Pending); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SettleDeadLetters(t.Context(), trim, 6); err != nil {
+		t.Fatal(err)
+	}
+	letters, err := s.DeadLetters(t.Context(), "p", 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range letters {
+		got = append(got, fmt.Sprintf("%d %s %s %s %d %d %d %q %q", d.ID, d.Step, d.Reason, d.Position, d.Attempts, d.First.Unix(), d.At.Unix(), d.Row, d.Raw))
+	}
+	want := []string{
+		`1 trim worse x 2 6 8 "{\"c\":1}" "raw"`, `2 lake worse x 2 6 8 "{\"d\":2}" "raw"`, `3 lake worse x 2 6 8 "" "raw"`,
+		`4 trim worse x 2 6 8 "{\"s\":1}" "raw"`, `5 trim worse x 2 6 8 "{\"s\":2}" "raw"`, `7 items worse retry/6 2 6 8 "{\"d\":3}" "new"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -134,7 +134,7 @@ func (s *Store) SaveCheckpoint(ctx context.Context, lane Lane, epoch int64, in I
 			return err
 		}
 		for i := range in.DeadLetters {
-			if err := insertLetter(ctx, tx, lane, &in.DeadLetters[i]); err != nil {
+			if err := saveLetter(ctx, tx, lane, &in.DeadLetters[i]); err != nil {
 				return err
 			}
 		}

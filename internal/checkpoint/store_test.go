@@ -90,7 +90,7 @@ func TestLaneLife(t *testing.T) {
 		t.Fatalf("dead letters: %+v, %v", letters, err)
 	}
 	wantLetter := in.DeadLetters[0]
-	wantLetter.ID, wantLetter.Pipeline, wantLetter.Lane = 1, "p", "l"
+	wantLetter.ID, wantLetter.Pipeline, wantLetter.Lane, wantLetter.Attempts, wantLetter.First = 1, "p", "l", 1, wantLetter.At
 	if diff := cmp.Diff(wantLetter, letters[0]); diff != "" {
 		t.Fatal(diff)
 	}

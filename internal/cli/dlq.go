@@ -78,9 +78,9 @@ func (c dlqListCmd) Run(ctx context.Context, t terminal) error {
 			return err
 		}
 		w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
-		_, _ = fmt.Fprintln(w, "id\tpipeline\tstream\tstep\tcolumn\treason\trecord")
+		_, _ = fmt.Fprintln(w, "id\tpipeline\tstream\tstep\tcolumn\tattempts\treason\trecord")
 		for _, d := range letters {
-			_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Pipeline, d.Stream, d.Step, d.Column, shorten(d.Reason, 60), shorten(content(d), 60))
+			_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, d.Pipeline, d.Stream, d.Step, d.Column, d.Attempts, shorten(d.Reason, 60), shorten(content(d), 60))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -161,6 +161,7 @@ func showLetter(out io.Writer, d *checkpoint.DeadLetter) error {
 		{"reason", d.Reason},
 		{"op", d.Op},
 		{"version", d.Version},
+		{"attempts", attempts(d)},
 		{"at", d.At.Format(time.RFC3339)},
 	} {
 		if line[1] != "" {
@@ -175,6 +176,15 @@ func showLetter(out io.Writer, d *checkpoint.DeadLetter) error {
 	}
 	_, err := fmt.Fprintf(out, "%q\n", d.Raw)
 	return err
+}
+
+// attempts tells how often a record was tried, and since when if that was more than once.
+func attempts(d *checkpoint.DeadLetter) string {
+	text := strconv.FormatInt(d.Attempts, 10)
+	if d.Attempts > 1 {
+		text += ", the first at " + d.First.Format(time.RFC3339)
+	}
+	return text
 }
 
 type dlqDropCmd struct {
@@ -304,7 +314,7 @@ type dlqRetryCmd struct {
 // Help shows examples.
 func (dlqRetryCmd) Help() string {
 	return `A record that passes reaches each sink once, with the version that it had, and is a dead letter no longer. One that is
-refused again is a new dead letter. The pipeline may not run meanwhile.
+refused again stays a dead letter, with one attempt more. The pipeline may not run meanwhile.
 
 Examples:
   acequia dlq retry games -f games.yaml

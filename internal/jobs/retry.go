@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/routers"
@@ -20,7 +22,7 @@ const ReadStep = "read"
 
 // Retry makes a pipeline of the rest of another: it sends the chosen dead letters of one step or sink through that step
 // and what comes after it, into the sinks that have not had them. in is the schema of the records that the step was
-// given. Records keep their versions. What is durable is forgotten; what is refused again is a new dead letter.
+// given. Records keep their versions. What is durable is forgotten; what is refused again is tried once more often.
 func Retry(p routers.Pipeline, store *checkpoint.Store, by checkpoint.Refuser, in *record.Schema) (routers.Pipeline, *Letters, error) {
 	letters := &Letters{store: store, by: by, schema: in, drained: make(chan struct{})}
 	p.Source, p.Slots = letters, 1
@@ -54,6 +56,44 @@ type Letters struct {
 }
 
 var _ sources.Source = (*Letters)(nil)
+
+// State is the store for the run of the retry: refusals of it are told of the letters that are behind them.
+func (l *Letters) State() routers.Store { return &traced{l.store, l} }
+
+type traced struct {
+	*checkpoint.Store
+	letters *Letters
+}
+
+// SaveIntent traces the refusals, since recovery saves what the intent says.
+func (t *traced) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
+	if err := t.trace(ctx, &in); err != nil {
+		return err
+	}
+	return t.Store.SaveIntent(ctx, lane, epoch, in)
+}
+
+// SaveCheckpoint traces the refusals of a group that needed no intent.
+func (t *traced) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
+	if err := t.trace(ctx, &in); err != nil {
+		return err
+	}
+	return t.Store.SaveCheckpoint(ctx, lane, epoch, in)
+}
+
+func (t *traced) trace(ctx context.Context, in *checkpoint.Intent) error {
+	n, err := numberOf(in.To)
+	if err != nil || len(in.DeadLetters) == 0 {
+		return err
+	}
+	in.DeadLetters = slices.Clone(in.DeadLetters)
+	for i := range in.DeadLetters {
+		if in.DeadLetters[i].Step == ReadStep { // no record could be made of it for the step that it waits for
+			in.DeadLetters[i].Step = t.letters.by.Step
+		}
+	}
+	return t.TraceDeadLetters(ctx, t.letters.by, n, in.DeadLetters)
+}
 
 // Drained is closed when all the chosen have been read.
 func (l *Letters) Drained() <-chan struct{} { return l.drained }
@@ -146,17 +186,10 @@ func (r *letterReader) batch(letters []checkpoint.DeadLetter, epoch uint16) (*re
 	sys := b.System()
 	sys.Versions.Epoch = epoch
 	var refused []record.Refused
-	refuse := func(d *checkpoint.DeadLetter, err error) {
-		raw := d.Raw
-		if len(d.Row) > 0 {
-			raw = d.Row
-		}
-		refused = append(refused, record.Refused{Stream: d.Stream, Column: d.Column, Err: err, Raw: raw})
-	}
 	for i := range letters {
 		d := &letters[i]
 		if err := r.append(b, d); err != nil {
-			refuse(d, err)
+			refused = append(refused, unfit(d, err))
 		}
 	}
 	if b.Rows() == 0 {
@@ -166,10 +199,32 @@ func (r *letterReader) batch(letters []checkpoint.DeadLetter, epoch uint16) (*re
 	return b.Batch(nil), refused
 }
 
+// unfit keeps what is known of a letter of which no record can be made.
+func unfit(d *checkpoint.DeadLetter, err error) record.Refused {
+	out := record.Refused{Stream: d.Stream, Column: d.Column, Err: err, Raw: d.Raw, EventID: d.Identity(), Source: d.Source}
+	if len(out.Raw) == 0 {
+		out.Raw = d.Row
+	}
+	if version, err := record.ParseVersion(d.Version); err == nil {
+		out.Version = version
+	}
+	if !d.Event.IsZero() {
+		out.EventTime = d.Event.UnixMicro()
+	}
+	return out
+}
+
+// unmended refuses a letter that has no record, for the reason that it had.
+type unmended struct{ letter *checkpoint.DeadLetter }
+
+func (u unmended) Error() string { return u.letter.Reason }
+
+func (u unmended) Unwrap() error { return &fault.Error{Class: fault.Poison, Code: u.letter.Code} }
+
 // append adds the record of a letter, with what acequia knew of it.
 func (r *letterReader) append(b *record.Builder, d *checkpoint.DeadLetter) error {
 	if len(d.Row) == 0 {
-		return fmt.Errorf("no record could be made of it: edit it first (%s)", d.Reason)
+		return unmended{d}
 	}
 	var version record.Version
 	if d.Version != "" {
@@ -189,16 +244,12 @@ func (r *letterReader) append(b *record.Builder, d *checkpoint.DeadLetter) error
 	if event.IsZero() {
 		event = d.At
 	}
-	id := d.EventID
-	if id == "" {
-		id = fmt.Sprintf("%s/%s/%d", d.Lane, d.Position, d.Index)
-	}
 	sys := b.System()
 	sys.Ops = append(sys.Ops, op)
 	v := &sys.Versions
 	v.Hi, v.Lo, v.Index = append(v.Hi, version.Hi), append(v.Lo, version.Lo), append(v.Index, version.Index)
 	sys.EventTimes = append(sys.EventTimes, event.UnixMicro())
-	sys.EventIDs.AppendText([]byte(id))
+	sys.EventIDs.AppendText([]byte(d.Identity()))
 	return nil
 }
 
