@@ -108,8 +108,8 @@ func (t *trial) SaveCheckpoint(_ context.Context, _ checkpoint.Lane, _ int64, in
 }
 
 // Ended has no lanes to tell of.
-func (t *trial) Ended(context.Context, string) (map[string]bool, error) {
-	return map[string]bool{}, nil
+func (t *trial) Ended(context.Context, string) (map[string]record.Position, error) {
+	return map[string]record.Position{}, nil
 }
 
 // trialSink remembers what reaches it.
