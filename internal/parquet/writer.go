@@ -1,4 +1,4 @@
-// Package parquet writes columns of records as Parquet files. It makes the pages itself: a value goes from its column to
+// Package parquet writes columns of records as Parquet files, and reads them. It makes the pages itself: a value goes from its column to
 // the page with nothing made for it on the way. parquet-go gives the integer encodings and the thrift structs.
 //
 // The format is that of https://github.com/apache/parquet-format: data pages v1 with CRC, chunk statistics, page index.

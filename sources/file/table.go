@@ -34,6 +34,7 @@ type table struct {
 	rows    int
 	room    int    // rows that a new table is given memory for
 	texts   []int  // bytes that each text column had in the last batch
+	given   bool   // the columns are read as such: they need no memory here
 	source  string // of the system columns
 	mtime   int64
 	index   uint32 // of the versions: it orders the records of files that were written in the same moment
@@ -61,6 +62,7 @@ func (t *table) reset() {
 	for i := range t.columns {
 		f, c := &t.schema.Fields[i], &t.columns[i]
 		switch {
+		case t.given:
 		case f.Kind == record.Float32 || f.Kind == record.Float64:
 			c.Floats = make([]float64, 0, t.room)
 		case f.Wide():
