@@ -7,10 +7,11 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// DuckDBView gives the query that reads the table's files under root, typed as the description says whatever the files
-// hold: DuckDB alone would turn type drift into VARCHAR, a dt folder into DATE, and show the session's time zone. With
-// no files it gives no rows of the right types.
-func (t *LakeTable) DuckDBView(root string, files bool) string {
+// DuckDBView gives the query that reads these files of the table, named below root, typed as the description says
+// whatever the files hold: DuckDB alone would turn type drift into VARCHAR, a dt folder into DATE, and show the
+// session's time zone. With no files it gives no rows of the right types. The files are named one by one because a
+// pattern is looked up when the query runs, and then may find a file and what replaces it.
+func (t *LakeTable) DuckDBView(root string, files []string) string {
 	var shape, out, hive []string
 	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
 		name, kind := duckName(f.Name), duckType(f)
@@ -30,10 +31,14 @@ func (t *LakeTable) DuckDBView(root string, files bool) string {
 		}
 	}
 	from := "(SELECT " + strings.Join(shape, ", ") + " WHERE false)"
-	if files {
-		from = fmt.Sprintf("(SELECT %s WHERE false UNION ALL BY NAME SELECT * FROM read_parquet(%s, union_by_name = true, "+
+	if len(files) > 0 {
+		quoted := make([]string, len(files))
+		for i, name := range files {
+			quoted[i] = duckText(root + "/" + name)
+		}
+		from = fmt.Sprintf("(SELECT %s WHERE false UNION ALL BY NAME SELECT * FROM read_parquet([%s], union_by_name = true, "+
 			"hive_partitioning = true, hive_types_autocast = false, hive_types = {%s}))",
-			strings.Join(shape, ", "), duckText(root+"/"+t.Name+"/**/*.parquet"), strings.Join(hive, ", "))
+			strings.Join(shape, ", "), strings.Join(quoted, ", "), strings.Join(hive, ", "))
 	}
 	return "SELECT " + strings.Join(out, ", ") + " FROM " + from
 }

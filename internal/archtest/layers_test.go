@@ -27,6 +27,7 @@ var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores,
+	"lakefiles": layerStores, "compaction": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
 }
@@ -66,8 +67,9 @@ func layer(pkg string) int {
 
 // beside lists the imports within a layer that the plan allows. A folder may always import the one it stands in.
 var beside = map[string][]string{
-	".":              {"internal/cli"},
-	"internal/query": {"schemas"},
+	".":                  {"internal/cli"},
+	"internal/lakefiles": {"internal/blob"},
+	"internal/query":     {"schemas", "internal/lakefiles"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.

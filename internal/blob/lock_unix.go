@@ -5,8 +5,29 @@ package blob
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 )
+
+// TryLock takes a lock file for this process, and makes it if need be; held says that it is ours. The system lets it go
+// when the process dies. Who holds it in this process counts as another.
+func (d *Dir) TryLock(name string) (unlock func(), held bool, err error) {
+	var f *os.File
+	err = d.open(filepath.ToSlash(filepath.Dir(name)), func(string) (err error) {
+		f, err = os.OpenFile(d.path(name), os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // a lake is read by other programs
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	switch err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case err == nil:
+		return func() { _ = f.Close() }, true, nil
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, false, f.Close()
+	}
+	return nil, false, Classify(d.path(name), errors.Join(err, f.Close()))
+}
 
 // lockFolder waits until no other process, and nobody else in this one, holds the folder.
 func lockFolder(path string) (unlock func(), err error) {

@@ -1,13 +1,12 @@
 package query
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
@@ -47,9 +46,9 @@ func DescribedTables(lake string) ([]LakeTable, error) {
 	}
 	out := make([]LakeTable, len(described))
 	for i, t := range described {
-		files, err := hasFiles(filepath.Join(lake, t.Name))
+		files, err := lakefiles.List(lake, t.Name)
 		if err != nil {
-			return nil, fmt.Errorf("look for files of %s: %w", t.Name, err)
+			return nil, err
 		}
 		out[i] = LakeTable{Name: t.Name, Views: []View{{Name: t.Name, SQL: t.DuckDBView(lake, files)}}}
 		if latest := t.DuckDBLatest(); latest != "" {
@@ -77,22 +76,4 @@ func viewColumns(t *schemas.LakeTable) []Column {
 		out[i] = Column{Name: f.Name, Type: typeName, Kind: kindOf(typeName)}
 	}
 	return out
-}
-
-// hasFiles says whether there is a data file in a folder or below; a folder that does not exist has none.
-func hasFiles(root string) (bool, error) {
-	found := false
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return err
-		case !entry.IsDir() && strings.HasSuffix(path, ".parquet"):
-			found = true
-			return fs.SkipAll
-		}
-		return nil
-	})
-	return found, err
 }

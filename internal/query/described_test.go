@@ -8,10 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
@@ -103,4 +106,58 @@ func TestDescribedTablesNameABadDescription(t *testing.T) {
 	if fault.Code(err) != "ACQ-QUERY-006" || !strings.Contains(err.Error(), "broken.json") {
 		t.Errorf("%v", err)
 	}
+}
+
+// A query sees the files of before or those of after, at every point of a swap, however old the views are that it has.
+func TestCountsAreExactWhileFilesAreSwapped(t *testing.T) {
+	t.Parallel()
+	lake := t.TempDir()
+	describe(t, lake, gamesTable(t))
+	day := "videogames/dt=2026-11-24/"
+	inputs := []string{day + "a.parquet", day + "b.parquet"}
+	one, two := gameRow("1", "Zelda", "I", 1, "2026-11-24"), gameRow("2", "Pong", "I", 2, "2026-11-24")
+	writeParquet(t, filepath.Join(lake, inputs[0]), one)
+	writeParquet(t, filepath.Join(lake, inputs[1]), two)
+	before, err := DescribedTables(lake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := newEngine(t, Config{Lake: lake, Catalog: func(string) ([]LakeTable, error) { return before, nil }})
+	now := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
+	look := func(when string, engines ...*Engine) {
+		for i, e := range engines {
+			got, _, err := ask(t, e, Request{SQL: "SELECT count(*), count(DISTINCT a.id) FROM videogames a"})
+			if err != nil || got[0][0] != "2" || got[0][1] != "2" {
+				t.Errorf("%s, engine %d: %v, %v", when, i, got, err)
+			}
+			if info, err := e.Table(t.Context(), "videogames"); err != nil || info.Rows != 2 {
+				t.Errorf("%s, engine %d: %+v, %v", when, i, info, err)
+			}
+		}
+	}
+	dir, err := blob.Open(lake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := lakefiles.Lock(dir, "videogames")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	table.Probe = func(point string) {
+		if point == lakefiles.BeforeDelete || point == lakefiles.AfterDelete {
+			look(point, now)
+			return
+		}
+		look(point, old, now)
+	}
+	writeParquet(t, filepath.Join(lake, "_swaps/videogames/1.tmp"), one+" UNION ALL "+two)
+	output := blob.Publication{Staged: "_swaps/videogames/1.tmp", Final: day + lakefiles.NewID(time.Now()) + ".parquet"}
+	if err := table.Swap(t.Context(), "s", inputs, []blob.Publication{output}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if deleted, _, err := table.Sweep(t.Context(), time.Now().Add(2*time.Hour)); deleted != 2 || err != nil {
+		t.Fatal(deleted, err)
+	}
+	look("in the end", now)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/lakefiles"
 )
 
 // TableInfo tells of one table of the lake.
@@ -75,47 +77,33 @@ func (e *Engine) survey(ctx context.Context, table LakeTable) (TableInfo, error)
 	for _, v := range table.Views {
 		t.Views = append(t.Views, v.Name)
 	}
-	root := filepath.Join(e.cfg.Lake, t.Name)
 	e.surveying.Lock()
 	defer e.surveying.Unlock()
 	known, seen := e.counted[t.Name], make(map[string]int64)
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil // compaction took it away while we looked, or the table has no file yet
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case entry.IsDir() || !strings.HasSuffix(path, ".parquet"):
-			return nil
+	names, err := lakefiles.List(e.cfg.Lake, t.Name)
+	if err != nil {
+		return TableInfo{}, err
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return TableInfo{}, ctx.Err()
 		}
-		rows, ok := known[path]
-		if !ok {
-			if rows, err = rowsOf(path); err != nil {
-				return ignoreMissing(err)
-			}
+		rows, size, err := count(filepath.Join(e.cfg.Lake, filepath.FromSlash(name)), name, known)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was replaced long ago, and deleted while we looked
 		}
-		info, err := entry.Info()
 		if err != nil {
-			return ignoreMissing(err)
+			return TableInfo{}, fmt.Errorf("survey table %s: %w", t.Name, err)
 		}
-		seen[path] = rows
+		seen[name] = rows
 		t.Files++
 		t.Rows += rows
-		t.Bytes += info.Size()
-		partition, err := filepath.Rel(root, filepath.Dir(path))
-		if err != nil {
-			return err
-		}
+		t.Bytes += size
+		partition := strings.TrimPrefix(path.Dir(name), t.Name+"/")
 		if t.First == "" || partition < t.First {
 			t.First = partition
 		}
 		t.Last = max(t.Last, partition)
-		return nil
-	})
-	if err != nil {
-		return TableInfo{}, fmt.Errorf("survey table %s: %w", t.Name, err)
 	}
 	if e.counted == nil {
 		e.counted = make(map[string]map[string]int64)
@@ -124,16 +112,22 @@ func (e *Engine) survey(ctx context.Context, table LakeTable) (TableInfo, error)
 	return t, nil
 }
 
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// count gives the rows of a file, as they are known or from its footer, and its size.
+func count(file, name string, known map[string]int64) (rows, size int64, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0, 0, err
 	}
-	return err
+	rows, ok := known[name]
+	if !ok {
+		rows, err = rowsOf(file)
+	}
+	return rows, info.Size(), err
 }
 
 // rowsOf reads the number of rows from a file's footer.
-func rowsOf(path string) (int64, error) {
-	f, err := os.Open(path) //nolint:gosec // a path that the walk of the lake gave
+func rowsOf(file string) (int64, error) {
+	f, err := os.Open(file) //nolint:gosec // a path that the list of the lake gave
 	if err != nil {
 		return 0, err
 	}
@@ -144,7 +138,7 @@ func rowsOf(path string) (int64, error) {
 	}
 	footer, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
-		return 0, fmt.Errorf("read footer of %s: %w", path, err)
+		return 0, fmt.Errorf("read footer of %s: %w", file, err)
 	}
 	return footer.NumRows(), nil
 }

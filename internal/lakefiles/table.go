@@ -1,0 +1,242 @@
+package lakefiles
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
+)
+
+// The points of a swap and of what follows, in their order: Table.Probe is called there.
+const (
+	BeforePending = "before-pending"
+	AfterPending  = "after-pending"
+	AfterPublish  = "after-publish"
+	AfterDone     = "after-done"
+	BeforeDelete  = "before-delete" // of each input
+	AfterDelete   = "after-delete"  // of all inputs: the swap is not yet forgotten
+)
+
+// Points lists them.
+func Points() []string {
+	return []string{BeforePending, AfterPending, AfterPublish, AfterDone, BeforeDelete, AfterDelete}
+}
+
+// Table is a table whose files this process alone may swap. Writers go on to add files meanwhile. It is not safe for
+// concurrent use.
+type Table struct {
+	Name   string
+	Probe  func(point string) // for tests; may be nil
+	dir    *blob.Dir
+	unlock func()
+	serial int
+}
+
+// Lock takes a table, by a file lock that the system lets go when the process dies, and takes back what a crash left
+// half done. A second process, or a second taker in this one, is refused.
+func Lock(dir *blob.Dir, table string) (*Table, error) {
+	unlock, held, err := dir.TryLock(folder + "/" + table + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("lock table %s: %w", table, err)
+	}
+	if !held {
+		return nil, &fault.Error{
+			Class: fault.Retryable, Code: "ACQ-LAKE-023", Place: table, Err: errors.New("another process is compacting, expiring or replacing files of this table"),
+			Remedy: "wait until it is done; queries and writers are not disturbed",
+		}
+	}
+	t := &Table{Name: table, dir: dir, unlock: unlock, Probe: func(string) {}}
+	if err := t.recover(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close lets the table go.
+func (t *Table) Close() { t.unlock() }
+
+// staging is where outputs are written before anybody may see them.
+func (t *Table) staging() string { return folder + "/" + t.Name }
+
+// recover takes pending swaps back, and removes what was staged: both are of a holder of the table that is gone, or of
+// a swap that failed.
+func (t *Table) recover() error {
+	j, err := read(t.dir.Root(), t.Name)
+	if err != nil {
+		return err
+	}
+	for _, s := range j.Swaps {
+		if s.State != Pending {
+			continue
+		}
+		if err := t.remove(s.Outputs); err != nil {
+			return fmt.Errorf("take back swap %s: %w", s.ID, err)
+		}
+		if err := t.forget(map[string]bool{s.ID: true}); err != nil {
+			return fmt.Errorf("take back swap %s: %w", s.ID, err)
+		}
+	}
+	return t.Discard()
+}
+
+// Discard removes what was staged and not swapped in.
+func (t *Table) Discard() error {
+	staged, err := t.dir.List(t.staging())
+	for _, name := range staged {
+		err = errors.Join(err, t.dir.Remove(t.staging()+"/"+name))
+	}
+	return err
+}
+
+// Create opens a file that will be an output: it is staged, and seen by nobody.
+func (t *Table) Create() (*blob.File, error) {
+	t.serial++
+	return t.dir.Create(fmt.Sprintf("%s/%d.tmp", t.staging(), t.serial))
+}
+
+// NewID gives a name for a swap that nothing else has or will have; it begins with the time.
+func NewID(now time.Time) string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // it never fails: crypto/rand
+	return now.UTC().Format("20060102T150405") + "-" + hex.EncodeToString(b[:])
+}
+
+// Swap replaces inputs, which must count, by outputs, which must be sealed and whose final names nothing else may have
+// had: NewID makes such names. When it returns without an error the outputs count and the inputs do not, durably, and
+// Sweep deletes the inputs after the grace time. On an error either nothing has changed or, when the last step could not
+// be told from its failure, everything has; both are whole.
+func (t *Table) Swap(ctx context.Context, id string, inputs []string, outputs []blob.Publication, grace time.Duration) error {
+	s := Swap{ID: id, State: Pending, At: time.Now().UTC(), Inputs: inputs}
+	for _, o := range outputs {
+		s.Outputs = append(s.Outputs, o.Final)
+	}
+	t.Probe(BeforePending)
+	if err := t.update(func(j *journal) error { return t.begin(j, s) }); err != nil {
+		return fmt.Errorf("begin swap of table %s: %w", t.Name, err)
+	}
+	t.Probe(AfterPending)
+	if err := t.dir.Publish(ctx, outputs); err != nil {
+		return errors.Join(fmt.Errorf("publish outputs of swap: %w", err), t.recover())
+	}
+	t.Probe(AfterPublish)
+	err := t.update(func(j *journal) error {
+		at := slices.IndexFunc(j.Swaps, func(x Swap) bool { return x.ID == id && x.State == Pending })
+		if at < 0 {
+			return errors.New("the swap is not in the journal any more")
+		}
+		now := time.Now().UTC()
+		j.Swaps[at].State, j.Swaps[at].At, j.Swaps[at].DeleteAfter = Done, now, now.Add(grace)
+		return nil
+	})
+	if err != nil { // what the journal says now holds: recover reads it
+		return errors.Join(fmt.Errorf("finish swap of table %s: %w", t.Name, err), t.recover())
+	}
+	t.Probe(AfterDone)
+	return nil
+}
+
+// begin adds a swap to the journal if every input is there and counts.
+func (t *Table) begin(j *journal, s Swap) error {
+	excluded := j.excluded()
+	for _, name := range s.Inputs {
+		there, err := t.dir.Exists(name)
+		switch {
+		case err != nil:
+			return err
+		case !belongs(t.Name, name):
+			return fmt.Errorf("%s is no file of table %s", name, t.Name)
+		case !there || excluded[name]:
+			return fmt.Errorf("%s is no file of the table any more", name)
+		}
+	}
+	for _, name := range s.Outputs {
+		if there, err := t.dir.Exists(name); there || err != nil || !belongs(t.Name, name) {
+			return errors.Join(err, fmt.Errorf("%s cannot be the name of a new file", name))
+		}
+	}
+	j.Swaps = append(j.Swaps, s)
+	return nil
+}
+
+// update changes the journal in one atomic, durable step.
+func (t *Table) update(change func(j *journal) error) error {
+	return t.dir.Update(journalName(t.Name), func(old []byte) ([]byte, error) {
+		j, err := decode(t.Name, old)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(&j); err != nil {
+			return nil, err
+		}
+		j.Sequence++
+		text, err := json.Marshal(j)
+		return append(text, '\n'), err
+	})
+}
+
+// Sweep deletes the inputs of swaps whose grace time is over at now, and forgets those swaps. It says how many files it
+// deleted, and when the next are due; zero: none waits.
+func (t *Table) Sweep(ctx context.Context, now time.Time) (deleted int, next time.Time, err error) {
+	j, err := read(t.dir.Root(), t.Name)
+	if err != nil {
+		return 0, next, err
+	}
+	over := map[string]bool{}
+	for _, s := range j.Swaps {
+		switch {
+		case s.State != Done:
+			continue
+		case now.Before(s.DeleteAfter):
+			if next.IsZero() || s.DeleteAfter.Before(next) {
+				next = s.DeleteAfter
+			}
+			continue
+		case ctx.Err() != nil:
+			return deleted, next, ctx.Err()
+		}
+		if err := t.remove(s.Inputs); err != nil {
+			return deleted, next, fmt.Errorf("delete files that were replaced: %w", err)
+		}
+		deleted += len(s.Inputs)
+		over[s.ID] = true
+	}
+	if len(over) == 0 {
+		return 0, next, nil
+	}
+	t.Probe(AfterDelete)
+	return deleted, next, t.forget(over)
+}
+
+// remove deletes files, for good: a swap may be forgotten only when no power cut can bring one of them back.
+func (t *Table) remove(names []string) error {
+	folders := map[string]bool{}
+	for _, name := range names {
+		t.Probe(BeforeDelete)
+		if err := t.dir.Remove(name); err != nil {
+			return err
+		}
+		folders[path.Dir(name)] = true
+	}
+	for name := range folders {
+		if err := t.dir.Tidy(name, t.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) forget(ids map[string]bool) error {
+	return t.update(func(j *journal) error {
+		j.Swaps = slices.DeleteFunc(j.Swaps, func(s Swap) bool { return ids[s.ID] })
+		return nil
+	})
+}
