@@ -22,7 +22,7 @@ func (d *Dir) TryLock(name string) (unlock func(), held bool, err error) {
 	}
 	switch err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 	case err == nil:
-		return func() { _ = f.Close() }, true, nil
+		return func() { release(f) }, true, nil
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, false, f.Close()
 	}
@@ -44,5 +44,11 @@ func lockFolder(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { release(f) }, nil
+}
+
+// release gives a lock back itself: closing the file does so only when no child that was forked meanwhile still has it.
+func release(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = f.Close()
 }
