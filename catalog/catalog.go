@@ -15,11 +15,12 @@ import (
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sinks/items"
-	"github.com/acequia-io/acequia/sinks/lake"
+	lakesink "github.com/acequia-io/acequia/sinks/lake"
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/file"
 	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/itemchanges"
+	"github.com/acequia-io/acequia/sources/lake"
 )
 
 // Catalog is the plugins of a program.
@@ -36,6 +37,7 @@ func Default() Catalog {
 			file.Plugin(),
 			form.Plugin(),
 			itemchanges.Plugin(),
+			lake.Plugin(),
 		},
 		Handlers: []handlers.Plugin{
 			canonical.Plugin(),
@@ -50,7 +52,7 @@ func Default() Catalog {
 		Sinks: []sinks.Plugin{
 			discard.Plugin(),
 			items.Plugin(),
-			lake.Plugin(),
+			lakesink.Plugin(),
 		},
 	}
 }

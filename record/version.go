@@ -3,7 +3,6 @@ package record
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 )
@@ -84,28 +83,39 @@ func (v Version) CommonPrefix(o Version) int {
 	return VersionLen
 }
 
-var errNotHex = errors.New("only 0-9 and a-f are digits")
-
 // ParseVersion reads the text of a version.
-func ParseVersion(s string) (Version, error) {
+func ParseVersion(s string) (Version, error) { return ParseVersionText([]byte(s)) }
+
+// ParseVersionText reads the text of a version, and keeps nothing of it.
+func ParseVersionText(s []byte) (v Version, err error) {
 	if len(s) != VersionLen || s[4] != '-' || s[37] != '-' {
-		return Version{}, fmt.Errorf("version %q: want eeee-, 32 digits, -iiiiiiii", s)
+		return v, fmt.Errorf("version %q: want eeee-, 32 digits, -iiiiiiii", s)
 	}
-	var words [4]uint64
-	for i, part := range []string{s[0:4], s[5:21], s[21:37], s[38:46]} {
-		for _, c := range []byte(part) {
-			switch {
-			case c >= '0' && c <= '9':
-				c -= '0'
-			case c >= 'a' && c <= 'f':
-				c -= 'a' - 10
-			default:
-				return Version{}, fmt.Errorf("version %q: %w", s, errNotHex)
-			}
-			words[i] = words[i]<<4 | uint64(c)
-		}
+	var epoch [8]byte
+	copy(epoch[:], "0000")
+	copy(epoch[4:], s[:4])
+	var words [6]uint64
+	good := true
+	for i, digits := range [...][]byte{epoch[:], s[5:13], s[13:21], s[21:29], s[29:37], s[38:46]} {
+		var ok bool
+		words[i], ok = unhex8(binary.BigEndian.Uint64(digits))
+		good = good && ok
 	}
-	return Version{Epoch: uint16(words[0]), Hi: words[1], Lo: words[2], Index: uint32(words[3])}, nil //nolint:gosec // 4 and 8 digits
+	if !good {
+		return v, fmt.Errorf("version %q: only 0-9 and a-f are digits", s)
+	}
+	v = Version{Epoch: uint16(words[0]), Hi: words[1]<<32 | words[2], Lo: words[3]<<32 | words[4], Index: uint32(words[5])} //nolint:gosec // 4 and 8 digits
+	return v, nil
+}
+
+// unhex8 reads what hex8 writes: it makes nibbles of the digits, and looks whether they are written so again.
+func unhex8(digits uint64) (v uint64, ok bool) {
+	const each = 0x0101010101010101
+	x := digits&(0x0F*each) + 9*(digits>>6&each)
+	x = (x | x>>4) & 0x00FF00FF00FF00FF
+	x = (x | x>>8) & 0x0000FFFF0000FFFF
+	x = (x | x>>16) & 0x00000000FFFFFFFF
+	return x, hex8(uint32(x)) == digits
 }
 
 // Versions are the versions of the rows of a batch, kept as numbers. Hi, Lo and Index have one entry a row, or one

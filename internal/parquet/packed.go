@@ -85,7 +85,7 @@ func (p *packed) one(out *record.Column) error {
 		gather(p.to, out, p.dict, p.ids[p.at:p.at+1])
 		return nil
 	}
-	v, err := record.ParseVersion(string(p.dict.Text(int(p.ids[p.at]))))
+	v, err := record.ParseVersionText(p.dict.Text(int(p.ids[p.at])))
 	out.Versions = record.One(v)
 	return err
 }
@@ -285,17 +285,8 @@ func (p *packed) bytes(out *record.Column, n int, at func(int) []byte, bad func(
 // versions appends versions until their epoch changes.
 func (p *packed) versions(out *record.Column, n int, at func(int) []byte) (int, error) {
 	v := &out.Versions
-	var last []byte
 	for i := range n {
-		text := at(i)
-		if last != nil && len(text) == record.VersionLen && string(text[:38]) == string(last[:38]) {
-			if index, ok := hexWord(text[38:]); ok {
-				k := len(v.Hi) - 1
-				v.Hi, v.Lo, v.Index = append(v.Hi, v.Hi[k]), append(v.Lo, v.Lo[k]), append(v.Index, index)
-				continue
-			}
-		}
-		x, err := record.ParseVersion(string(text))
+		x, err := record.ParseVersionText(at(i))
 		if err != nil {
 			return 0, err
 		}
@@ -306,24 +297,8 @@ func (p *packed) versions(out *record.Column, n int, at func(int) []byte) (int, 
 			return i, nil
 		}
 		v.Hi, v.Lo, v.Index = append(v.Hi, x.Hi), append(v.Lo, x.Lo), append(v.Index, x.Index)
-		last = text
 	}
 	return n, nil
-}
-
-// hexWord reads eight hexadecimal digits.
-func hexWord(v []byte) (n uint32, ok bool) {
-	for _, c := range v {
-		switch {
-		case c >= '0' && c <= '9':
-			n = n<<4 | uint32(c-'0')
-		case c >= 'a' && c <= 'f':
-			n = n<<4 | uint32(c-'a'+10)
-		default:
-			return 0, false
-		}
-	}
-	return n, len(v) == 8
 }
 
 var errFine = errors.New("the time cannot be kept to the microsecond")
