@@ -12,6 +12,7 @@ import (
 	"github.com/acequia-io/acequia/handlers/mask"
 	"github.com/acequia-io/acequia/handlers/normalize"
 	"github.com/acequia-io/acequia/handlers/project"
+	"github.com/acequia-io/acequia/handlers/route"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sinks/items"
@@ -48,6 +49,7 @@ func Default() Catalog {
 			mask.Plugin(),
 			normalize.Plugin(),
 			project.Plugin(),
+			route.Plugin(),
 		},
 		Sinks: []sinks.Plugin{
 			discard.Plugin(),

@@ -20,6 +20,18 @@ type Shaper interface {
 	Shape(in *record.Schema) (*record.Schema, error)
 }
 
+// Router is a handler that says which sinks records are for, in record.System.Routes.
+type Router interface {
+	Routes() []Route
+}
+
+// Route is a sink that a Router names.
+type Route struct {
+	Sink string
+	Path []string // of the name, in the handler's settings
+	Text string   // what it gets, in a few words
+}
+
 // Func makes a handler of a function.
 type Func func(ctx context.Context, b *record.Batch) ([]*record.Batch, error)
 

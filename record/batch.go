@@ -43,6 +43,7 @@ type System struct {
 	Source     string  // where the records come from, such as "postgresql.shop.orders"
 	EventTimes []int64 // microseconds since 1970 UTC: when the source changed the record, or gave it
 	IngestTime int64   // microseconds since 1970 UTC: when acequia read the batch
+	Routes     Routes  // which sinks the records are for
 }
 
 // Op gives the operation of a row; a batch without operations is a snapshot.
@@ -64,6 +65,7 @@ func (s *System) EventTime(row int) int64 {
 // gather gives the entries of the chosen rows.
 func (s *System) gather(rows []int32) System {
 	out := System{Source: s.Source, IngestTime: s.IngestTime, Ops: choose(s.Ops, rows), EventTimes: choose(s.EventTimes, rows)}
+	out.Routes = Routes{Sinks: s.Routes.Sinks, Rows: choose(s.Routes.Rows, rows)}
 	v := &s.Versions
 	out.Versions = Versions{Epoch: v.Epoch, Hi: choose(v.Hi, rows), Lo: choose(v.Lo, rows), Index: choose(v.Index, rows)}
 	switch {
@@ -219,7 +221,7 @@ func (b *Batch) Without(bad []int) *Batch {
 // Size is the memory that the batch holds, in bytes.
 func (b *Batch) Size() int {
 	n := b.System.EventIDs.Size() + cap(b.System.Ops) + 8*cap(b.System.EventTimes) +
-		8*(cap(b.System.Versions.Hi)+cap(b.System.Versions.Lo)) + 4*cap(b.System.Versions.Index)
+		8*(cap(b.System.Versions.Hi)+cap(b.System.Versions.Lo)+cap(b.System.Routes.Rows)) + 4*cap(b.System.Versions.Index)
 	for i := range b.Columns {
 		n += b.Columns[i].Size()
 	}

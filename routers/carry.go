@@ -152,12 +152,18 @@ func (d *delivery) pass(ctx context.Context, b *record.Batch, from int) error {
 	return nil
 }
 
-// write gives the batch to each sink.
+// write gives each sink its rows of the batch.
 func (d *delivery) write(ctx context.Context, b *record.Batch) error {
 	steps := len(d.run.pipeline.Steps)
 	for i, w := range d.writers {
 		name := d.run.pipeline.Sinks[i].Name
-		if err := d.sift(steps+i, name, b, func(b *record.Batch) error { return w.Write(ctx, b) }); err != nil {
+		own := b.For(name)
+		if own == nil {
+			continue
+		}
+		err := d.sift(steps+i, name, own, func(b *record.Batch) error { return w.Write(ctx, b) })
+		own.Release()
+		if err != nil {
 			return fmt.Errorf("sink %s: %w", name, err)
 		}
 	}
@@ -261,6 +267,7 @@ func (d *delivery) letter(step string, b *record.Batch, row int, why fault.Row) 
 		Column: why.Column, Code: fault.Code(why.Err), Reason: reason, Op: b.System.Op(row).String(),
 		Version: b.System.Versions.At(row).String(), At: time.Now().UTC(),
 		Event: time.UnixMicro(b.System.EventTime(row)).UTC(), Source: b.System.Source,
+		Sinks: b.System.Routes.Of(row),
 	}
 	if ids := &b.System.EventIDs; len(ids.Offsets) > 0 && ids.IsValid(row) {
 		out.EventID = string(ids.Text(row))

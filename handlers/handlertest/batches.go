@@ -125,15 +125,18 @@ func (m *maker) system(rows int, s style) record.System {
 		out.Ops = []record.Op{record.Update}
 		out.Versions = record.One(record.Version{Epoch: 3, Lo: 44, Index: 5})
 		out.EventTimes = []int64{start}
+		out.Routes = record.Routes{Sinks: []string{"one", "two"}, Rows: []uint64{2}}
 		return out
 	}
 	out.Versions.Epoch = 7
+	out.Routes.Sinks = []string{"one", "two"}
 	for row := range rows {
 		out.Ops = append(out.Ops, []record.Op{record.Snapshot, record.Insert, record.Update}[m.rng.IntN(3)])
 		out.Versions.Hi = append(out.Versions.Hi, uint64(row%3))
 		out.Versions.Lo = append(out.Versions.Lo, m.rng.Uint64())
 		out.Versions.Index = append(out.Versions.Index, uint32(row))
 		out.EventTimes = append(out.EventTimes, start+m.rng.Int64N(1e12))
+		out.Routes.Rows = append(out.Routes.Rows, 1+m.rng.Uint64N(3))
 		out.EventIDs.AppendText(fmt.Appendf(nil, "event-%d", row))
 	}
 	return out

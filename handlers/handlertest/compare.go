@@ -16,6 +16,7 @@ type row struct {
 	Stream string
 	Values map[string]string
 	System string
+	To     string // the sinks that it is for
 }
 
 // images gives the rows of some batches, in order.
@@ -23,7 +24,7 @@ func images(batches []*record.Batch) []row {
 	var out []row
 	for _, b := range batches {
 		for i := range b.Rows {
-			r := row{Stream: b.Schema.Stream, Values: make(map[string]string, len(b.Columns)), System: system(b, i)}
+			r := row{Stream: b.Schema.Stream, Values: make(map[string]string, len(b.Columns)), System: system(b, i), To: fmt.Sprintf("%q", b.System.Routes.Of(i))}
 			for c, f := range b.Schema.Fields {
 				r.Values[f.Name] = value(f, &b.Columns[c], i)
 			}
@@ -103,6 +104,7 @@ type content struct {
 
 func contentOf(b *record.Batch) content {
 	s := b.System
+	s.Routes.Rows = slices.Clone(s.Routes.Rows)
 	s.Ops, s.EventTimes, s.Versions, s.EventIDs = slices.Clone(s.Ops), slices.Clone(s.EventTimes), cloneVersions(s.Versions), cloneColumn(s.EventIDs)
 	return content{Schema: b.Schema, Rows: b.Rows, Columns: cloneColumns(b.Columns), System: s}
 }
@@ -148,6 +150,7 @@ func spoil(b *record.Batch) {
 	spoilColumn(&s.EventIDs)
 	fill(s.Ops, record.Truncate)
 	fill(s.EventTimes, -1)
+	fill(s.Routes.Rows, ^uint64(0))
 	spoilVersions(s.Versions)
 }
 

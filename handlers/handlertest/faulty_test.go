@@ -221,11 +221,13 @@ func (h *lengths) after(b *record.Batch, columns []record.Column) ([]*record.Bat
 		out := b.With(h.shape, columns)
 		defer out.Release()
 		return []*record.Batch{out.Without([]int{b.Rows - 1}[:min(1, b.Rows)])}, nil
-	case "loses operations", "loses versions", "loses event ids":
+	case "loses operations", "loses versions", "loses event ids", "loses routes":
 		sys := b.System
 		switch h.wrong {
 		case "loses operations":
 			sys.Ops = nil
+		case "loses routes":
+			sys.Routes = record.Routes{}
 		case "loses versions":
 			sys.Versions.Epoch++
 		default:

@@ -36,6 +36,8 @@ type Harness struct {
 	Bad Setter
 	// Writes are the columns that the handler changes, adds or removes. All others must come out as they went in.
 	Writes []string
+	// Routes says that it may change which sinks a row is for.
+	Routes bool
 	// Resizes says that it may drop or add rows. Otherwise the rows that come out are those that went in, in order.
 	Resizes bool
 	// Forgets says that an update may come out as the delete of its key.

@@ -33,6 +33,7 @@ func TestSeededFaultsAreCaught(t *testing.T) {
 		"loses operations":                  "system data is carried",
 		"loses versions":                    "system data is carried",
 		"loses event ids":                   "system data is carried",
+		"loses routes":                      "system data is carried",
 		"changes another column":            "other columns come out as they went in",
 		"null where none may be":            "what comes out is well formed",
 		"too few slots":                     "what comes out is well formed",

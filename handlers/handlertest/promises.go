@@ -243,6 +243,9 @@ func sameRows(h Harness, in, out []row) error {
 			return fmt.Errorf("row %d: system data %s is no row's that went in, or is out of order", i, r.System)
 		}
 		next += at
+		if was := in[next].To; r.To != was && !h.Routes {
+			return fmt.Errorf("row %d is for the sinks %s, was for %s", i, r.To, was)
+		}
 	}
 	return nil
 }

@@ -138,6 +138,7 @@ func deletes(ctx context.Context, h Harness, m *maker) error {
 		b.Next()
 		*b.System() = m.system(2, plain)
 		b.System().Ops = []record.Op{record.Truncate, record.Delete}
+		b.System().Routes = record.Routes{} // for every sink
 		in := b.Batch(nil)
 		out, err := handler.Handle(ctx, in)
 		if err != nil {

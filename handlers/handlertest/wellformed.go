@@ -40,7 +40,7 @@ func wellFormedBatch(b *record.Batch) error {
 		return err
 	}
 	s := &b.System
-	for _, n := range []int{len(s.Ops), len(s.EventTimes), len(s.Versions.Hi), len(s.Versions.Lo), len(s.Versions.Index), len(s.EventIDs.Offsets) - 1} {
+	for _, n := range []int{len(s.Ops), len(s.EventTimes), len(s.Versions.Hi), len(s.Versions.Lo), len(s.Versions.Index), len(s.EventIDs.Offsets) - 1, len(s.Routes.Rows)} {
 		if n > 1 && n < b.Rows {
 			return fmt.Errorf("system data has %d entries for %d rows", n, b.Rows)
 		}

@@ -79,6 +79,7 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 		if part.Plugin.Plan != nil {
 			sink.Lines = part.Plugin.Plan(part.Settings, d.Out)
 		}
+		sink.Lines = append(sink.Lines, d.routed(part.Name)...)
 		out.Sinks = append(out.Sinks, sink)
 	}
 	for _, step := range d.Steps {

@@ -60,6 +60,8 @@ type StepPart struct {
 	Out  []*record.Schema // what it makes of the schemas; none: not known
 	Text string           // its settings
 	key  bool             // it uses the key of the state directory
+
+	routes []handlers.Route
 }
 
 // located is a plugin's configuration that holds paths: those that are relative start at the file's folder.
@@ -261,6 +263,7 @@ func (c *checker) pipeline(ctx context.Context, p *config.Pipeline, from *Source
 		}
 		flowing = shaped
 		part.Out = shaped
+		part.routes = c.routes(p, b, h)
 		d.Steps = append(d.Steps, part)
 	}
 	d.Out = flowing

@@ -68,6 +68,7 @@ type DeadLetter struct {
 	EventID  string          `json:"event_id,omitempty"`
 	Event    time.Time       `json:"event_time,omitzero"` // of the record
 	Source   string          `json:"source,omitempty"`
+	Sinks    []string        `json:"sinks,omitempty"` // that it is for, where a step had said so; nil: all
 	Row      json.RawMessage `json:"row,omitempty"`   // the record
 	Raw      []byte          `json:"raw,omitempty"`   // its bytes as they were read, when no record could be made of them
 	At       time.Time       `json:"at"`              // of the last refusal

@@ -55,7 +55,7 @@ create table letter(
 	step text not null, grp integer not null, col text not null, code text not null, reason text not null,
 	op text not null, version text not null, row blob, raw blob, at integer not null,
 	event_id text not null, event_time integer not null, source text not null,
-	retry integer not null default 0, attempts integer not null, first_at integer not null);
+	retry integer not null default 0, attempts integer not null, first_at integer not null, sinks text not null default '');
 insert into letter(id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
 	event_id, event_time, source, retry, attempts, first_at)
 	select id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,

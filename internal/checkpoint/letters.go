@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
@@ -25,10 +26,10 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 		}
 	}
 	_, err := tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
-		op, version, row, raw, at, event_id, event_time, source, attempts, first_at)
-		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
+		op, version, row, raw, at, event_id, event_time, source, attempts, first_at, sinks)
+		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Column, d.Code, d.Reason,
-		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source, attempts, first)
+		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source, attempts, first, strings.Join(d.Sinks, ","))
 	return err
 }
 
@@ -36,9 +37,9 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 // record belongs to the step that refused it, so another step's has to come with it. The bytes of the first read stay.
 func refuseAgain(ctx context.Context, tx *sql.Conn, d *DeadLetter) (updated bool, err error) {
 	result, err := tx.ExecContext(ctx, `update dead_letter set retry = 0, attempts = attempts + 1, at = ?1, step = ?2, col = ?3, code = ?4,
-		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end, raw = coalesce(raw, nullif(?7, row))
+		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end, raw = coalesce(raw, nullif(?7, row)), sinks = ?9
 		where id = ?8 and retry > 0`,
-		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again)
+		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again, strings.Join(d.Sinks, ","))
 	if err != nil {
 		return false, err
 	}
@@ -55,7 +56,7 @@ func micros(t time.Time) int64 {
 }
 
 const letterColumns = `id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
-	event_id, event_time, source, retry, attempts, first_at`
+	event_id, event_time, source, retry, attempts, first_at, sinks`
 
 // DeadLetters gives the dead letters of a pipeline, or of all when it is "", oldest first: at most limit, after the
 // given ID.
@@ -74,12 +75,16 @@ func (s *Store) letters(ctx context.Context, where string, args ...any) (letters
 		var d DeadLetter
 		var position []byte
 		var at, event, first int64
+		var to string
 		err := rows.Scan(&d.ID, &d.Pipeline, &d.Lane, &d.Stream, &position, &d.Index, &d.Step, &d.Group, &d.Column, &d.Code,
-			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry, &d.Attempts, &first)
+			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry, &d.Attempts, &first, &to)
 		if err != nil {
 			return nil, explain(s.path, "read dead letters", err)
 		}
 		d.Position, d.At, d.First = record.Position(position), time.UnixMicro(at).UTC(), time.UnixMicro(first).UTC()
+		if to != "" {
+			d.Sinks = strings.Split(to, ",") // no name has a comma
+		}
 		if event != 0 {
 			d.Event = time.UnixMicro(event).UTC()
 		}

@@ -57,7 +57,7 @@ func TestLaneLife(t *testing.T) {
 		DeadLetters: []DeadLetter{{
 			Stream: "s", Position: "\xfe\x00", Index: 3, Step: "trim", Column: "c", Code: "X", Reason: "bad", Op: "I",
 			Version: "v", Row: json.RawMessage(`{"c":1}`), Raw: []byte{0xff}, At: time.Unix(5, 0).UTC(),
-			EventID: "e", Event: time.Unix(4, 0).UTC(), Source: "form.s",
+			EventID: "e", Event: time.Unix(4, 0).UTC(), Source: "form.s", Sinks: []string{"lake", "old"},
 		}},
 	}
 	if err := s.SaveIntent(t.Context(), lane, 1, in); err != nil {

@@ -25,6 +25,9 @@ const ReadStep = "read"
 // given. Records keep their versions. What is durable is forgotten; what is refused again is tried once more often.
 func Retry(p routers.Pipeline, store *checkpoint.Store, by checkpoint.Refuser, in *record.Schema) (routers.Pipeline, *Letters, error) {
 	letters := &Letters{store: store, by: by, schema: in, drained: make(chan struct{})}
+	for _, s := range p.Sinks {
+		letters.sinks = append(letters.sinks, s.Name)
+	}
 	p.Source, p.Slots = letters, 1
 	if by.Step == ReadStep {
 		return p, letters, nil
@@ -50,6 +53,7 @@ type Letters struct {
 	store  *checkpoint.Store
 	by     checkpoint.Refuser
 	schema *record.Schema
+	sinks  []string // that the pipeline has
 
 	once    sync.Once
 	drained chan struct{}
@@ -156,10 +160,11 @@ func (r *letterReader) Read(ctx context.Context) (record.Chunk, error) {
 	}
 	r.next = letters[len(letters)-1].Retry
 	chunk := record.Chunk{To: record.Position(positionPrefix + strconv.FormatInt(r.next, 10)), ReadAt: time.Now()}
-	// A batch has one source and one epoch: letters of another make another batch.
+	// A batch has one source and one epoch, and here one route: letters of another make another batch.
 	for len(letters) > 0 {
 		n, epoch := 1, epochOf(&letters[0])
-		for n < len(letters) && letters[n].Source == letters[0].Source && epochOf(&letters[n]) == epoch {
+		for n < len(letters) && letters[n].Source == letters[0].Source && epochOf(&letters[n]) == epoch &&
+			slices.Equal(letters[n].Sinks, letters[0].Sinks) {
 			n++
 		}
 		batch, refused := r.batch(letters[:n], epoch)
@@ -196,6 +201,9 @@ func (r *letterReader) batch(letters []checkpoint.DeadLetter, epoch uint16) (*re
 		return nil, refused
 	}
 	sys.Source, sys.IngestTime = letters[0].Source, time.Now().UnixMicro()
+	if to := letters[0].Sinks; len(to) > 0 { // a step before had said where it goes
+		sys.Routes = record.Routes{Sinks: to, Rows: []uint64{1<<len(to) - 1}}
+	}
 	return b.Batch(nil), refused
 }
 
@@ -225,6 +233,9 @@ func (u unmended) Unwrap() error { return &fault.Error{Class: fault.Poison, Code
 func (r *letterReader) append(b *record.Builder, d *checkpoint.DeadLetter) error {
 	if len(d.Row) == 0 {
 		return unmended{d}
+	}
+	if len(d.Sinks) > 0 && !slices.ContainsFunc(d.Sinks, func(name string) bool { return slices.Contains(r.sinks, name) }) {
+		return fmt.Errorf("the pipeline has none of the sinks that it is for: %s", strings.Join(d.Sinks, ", "))
 	}
 	var version record.Version
 	if d.Version != "" {
