@@ -14,10 +14,12 @@ import (
 	"github.com/acequia-io/acequia/handlers/project"
 	"github.com/acequia-io/acequia/handlers/route"
 	"github.com/acequia-io/acequia/sinks"
+	tobus "github.com/acequia-io/acequia/sinks/bus"
 	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sinks/items"
 	lakesink "github.com/acequia-io/acequia/sinks/lake"
 	"github.com/acequia-io/acequia/sources"
+	frombus "github.com/acequia-io/acequia/sources/bus"
 	"github.com/acequia-io/acequia/sources/file"
 	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/itemchanges"
@@ -35,6 +37,7 @@ type Catalog struct {
 func Default() Catalog {
 	return Catalog{
 		Sources: []sources.Plugin{
+			frombus.Plugin(),
 			file.Plugin(),
 			form.Plugin(),
 			itemchanges.Plugin(),
@@ -52,6 +55,7 @@ func Default() Catalog {
 			route.Plugin(),
 		},
 		Sinks: []sinks.Plugin{
+			tobus.Plugin(),
 			discard.Plugin(),
 			items.Plugin(),
 			lakesink.Plugin(),

@@ -57,6 +57,12 @@ type Resumer interface {
 	More(ctx context.Context, lane Lane, at record.Position) (bool, error)
 }
 
+// Waiter is a source that is given no more by its upstream while much of what it has given is not settled: groups must not wait
+// for what cannot come.
+type Waiter interface {
+	Idle() time.Duration // after its last chunk a group is closed
+}
+
 // Lag is how far a source is behind what has happened.
 type Lag struct {
 	Records int64         // not yet read; -1: not known

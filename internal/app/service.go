@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -110,6 +111,9 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
 	}
+	if w, ok := out.Source.(sources.Waiter); ok {
+		out.Limits.Idle = w.Idle()
+	}
 	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err
 	}
@@ -130,7 +134,10 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 func (s *Service) sink(ctx context.Context, d *Declared, part *SinkPart) (sinks.Sink, error) {
 	sink := s.sinks[part]
 	if sink == nil {
-		host := sinks.Host{Pipeline: d.Name, Log: s.Log, Items: s.items, Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks())}
+		host := sinks.Host{
+			Pipeline: d.Name, Log: s.Log, Items: s.items, Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks()),
+			Dir: s.dir.file(filepath.Join("sinks", part.Name)),
+		}
 		var err error
 		if sink, err = part.Plugin.New(ctx, part.Settings, host); err != nil {
 			return nil, err

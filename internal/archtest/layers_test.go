@@ -128,11 +128,14 @@ type fence struct {
 }
 
 var fences = []fence{
-	{"github.com/ThreeDotsLabs/watermill", []string{"routers", "sources/bus", "sinks/bus"}},
+	{"github.com/ThreeDotsLabs/watermill", []string{"routers", "internal/broker", "sources/bus", "sinks/bus"}},
+	{"github.com/nats-io/", []string{"internal/broker"}},
+	{"github.com/IBM/sarama", []string{"internal/broker"}},
+	{"github.com/rabbitmq/", []string{"internal/broker"}},
 	{"github.com/go-chi/", []string{"internal/api", "internal/web", "sources/form"}},
 	{"github.com/aws/", []string{
 		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "sources/sqs",
-		"sources/dynamodbstreams",
+		"sources/dynamodbstreams", "internal/broker",
 	}},
 	{"github.com/duckdb/", []string{"internal/query"}},
 	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},

@@ -31,6 +31,7 @@ const (
 	storedKeys       protection = "idempotency keys are stored with the item"
 	readersBlockTrim protection = "the change log is trimmed behind its reader"
 	epochFencing     protection = "state writes are fenced by the epoch"
+	durableConfirms  protection = "messages of a bus are confirmed when their records are durable"
 )
 
 const (
@@ -47,7 +48,7 @@ func (o order) weaken(p *routers.Pipeline, options *routers.Options) {
 	case p.Name == lakePipeline && (o.Without == sweeping || o.Without == steadyNames):
 		p.Sinks[0].Sink = &weakSink{Sink: p.Sinks[0].Sink, without: o.Without}
 	case p.Name == itemsPipeline && (o.Without == durableAnswers || o.Without == storedKeys),
-		p.Name == lakePipeline && o.Without == readersBlockTrim:
+		p.Name == lakePipeline && o.Without == readersBlockTrim, p.Name == receivingPipeline && o.Without == durableConfirms:
 		p.Source = &weakSource{Source: p.Source, without: o.Without, items: filepath.Join(o.Dir, "items.db")}
 	}
 }
@@ -170,7 +171,7 @@ func (r *weakReader) Read(ctx context.Context) (record.Chunk, error) {
 		return chunk, err
 	}
 	switch r.source.without {
-	case durableAnswers:
+	case durableAnswers, durableConfirms:
 		err = r.Reader.Settle(ctx, chunk.To, nil)
 	case storedKeys:
 		kept := chunk.Batches[:0]
@@ -190,7 +191,7 @@ func (r *weakReader) Read(ctx context.Context) (record.Chunk, error) {
 }
 
 func (r *weakReader) Settle(ctx context.Context, upTo record.Position, err error) error {
-	if r.source.without == durableAnswers {
+	if r.source.without == durableAnswers || r.source.without == durableConfirms {
 		return nil // it was
 	}
 	return r.Reader.Settle(ctx, upTo, err)

@@ -48,8 +48,10 @@ const (
 // systemFields are the columns that stand before those of the schema.
 func systemFields() []record.Field {
 	return []record.Field{
-		{Name: "_op", Kind: record.Int32}, {Name: "_version", Kind: record.VersionText},
-		{Name: "_event_id", Kind: record.String, Nullable: true}, {Name: "_event_ts", Kind: record.Timestamp},
+		{Name: "_op", Kind: record.Int32},
+		{Name: "_version", Kind: record.VersionText},
+		{Name: "_event_id", Kind: record.String, Nullable: true},
+		{Name: "_event_ts", Kind: record.Timestamp},
 	}
 }
 

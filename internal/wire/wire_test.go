@@ -43,12 +43,12 @@ func lines(b *record.Batch) []string {
 }
 
 // randomBatch gives a batch of any kinds; its system data is one entry for all rows, or one each.
-func randomBatch(t testing.TB, r *rand.Rand) *record.Batch {
-	t.Helper()
+func randomBatch(tb testing.TB, r *rand.Rand) *record.Batch {
+	tb.Helper()
 	fields := parquettest.Fields(r)
 	s, err := record.NewSchema("any.stream", []string{fields[0].Name}, fields...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	rows := 1 + r.IntN(300)
 	sys := record.System{Source: "test", IngestTime: r.Int64()}
@@ -79,31 +79,31 @@ func randomBatch(t testing.TB, r *rand.Rand) *record.Batch {
 	}
 	b, err := record.NewBatch(s, rows, parquettest.Columns(r, fields, rows), sys, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func encode(t testing.TB, b *record.Batch, limit int, compress bool) []wire.Message {
-	t.Helper()
+func encode(tb testing.TB, b *record.Batch, limit int, compress bool) []wire.Message {
+	tb.Helper()
 	e, err := wire.NewEncoder(limit, compress)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out, err := e.Encode(b)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
 
-func newDecoder(t testing.TB) *wire.Decoder {
-	t.Helper()
+func newDecoder(tb testing.TB) *wire.Decoder {
+	tb.Helper()
 	d, err := wire.NewDecoder()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	tb.Cleanup(d.Close)
 	return d
 }
 
@@ -136,15 +136,15 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // games is the batch of the golden message: it must never change.
-func games(t testing.TB, rows int) *record.Batch {
-	t.Helper()
+func games(tb testing.TB, rows int) *record.Batch {
+	tb.Helper()
 	s, err := record.NewSchema("games", []string{"id"},
 		record.Field{Name: "id", Kind: record.Int64}, record.Field{Name: "title", Kind: record.String, Nullable: true},
 		record.Field{Name: "price", Kind: record.Decimal, Precision: 25, Scale: 2, Nullable: true},
 		record.Field{Name: "tags", Kind: record.List, Nullable: true, Fields: []record.Field{{Name: "tag", Kind: record.String}}},
 		record.Field{Name: "box", Kind: record.Struct, Fields: []record.Field{{Name: "wide", Kind: record.Float64, Nullable: true}}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b := record.NewBuilder(s, rows)
 	for i := range rows {

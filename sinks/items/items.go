@@ -49,7 +49,7 @@ var (
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
-		Type: "items", Doc: "Item tables in the embedded store, written by version.",
+		Type: "items", Doc: "Item tables in the embedded store, written by version.", Items: true,
 		Config: func() any {
 			c := Defaults()
 			return &c
@@ -105,17 +105,20 @@ func keyless(schema *record.Schema) error {
 func (s *Sink) Superseded() int64 { return s.superseded.Load() }
 
 // Open makes the writer of one incarnation of a lane.
-func (s *Sink) Open(context.Context, sinks.Lane) (sinks.Writer, error) { return &writer{sink: s}, nil }
+func (s *Sink) Open(context.Context, sinks.Lane) (sinks.Writer, error) {
+	return &writer{sink: s, declared: map[string]bool{}}, nil
+}
 
 // Close does nothing: the store belongs to the program.
 func (s *Sink) Close(context.Context) error { return nil }
 
 // writer buffers the puts of the open group.
 type writer struct {
-	sink  *Sink
-	puts  []itemstore.Put
-	held  int
-	block []byte // documents are encoded one after the other into blocks
+	sink     *Sink
+	declared map[string]bool // streams: of some sources they are known when they come
+	puts     []itemstore.Put
+	held     int
+	block    []byte // documents are encoded one after the other into blocks
 }
 
 const (
@@ -125,9 +128,15 @@ const (
 )
 
 // Write turns the rows into puts. A row without a key, or over DynamoDB's limits, is refused.
-func (w *writer) Write(_ context.Context, b *record.Batch) error {
+func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 	if len(b.Schema.Key) == 0 {
 		return keyless(b.Schema)
+	}
+	if !w.declared[b.Schema.Stream] {
+		if err := w.sink.Declare(ctx, []*record.Schema{b.Schema}); err != nil {
+			return err
+		}
+		w.declared[b.Schema.Stream] = true
 	}
 	t := w.sink.table(b.Schema.Stream)
 	var expires int64

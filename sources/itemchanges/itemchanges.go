@@ -54,7 +54,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "itemchanges", Doc: "The ordered changes of an embedded items table.",
+		Type: "itemchanges", Doc: "The ordered changes of an embedded items table.", Items: true,
 		Config: func() any { return &Config{} },
 		New: func(_ context.Context, config any, host sources.Host) (sources.Source, error) {
 			c, ok := config.(*Config)

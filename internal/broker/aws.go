@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"context"
+	"encoding/base64"
+	"net/url"
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill-aws/sns"
+	"github.com/ThreeDotsLabs/watermill-aws/sqs"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	awssns "github.com/aws/aws-sdk-go-v2/service/sns"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// encodingMetadata says that a body is base64: SQS and SNS carry text.
+const encodingMetadata = "acequia-encoding"
+
+// awsConfig takes the region from the host, and endpoint= for servers that are not AWS.
+func awsConfig(ctx context.Context, at *url.URL) (aws.Config, *string, error) {
+	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(at.Hostname()))
+	var endpoint *string
+	if text := at.Query().Get("endpoint"); text != "" {
+		endpoint = &text
+	}
+	return c, endpoint, err
+}
+
+func sqsOptions(endpoint *string) []func(*awssqs.Options) {
+	return []func(*awssqs.Options){func(o *awssqs.Options) { o.BaseEndpoint = endpoint }}
+}
+
+func snsOptions(endpoint *string) []func(*awssns.Options) {
+	return []func(*awssns.Options){func(o *awssns.Options) { o.BaseEndpoint = endpoint }}
+}
+
+func publishSQS(ctx context.Context, s Settings, at *url.URL) (message.Publisher, error) {
+	c, endpoint, err := awsConfig(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	p, err := sqs.NewPublisher(sqs.PublisherConfig{AWSConfig: c, OptFns: sqsOptions(endpoint), DoNotCreateQueueIfNotExists: !s.Create}, logger(s))
+	if err != nil {
+		return nil, err
+	}
+	return textPublisher{p}, nil
+}
+
+func subscribeSQS(ctx context.Context, s Settings, at *url.URL) (*Subscription, error) {
+	c, endpoint, err := awsConfig(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := sqs.NewSubscriber(sqsSubscriber(c, endpoint, s), logger(s))
+	if err != nil {
+		return nil, err
+	}
+	return merge(ctx, s, sub)
+}
+
+func sqsSubscriber(c aws.Config, endpoint *string, s Settings) sqs.SubscriberConfig {
+	return sqs.SubscriberConfig{
+		AWSConfig: c, OptFns: sqsOptions(endpoint), DoNotCreateQueueIfNotExists: !s.Create, Unmarshaler: fromText{},
+		QueueConfigAttributes: sqs.QueueConfigAttributes{VisibilityTimeout: strconv.Itoa(int(s.AckWait.Seconds()))},
+	}
+}
+
+// publishSNS sends to a topic, which is named by its ARN.
+func publishSNS(ctx context.Context, s Settings, at *url.URL) (message.Publisher, error) {
+	c, endpoint, err := awsConfig(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	p, err := sns.NewPublisher(sns.PublisherConfig{
+		AWSConfig: c, OptFns: snsOptions(endpoint), TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateTopicIfNotExists: !s.Create,
+	}, logger(s))
+	if err != nil {
+		return nil, err
+	}
+	return textPublisher{p}, nil
+}
+
+// subscribeSNS reads the SQS queue that is named as the group, which the topic feeds.
+func subscribeSNS(ctx context.Context, s Settings, at *url.URL) (*Subscription, error) {
+	c, endpoint, err := awsConfig(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := sns.NewSubscriber(sns.SubscriberConfig{
+		AWSConfig: c, OptFns: snsOptions(endpoint), TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateSqsSubscription: !s.Create,
+		GenerateSqsQueueName: func(context.Context, sns.TopicArn) (string, error) { return s.Group, nil },
+	}, sqsSubscriber(c, endpoint, s), logger(s))
+	if err != nil {
+		return nil, err
+	}
+	return merge(ctx, s, sub)
+}
+
+// textPublisher sends payloads as base64.
+type textPublisher struct{ message.Publisher }
+
+// Publish sends copies, so that the caller's messages stay as they are.
+func (p textPublisher) Publish(topic string, all ...*message.Message) error {
+	out := make([]*message.Message, len(all))
+	for i, m := range all {
+		out[i] = message.NewMessage(m.UUID, base64.StdEncoding.AppendEncode(nil, m.Payload))
+		for k, v := range m.Metadata {
+			if k != KeyMetadata {
+				out[i].Metadata.Set(k, v)
+			}
+		}
+		out[i].Metadata.Set(encodingMetadata, "base64")
+	}
+	return p.Publisher.Publish(topic, out...)
+}
+
+// fromText reads what textPublisher sent, and messages of others as they are.
+type fromText struct {
+	sqs.DefaultMarshalerUnmarshaler
+}
+
+// Unmarshal decodes the body. One that is not base64 is given as it is: the reader tells what is wrong with it.
+func (f fromText) Unmarshal(in *types.Message) (*message.Message, error) {
+	m, err := f.DefaultMarshalerUnmarshaler.Unmarshal(in)
+	if err != nil || m.Metadata.Get(encodingMetadata) != "base64" {
+		return m, err
+	}
+	if raw, err := base64.StdEncoding.DecodeString(string(m.Payload)); err == nil {
+		m.Payload = raw
+	}
+	return m, nil
+}

@@ -1,0 +1,150 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	wmnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+)
+
+// window is how long a stream that we make remembers message ids: what is sent again after a crash is dropped there.
+const window = 10 * time.Minute
+
+// closeWait bounds the end of a subscription.
+const closeWait = 5 * time.Second
+
+// jetStream is a connection to a stream.
+type jetStream struct {
+	conn   *nats.Conn
+	js     nats.JetStreamContext
+	stream string
+}
+
+func connectNATS(ctx context.Context, s Settings, at *url.URL) (_ *jetStream, err error) {
+	conn, err := nats.Connect(at.String(), nats.Name("acequia"), nats.MaxReconnects(-1))
+	if err != nil {
+		return nil, err
+	}
+	j := &jetStream{conn: conn}
+	if j.js, err = conn.JetStream(); err == nil {
+		j.stream, err = j.find(ctx, s)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// find gives the stream that holds the topic, and makes it if it may.
+func (j *jetStream) find(ctx context.Context, s Settings) (string, error) {
+	if s.Stream != "" && !s.Create {
+		return s.Stream, nil
+	}
+	name, err := j.js.StreamNameBySubject(s.Topic, nats.Context(ctx))
+	switch {
+	case err == nil && s.Stream != "" && name != s.Stream:
+		return "", fmt.Errorf("the topic is in the stream %s, not in %s", name, s.Stream)
+	case err == nil || !errors.Is(err, nats.ErrNoMatchingStream) || !s.Create:
+		return name, err
+	}
+	if name = s.Stream; name == "" {
+		name = strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(s.Topic)
+	}
+	_, err = j.js.AddStream(&nats.StreamConfig{Name: name, Subjects: []string{s.Topic}, Duplicates: window}, nats.Context(ctx))
+	if errors.Is(err, nats.ErrStreamNameAlreadyInUse) { // somebody else was faster, or it lacks the topic: sending tells
+		err = nil
+	}
+	return name, err
+}
+
+func publishNATS(ctx context.Context, s Settings, at *url.URL) (message.Publisher, error) {
+	j, err := connectNATS(ctx, s, at)
+	if err != nil {
+		return nil, err
+	}
+	return wmnats.NewPublisherWithNatsConn(j.conn, wmnats.PublisherPublishConfig{
+		Marshaler: &wmnats.NATSMarshaler{}, SubjectCalculator: wmnats.DefaultSubjectCalculator,
+		JetStream: wmnats.JetStreamConfig{TrackMsgId: true, PublishOptions: []nats.PubOpt{nats.ExpectStream(j.stream)}},
+	}, logger(s))
+}
+
+// subscribeNATS reads through a durable consumer of the group, which we make: one that the client library makes by itself is
+// removed when the subscription ends, and with it what was confirmed.
+func subscribeNATS(ctx context.Context, s Settings, at *url.URL) (*Subscription, error) {
+	j, err := connectNATS(ctx, s, at)
+	if err != nil {
+		return nil, err
+	}
+	durable := name(s.Group + "-" + s.Topic)
+	consumer := &nats.ConsumerConfig{
+		Durable: durable, DeliverSubject: "acequia.deliver." + j.stream + "." + durable, DeliverGroup: durable, FilterSubject: s.Topic,
+		DeliverPolicy: nats.DeliverAllPolicy, AckPolicy: nats.AckExplicitPolicy, AckWait: s.AckWait, MaxAckPending: max(1, s.InFlight),
+	}
+	if _, err = j.js.ConsumerInfo(j.stream, durable, nats.Context(ctx)); errors.Is(err, nats.ErrConsumerNotFound) {
+		_, err = j.js.AddConsumer(j.stream, consumer, nats.Context(ctx))
+	} else if err == nil {
+		_, err = j.js.UpdateConsumer(j.stream, consumer, nats.Context(ctx))
+	}
+	if err != nil {
+		j.conn.Close()
+		return nil, err
+	}
+	sub, err := wmnats.NewSubscriberWithNatsConn(j.conn, wmnats.SubscriberSubscriptionConfig{
+		Unmarshaler: fromNATS{}, SubscribersCount: max(1, s.InFlight), AckWaitTimeout: s.AckWait, CloseTimeout: closeWait,
+		QueueGroupPrefix: durable,
+		JetStream:        wmnats.JetStreamConfig{DurablePrefix: durable, SubscribeOptions: []nats.SubOpt{nats.Bind(j.stream, durable), nats.ManualAck()}},
+	}, logger(s))
+	if err != nil {
+		j.conn.Close()
+		return nil, err
+	}
+	in, err := sub.Subscribe(context.WithoutCancel(ctx), s.Topic)
+	if err != nil {
+		return nil, errors.Join(err, sub.Close())
+	}
+	return &Subscription{Messages: in, close: func() error {
+		err := sub.Close()
+		_ = j.conn.FlushTimeout(closeWait) // refusals that are under way
+		j.conn.Close()
+		return err
+	}}, nil
+}
+
+// name makes a name that NATS takes for a consumer.
+func name(text string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(".*> /\\\t", r) {
+			return '_'
+		}
+		return r
+	}, text)
+}
+
+// fromNATS reads messages of any sender: Watermill's own refuses a header that stands twice, and such a message would come
+// again for ever.
+type fromNATS struct{}
+
+// Unmarshal takes the id that NATS knows the message by when it has none of Watermill's.
+func (fromNATS) Unmarshal(in *nats.Msg) (*message.Message, error) {
+	id := in.Header.Get(wmnats.WatermillUUIDHdr)
+	if id == "" {
+		id = in.Header.Get(nats.MsgIdHdr)
+	}
+	if id == "" {
+		if meta, err := in.Metadata(); err == nil {
+			id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
+		}
+	}
+	m := message.NewMessage(id, in.Data)
+	for k, v := range in.Header {
+		m.Metadata.Set(k, strings.Join(v, ","))
+	}
+	return m, nil
+}
