@@ -4,6 +4,7 @@ package sources
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/acequia-io/acequia/internal/itemstore"
@@ -61,6 +62,13 @@ type Resumer interface {
 // for what cannot come.
 type Waiter interface {
 	Idle() time.Duration // after its last chunk a group is closed
+}
+
+// Served is a source whose records come in HTTP requests, as those of a form do: who runs it puts it behind a web server.
+type Served interface {
+	http.Handler
+	Path() string             // where it is served; what is below that is the source's too
+	Title(lang string) string // for links that lead to it; "es" or "en"
 }
 
 // Lag is how far a source is behind what has happened.

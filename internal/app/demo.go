@@ -7,20 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"runtime/debug"
-	"strconv"
-	"sync"
+	"os"
+	"path/filepath"
 	"time"
 
-	"github.com/acequia-io/acequia/fault"
-	"github.com/acequia-io/acequia/internal/checkpoint"
-	"github.com/acequia-io/acequia/internal/itemstore"
-	"github.com/acequia-io/acequia/internal/query"
+	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/routers"
-	"github.com/acequia-io/acequia/schemas/videogames"
-	"github.com/acequia-io/acequia/sources/form"
 )
 
 // DemoOptions say how the demo runs.
@@ -39,144 +33,79 @@ type DemoOptions struct {
 	Wire func(p *routers.Pipeline, o *routers.Options)
 }
 
-// stopTime bounds the orderly stop of the HTTP server; the pipelines have their own.
-const stopTime = 10 * time.Second
+// memory is the target for the process, in bytes, when a file names none.
+const memory = 256 << 20
+
+// demoFile is the register as a configuration file: what acequia init form writes.
+const demoFile = "templates/form.yaml"
+
+// Demo runs the video-game register until ctx ends: what acequia serve does with the file that acequia init form writes,
+// with made-up games and a welcome.
+func Demo(ctx context.Context, o DemoOptions) (err error) {
+	if o.Dir == "" {
+		if o.Dir, err = os.MkdirTemp("", "acequia-"); err != nil {
+			return dirError(os.TempDir(), err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
+	}
+	project, err := demoProject(ctx, o.Dir)
+	if err != nil {
+		return err
+	}
+	d := &demo{o}
+	l := &Live{LiveOptions: LiveOptions{Service: ServiceOptions{Log: o.Log, Wire: d.wire}}, project: project}
+	return Serve(ctx, l, ServeOptions{Port: o.Port, Version: o.Version, Log: o.Log, Ready: d.welcome})
+}
+
+// demoProject is the register with its state and its lake in a folder.
+func demoProject(ctx context.Context, dir string) (*Project, error) {
+	text, err := templates.ReadFile(demoFile)
+	if err != nil {
+		return nil, fmt.Errorf("read register: %w", err)
+	}
+	file, problems := config.Parse(filepath.Join(dir, "acequia.yaml"), text, nil)
+	project, problems := newProject(ctx, catalog.Default(), []*config.File{file}, problems)
+	if problems.Errors() {
+		return nil, fmt.Errorf("read register: %w", problems)
+	}
+	project.State = dir
+	return project, nil
+}
 
 // demo is the running register.
-type demo struct {
-	DemoOptions
-	dir    *Dir
-	state  *checkpoint.Store
-	items  *itemstore.Store
-	form   *form.Source
-	engine *query.Engine
-	runs   []*routers.Run
-	server *http.Server
-	url    string
-}
+type demo struct{ DemoOptions }
 
-// Demo runs the video-game register until ctx ends, then stops in order: HTTP first, then the pipelines, which commit
-// what they have taken, then the files.
-func Demo(ctx context.Context, o DemoOptions) (err error) {
-	debug.SetMemoryLimit(memory * 85 / 100)
-	debug.SetGCPercent(400) // the live heap is small, and the limit stands above it
-	d := &demo{DemoOptions: o}
-	if d.dir, err = OpenDir(o.Dir); err != nil {
-		return err
+// wire lets what nobody follows become visible sooner than a second.
+func (d *demo) wire(p *routers.Pipeline, o *routers.Options) {
+	p.Slots = 1
+	if p.Limits.Age > 0 {
+		p.Limits.Idle = 300 * time.Millisecond
 	}
-	defer func() { err = errors.Join(err, d.dir.Close()) }()
-	if d.state, err = checkpoint.Open(ctx, d.dir.file("state.db")); err != nil {
-		return err
+	if d.Wire != nil {
+		d.Wire(p, o)
 	}
-	defer func() { err = errors.Join(err, d.state.Close()) }()
-	if d.items, err = itemstore.Open(ctx, d.dir.file("items.db"), itemstore.Options{}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.items.Close()) }()
-	if d.engine, err = query.New(query.Config{Lake: d.dir.Lake(), Scratch: ""}); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.engine.Close()) }()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)))
-	if err != nil {
-		return &fault.Error{
-			Code: "ACQ-ENV-003", Place: "port " + strconv.Itoa(o.Port), Err: err, Remedy: "stop what listens there, or give another --port",
-		}
-	}
-	if err := d.build(ctx); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	return d.serve(ctx, listener)
-}
-
-// build makes the form, the pipelines and the server.
-func (d *demo) build(ctx context.Context) error {
-	table, err := videogames.Table()
-	if err != nil {
-		return err
-	}
-	register, err := newRegister(table)
-	if err != nil {
-		return err
-	}
-	if d.form, err = form.New(form.Config{Table: table}, d.items, d.Log); err != nil {
-		return err
-	}
-	parts := pipelineParts{state: d.state, items: d.items, log: d.Log, wire: d.Wire}
-	if d.runs, err = register.pipelines(ctx, d.dir, d.form, parts); err != nil {
-		return err
-	}
-	handler, err := d.handler()
-	if err != nil {
-		return err
-	}
-	d.server = &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 60 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(d.Log.Handler(), slog.LevelDebug),
-	}
-	return nil
-}
-
-// serve starts everything, prints what to try, and stops it when ctx ends or a part fails.
-func (d *demo) serve(ctx context.Context, listener net.Listener) error {
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	d.url = "http://localhost:" + port
-	if err := d.dir.announce(d.url); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	background := context.WithoutCancel(ctx)
-	var pipelines, web sync.WaitGroup
-	errs := make([]error, len(d.runs))
-	for i, run := range d.runs {
-		pipelines.Go(func() { errs[i] = run.Run(background) })
-	}
-	var serveErr error
-	web.Go(func() {
-		if err := d.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			serveErr = fmt.Errorf("serve: %w", err)
-			cancel(serveErr)
-		}
-	})
-	sampleErr := d.welcome(ctx)
-	if sampleErr == nil {
-		<-ctx.Done()
-	}
-	stopping, done := context.WithTimeout(background, stopTime)
-	defer done()
-	stopErr := d.server.Shutdown(stopping)
-	web.Wait()
-	for _, run := range d.runs {
-		run.Stop()
-	}
-	pipelines.Wait()
-	return errors.Join(errors.Join(errs...), serveErr, stopErr, sampleErr)
 }
 
 // welcome registers the made-up games and prints what to try.
-func (d *demo) welcome(ctx context.Context) error {
+func (d *demo) welcome(ctx context.Context, at Served) error {
 	if d.Sample > 0 {
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: sampleClients}}
 		defer client.CloseIdleConnections()
-		err := addSample(ctx, client, d.url+"/forms/videogames", d.Sample)
+		err := addSample(ctx, client, at.URL+"/forms/videogames", d.Sample)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	if d.JSON {
 		return json.NewEncoder(d.Out).Encode(map[string]string{
-			"form": d.url + "/forms/videogames", "query": d.url + "/query", "status": d.url + "/status", "dir": d.dir.Path,
+			"form": at.URL + "/forms/videogames", "query": at.URL + "/query", "status": at.URL + "/status", "dir": at.State,
 		})
 	}
 	text := welcomeEN
 	if d.Lang == "es" {
 		text = welcomeES
 	}
-	_, err := fmt.Fprintf(d.Out, text, d.url, d.dir.Path, d.Program)
+	_, err := fmt.Fprintf(d.Out, text, at.URL, at.State, d.Program)
 	return err
 }
 

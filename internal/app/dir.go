@@ -14,22 +14,13 @@ import (
 
 // Dir is a state directory. One process holds it at a time.
 type Dir struct {
-	Path      string
-	temporary bool
-	lock      *os.File
+	Path string
+	lock *os.File
 }
 
-// OpenDir creates the directory if need be and takes it: a second process is refused. An empty path makes a temporary
-// directory that Close removes.
+// OpenDir creates the directory if need be and takes it: a second process is refused.
 func OpenDir(path string) (*Dir, error) {
 	d := &Dir{Path: path}
-	if path == "" {
-		made, err := os.MkdirTemp("", "acequia-")
-		if err != nil {
-			return nil, dirError(os.TempDir(), err)
-		}
-		d.Path, d.temporary = made, true
-	}
 	if err := os.MkdirAll(d.Path, 0o750); err != nil {
 		return nil, dirError(d.Path, err)
 	}
@@ -105,14 +96,11 @@ func ReadAddress(path string) (Address, error) {
 	return at, nil
 }
 
-// Close lets the directory go, and removes it if it was temporary.
+// Close lets the directory go.
 func (d *Dir) Close() error {
 	err := os.Remove(d.file("address.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
-	}
-	if d.temporary {
-		err = errors.Join(err, os.RemoveAll(d.Path))
 	}
 	return errors.Join(err, d.lock.Close())
 }

@@ -31,20 +31,6 @@ func TestSecondOwnerOfADirectoryIsRefused(t *testing.T) {
 	}
 }
 
-func TestTemporaryDirectoryGoesAway(t *testing.T) {
-	t.Parallel()
-	d, err := app.OpenDir("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(d.Path); !os.IsNotExist(err) {
-		t.Errorf("%s is still there: %v", d.Path, err)
-	}
-}
-
 func TestDirectoryWithoutRightsIsRefused(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")

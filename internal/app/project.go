@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +23,7 @@ type Project struct {
 	State     string // folder of the state
 	Memory    int64  // target for the process, in bytes
 	Pipelines []*Declared
+	Files     []string // that were read for it, and that its settings name
 	plugins   catalog.Catalog
 }
 
@@ -80,52 +79,80 @@ func LoadProject(ctx context.Context, plugins catalog.Catalog, paths []string, l
 	if err != nil {
 		return nil, nil, err
 	}
-	c := checker{problems: problems, project: &Project{Memory: memory, plugins: plugins}}
-	for _, f := range files {
-		c.file(ctx, f)
-	}
-	c.problems.Sort()
-	return c.project, c.problems, nil
+	project, problems := newProject(ctx, plugins, files, problems)
+	return project, problems, nil
 }
 
-// Lake gives the folder of a lake that pipelines feed: of the named sink, or of the only one.
-func (p *Project) Lake(sink string) (string, error) {
-	roots := map[string]string{}
+func newProject(ctx context.Context, plugins catalog.Catalog, files []*config.File, problems config.Problems) (*Project, config.Problems) {
+	c := checker{problems: problems, project: &Project{Memory: memory, plugins: plugins}, fed: map[*SinkPart][]*record.Schema{}}
+	for _, f := range files {
+		c.file(f)
+	}
+	c.flows(ctx)
+	for _, part := range c.sinks {
+		if part.Plugin.Check != nil {
+			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(c.fed[part])))...)
+		}
+	}
+	c.problems.Sort()
+	return c.project, c.problems
+}
+
+// LakePart is a lake that pipelines feed.
+type LakePart struct{ Sink, Root string }
+
+// Lakes gives the lakes in the order of the files.
+func (p *Project) Lakes() ([]LakePart, error) {
+	var out []LakePart
 	for _, d := range p.Pipelines {
 		for _, part := range d.Sinks {
 			c, ok := part.Settings.(*lake.Config)
-			if !ok || sink != "" && part.Name != sink {
+			if !ok || slices.ContainsFunc(out, func(l LakePart) bool { return l.Sink == part.Name }) {
 				continue
 			}
 			root, err := c.Root()
 			if err != nil {
-				return "", err
+				return nil, err
 			}
-			roots[part.Name] = root
+			out = append(out, LakePart{part.Name, root})
 		}
 	}
-	if len(roots) != 1 {
-		return "", &fault.Error{
-			Code: "ACQ-USE-004", Place: sink, Err: fmt.Errorf("there are %d lakes: %s", len(roots), strings.Join(slices.Sorted(maps.Keys(roots)), ", ")),
-			Remedy: "name the one with --sink",
-		}
+	return out, nil
+}
+
+// Lake gives the folder of a lake that pipelines feed: of the named sink, or of the only one.
+func (p *Project) Lake(sink string) (string, error) {
+	lakes, err := p.Lakes()
+	if err != nil {
+		return "", err
 	}
-	for _, root := range roots {
-		return root, nil
+	if sink != "" {
+		lakes = slices.DeleteFunc(lakes, func(l LakePart) bool { return l.Sink != sink })
 	}
-	return "", nil
+	if len(lakes) == 1 {
+		return lakes[0].Root, nil
+	}
+	known := names(lakes, func(l LakePart) string { return l.Sink })
+	return "", &fault.Error{
+		Code: "ACQ-USE-004", Place: sink, Err: fmt.Errorf("there are %d lakes: %s", len(lakes), strings.Join(known, ", ")),
+		Remedy: "name the one with --sink",
+	}
 }
 
 // checker gathers the problems of all files.
 type checker struct {
 	project  *Project
 	problems config.Problems
+	sinks    []*SinkPart
+	fed      map[*SinkPart][]*record.Schema // what reaches each sink, as far as it is known
 }
 
 func (c *checker) add(p ...config.Problem) { c.problems = append(c.problems, p...) }
 
-func (c *checker) file(ctx context.Context, f *config.File) {
+// file takes in what a file declares. The records are followed later: a pipeline may depend on one of another file.
+func (c *checker) file(f *config.File) {
 	folder := filepath.Dir(f.Path)
+	c.project.Files = append(c.project.Files, f.Path)
 	if c.project.State == "" {
 		c.project.State = filepath.Join(folder, ".acequia")
 	}
@@ -148,28 +175,17 @@ func (c *checker) file(ctx context.Context, f *config.File) {
 	for _, e := range f.Sinks {
 		if part := c.sink(e.Value, folder); part != nil {
 			to[e.Name] = part
+			c.sinks = append(c.sinks, part)
 		}
 	}
-	fed := map[*SinkPart][]*record.Schema{}
 	for _, p := range f.Pipelines {
-		d := c.pipeline(ctx, p, from[p.From.Name])
+		d := &Declared{Name: p.Name, Source: from[p.From.Name], pipeline: p}
 		for _, r := range p.To {
 			if part := to[r.Name]; part != nil {
 				d.Sinks = append(d.Sinks, part)
-				fed[part] = append(fed[part], d.Out...)
 			}
 		}
-		if d.Source != nil && d.Source.Plugin.Type == "form" && (len(d.Sinks) != 1 || d.Sinks[0].Plugin.Type != "items") {
-			c.add(p.At("to", errors.New("a form answers when its items are durable: its pipeline has one items sink; "+
-				"feed a lake from the items' changes")))
-		}
-		c.checkTests(d)
 		c.project.Pipelines = append(c.project.Pipelines, d)
-	}
-	for _, e := range f.Sinks {
-		if part := to[e.Name]; part != nil && part.Plugin.Check != nil {
-			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(fed[part])))...)
-		}
 	}
 }
 
@@ -192,6 +208,9 @@ func (c *checker) decode(b *config.Block, settings any, folder string) any {
 	}
 	if l, ok := settings.(located); ok {
 		l.Locate(folder)
+	}
+	if n, ok := settings.(interface{ Files() []string }); ok {
+		c.project.Files = append(c.project.Files, n.Files()...)
 	}
 	return settings
 }
@@ -234,8 +253,8 @@ func names[P any](plugins []P, name func(P) string) []string {
 }
 
 // pipeline checks the steps, and follows the schemas through them as far as they are known.
-func (c *checker) pipeline(ctx context.Context, p *config.Pipeline, from *SourcePart) *Declared {
-	d := &Declared{Name: p.Name, Source: from, pipeline: p}
+func (c *checker) pipeline(ctx context.Context, d *Declared) {
+	from := d.Source
 	if from != nil && from.Plugin.Schemas != nil {
 		var err error
 		if d.In, err = from.Plugin.Schemas(ctx, from.Settings); err != nil {
@@ -243,7 +262,7 @@ func (c *checker) pipeline(ctx context.Context, p *config.Pipeline, from *Source
 		}
 	}
 	flowing := slices.Clone(d.In)
-	for _, b := range p.Steps {
+	for _, b := range d.pipeline.Steps {
 		part := StepPart{Name: d.nameStep(b), Text: b.Text()}
 		var h handlers.Handler
 		var problems config.Problems
@@ -263,11 +282,13 @@ func (c *checker) pipeline(ctx context.Context, p *config.Pipeline, from *Source
 		}
 		flowing = shaped
 		part.Out = shaped
-		part.routes = c.routes(p, b, h)
+		part.routes = c.routes(d.pipeline, b, h)
 		d.Steps = append(d.Steps, part)
 	}
 	d.Out = flowing
-	return d
+	for _, part := range d.Sinks {
+		c.fed[part] = append(c.fed[part], d.Out...)
+	}
 }
 
 // shape gives what a handler makes of a schema; nil without an error: it cannot tell.

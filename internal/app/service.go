@@ -27,6 +27,8 @@ import (
 // ServiceOptions say how the pipelines of a project run.
 type ServiceOptions struct {
 	Log *slog.Logger
+	// Forms says that the requests of forms are answered; without it a pipeline that begins with one is refused.
+	Forms bool
 	// Wire is as in DemoOptions.
 	Wire func(p *routers.Pipeline, o *routers.Options)
 }
@@ -40,6 +42,7 @@ type Service struct {
 	items   *itemstore.Store
 	sinks   map[*SinkPart]sinks.Sink
 	runs    []*routers.Run
+	served  []sources.Served
 }
 
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.
@@ -72,6 +75,9 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		if err != nil {
 			return nil, err
 		}
+		if form, ok := pipeline.Source.(sources.Served); ok {
+			s.served = append(s.served, form)
+		}
 		options := routers.Options{Store: s.state, Budget: budget, Log: o.Log}
 		if o.Wire != nil {
 			o.Wire(&pipeline, &options)
@@ -93,7 +99,7 @@ func (p *Project) needsItems() bool {
 
 // errForm is of a form that nothing serves.
 var errForm = &fault.Error{
-	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "acequia demo serves the form of the video games",
+	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "start it with: acequia serve FILE",
 }
 
 // pipeline connects the parts of one pipeline.
@@ -103,7 +109,7 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 		Name: d.Name, StopAfter: float64(d.pipeline.StopAfter),
 		Retry: routers.Retry{Max: d.pipeline.Retry.Max, Initial: d.pipeline.Retry.Initial, Longest: d.pipeline.Retry.Longest},
 	}
-	if d.Source.Plugin.Type == "form" {
+	if d.Source.Plugin.Type == formType && !s.Forms {
 		return out, errForm
 	}
 	var err error
@@ -152,12 +158,14 @@ func (s *Service) sink(ctx context.Context, d *Declared, part *SinkPart) (sinks.
 	return sink, nil
 }
 
-// sinks counts the sinks that pipelines feed.
+// sinks counts the sinks that share the memory of open writers. Items hold only what a group brings.
 func (p *Project) sinks() int {
 	seen := map[*SinkPart]bool{}
 	for _, d := range p.Pipelines {
 		for _, part := range d.Sinks {
-			seen[part] = true
+			if !part.Plugin.Items {
+				seen[part] = true
+			}
 		}
 	}
 	return max(1, len(seen))

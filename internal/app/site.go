@@ -3,31 +3,82 @@ package app
 import (
 	"context"
 	"net/http"
+	"path/filepath"
+	"slices"
 
 	"github.com/acequia-io/acequia/internal/obs"
+	"github.com/acequia-io/acequia/internal/query"
 	"github.com/acequia-io/acequia/internal/web"
 	"github.com/acequia-io/acequia/routers"
 )
 
-// handler makes the site: the form, the pages, the metrics.
-func (d *demo) handler() (http.Handler, error) {
-	registry := obs.NewRegistry(d.Version)
-	if err := registry.Register(newMetrics(d.runs)); err != nil {
-		return nil, err
+// site makes what a service shows: its forms, the query page over its lakes, the state of its pipelines, metrics. The
+// engine is the caller's to close.
+func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
+	engine, err := s.engine()
+	if err != nil {
+		return nil, nil, err
 	}
-	pages, err := web.New(web.Config{Query: d.engine, Status: d.pipelines, Metrics: obs.Handler(registry), Log: d.Log})
+	registry := obs.NewRegistry(version)
+	if err := registry.Register(newMetrics(s.runs)); err != nil {
+		return nil, nil, err
+	}
+	pages, err := web.New(web.Config{Query: engine, Status: s.shown, Metrics: obs.Handler(registry), Log: s.Log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return pages.Routes(s.served...), engine, nil
+}
+
+// engine makes the engine that asks the lakes. A project without one has no tables.
+func (s *Service) engine() (*query.Engine, error) {
+	lakes, err := s.project.Lakes()
 	if err != nil {
 		return nil, err
 	}
-	return pages.Routes(d.form), nil
+	c := query.Config{Lake: s.dir.Lake()}
+	for i, l := range lakes {
+		if i == 0 {
+			c.Lake = l.Root
+			continue
+		}
+		root, err := filepath.Abs(l.Root)
+		if err != nil {
+			return nil, err
+		}
+		c.Also = append(c.Also, root)
+	}
+	if len(lakes) > 1 {
+		c.Catalog = func(first string) ([]query.LakeTable, error) { return tablesOf(append([]string{first}, c.Also...)) }
+	}
+	return query.New(c)
 }
 
-// pipelines gives the status of the runs as the pages show it, with the dead letters of all time.
-func (d *demo) pipelines(ctx context.Context) []web.Pipeline {
-	out := make([]web.Pipeline, len(d.runs))
-	for i, run := range d.runs {
+// tablesOf gives the tables of several lakes. Of two with one name the first lake's is given.
+func tablesOf(lakes []string) ([]query.LakeTable, error) {
+	var out []query.LakeTable
+	for _, lake := range lakes {
+		tables, err := query.DescribedTables(lake)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range tables {
+			if slices.ContainsFunc(out, func(o query.LakeTable) bool { return o.Name == t.Name }) {
+				continue
+			}
+			t.Folder = filepath.Join(lake, t.Name)
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// shown gives the status of the runs as the pages show it, with the dead letters of all time.
+func (s *Service) shown(ctx context.Context) []web.Pipeline {
+	out := make([]web.Pipeline, len(s.runs))
+	for i, run := range s.runs {
 		out[i] = shown(run.Status())
-		if n, err := d.state.CountDeadLetters(ctx, out[i].Name); err == nil {
+		if n, err := s.state.CountDeadLetters(ctx, out[i].Name); err == nil {
 			out[i].DeadLetters = n
 		}
 	}

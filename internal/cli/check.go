@@ -24,17 +24,26 @@ type files struct {
 	Paths []string `arg:"" optional:"" name:"file" help:"Configuration files, or folders of them; default ./acequia.yaml."`
 }
 
-// load reads the files and prints every problem. An error says that the project cannot be used.
-func (f files) load(ctx context.Context, t terminal) (*app.Project, config.Problems, error) {
-	paths := f.Paths
-	if len(paths) == 0 {
-		paths = []string{"acequia.yaml"}
-		if _, err := os.Stat(paths[0]); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, &fault.Error{
-				Code: "ACQ-USE-002", Place: paths[0], Err: errors.New("no file was named, and there is none of this name here"),
-				Remedy: "name a configuration file",
-			}
+// named gives the files that a command is to read.
+func (f files) named() ([]string, error) {
+	if len(f.Paths) > 0 {
+		return f.Paths, nil
+	}
+	const usual = "acequia.yaml"
+	if _, err := os.Stat(usual); errors.Is(err, fs.ErrNotExist) {
+		return nil, &fault.Error{
+			Code: "ACQ-USE-002", Place: usual, Err: errors.New("no file was named, and there is none of this name here"),
+			Remedy: "name a configuration file",
 		}
+	}
+	return []string{usual}, nil
+}
+
+// load reads the files. An error says that the project cannot be used.
+func (f files) load(ctx context.Context, t terminal) (*app.Project, config.Problems, error) {
+	paths, err := f.named()
+	if err != nil {
+		return nil, nil, err
 	}
 	return app.LoadProject(ctx, t.plugins, paths, os.LookupEnv)
 }

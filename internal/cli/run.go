@@ -21,17 +21,21 @@ type runCmd struct {
 	files
 	UntilIdle bool          `help:"Stop when nothing has come for a while. Pipelines over files end by themselves."`
 	Idle      time.Duration `help:"How long that while is." default:"3s"`
+	Watch     bool          `help:"Take up changes of the files, and go on until Ctrl-C."`
 	JSON      bool          `help:"Write progress and result as lines of JSON."`
 }
 
 // Help shows examples.
 func (runCmd) Help() string {
 	return `Runs the pipelines of the files until all have read what there is, or until Ctrl-C, which stops them cleanly. What was
-read is never read again by the next run; what is new is. Rows that cannot pass are kept as dead letters.
+read is never read again by the next run; what is new is. Rows that cannot pass are kept as dead letters. With --watch a file
+that changes and has no mistakes takes the place of what runs, which is stopped cleanly and goes on where it was; one with
+mistakes is told, and nothing changes.
 
 Examples:
   acequia run games.yaml
   acequia run pipelines/ --until-idle
+  acequia run games.yaml --watch
 
 Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 environment, 4 some rows are dead letters.`
 }
@@ -44,45 +48,35 @@ const (
 
 // Run runs the pipelines.
 func (c runCmd) Run(ctx context.Context, t terminal) error {
-	project, problems, err := c.load(ctx, t)
-	if err != nil {
-		return err
-	}
-	tell(t.err, problems)
-	if problems.Errors() {
-		return toldError{exitUsage}
-	}
 	log := obs.NewLogger(t.err, slog.LevelInfo)
-	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire})
+	live, err := c.live(ctx, t, app.LiveOptions{
+		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON}.tell,
+	})
 	if err != nil {
 		return err
 	}
-	var idle time.Duration
 	if c.UntilIdle {
-		idle = c.Idle
+		live.UntilIdle = c.Idle
 	}
 	began := time.Now()
 	watching, done := context.WithCancel(ctx)
 	var progress sync.WaitGroup
-	progress.Go(func() { c.watch(watching, t, log, service, began) })
-	runErr := service.Run(ctx, idle)
+	progress.Go(func() { c.watch(watching, t, log, live, began) })
+	runErr := live.Run(ctx)
 	done()
 	progress.Wait()
-	statuses := service.Status()
-	if err := errors.Join(c.result(t, statuses, time.Since(began)), runErr, service.Close(context.WithoutCancel(ctx))); err != nil {
+	if err := errors.Join(c.result(t, live.Status(), time.Since(began)), runErr); err != nil {
 		return err
 	}
-	for _, s := range statuses {
-		if s.DeadLetters > 0 {
-			return toldError{exitPartial}
-		}
+	if live.DeadLetters() > 0 {
+		return toldError{exitPartial}
 	}
 	return nil
 }
 
 // watch shows how far the pipelines are until ctx ends: one line that is written again and again on a terminal, lines of
 // the log elsewhere, or JSON.
-func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, service *app.Service, began time.Time) {
+func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, live *app.Live, began time.Time) {
 	terminal := obs.Terminal(t.err) && !c.JSON
 	every := logEvery
 	if terminal || c.JSON {
@@ -102,7 +96,7 @@ func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, service
 			return
 		case <-tick.C:
 		}
-		statuses := service.Status()
+		statuses := live.Status()
 		switch {
 		case c.JSON:
 			for _, s := range statuses {

@@ -58,7 +58,7 @@ func (c statusCmd) ask(ctx context.Context) (web.Report, error) {
 	none := func(err error) error {
 		return &fault.Error{
 			Code: "ACQ-ENV-004", Place: c.Dir, Err: fmt.Errorf("no acequia process answers for this directory: %w", err),
-			Remedy: "start one with: acequia demo --dir " + c.Dir,
+			Remedy: "start one with acequia serve FILE, or with acequia demo --dir " + c.Dir,
 		}
 	}
 	at, err := app.ReadAddress(c.Dir)

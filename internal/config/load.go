@@ -13,7 +13,7 @@ import (
 // Load reads files, and of folders the files that end in .yaml or .yml, by name. It also checks what files share: names and
 // the settings of the process. The error is of what cannot be read.
 func Load(paths []string, lookup func(name string) (string, bool)) ([]*File, Problems, error) {
-	names, err := expandFolders(paths)
+	names, err := Files(paths)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,8 +40,8 @@ func unreadable(name string, err error) error {
 	}
 }
 
-// expandFolders gives every file once.
-func expandFolders(paths []string) ([]string, error) {
+// Files gives the files that Load reads, each once.
+func Files(paths []string) ([]string, error) {
 	var out []string
 	for _, path := range paths {
 		info, err := os.Stat(path)

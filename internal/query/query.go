@@ -63,6 +63,7 @@ type LakeTable struct {
 	Columns   []Column // fields, then system columns
 	Partition []string // the columns of its folders
 	Views     []View   // the table itself, then what is derived from it
+	Folder    string   // of its files; "": that of its name in the lake
 }
 
 // Catalog gives the tables of a lake as they are now, in the order of their names. It is called before each query,

@@ -77,10 +77,14 @@ func (e *Engine) survey(ctx context.Context, table LakeTable) (TableInfo, error)
 	for _, v := range table.Views {
 		t.Views = append(t.Views, v.Name)
 	}
+	root, folder := e.cfg.Lake, t.Name
+	if table.Folder != "" {
+		root, folder = filepath.Split(table.Folder)
+	}
 	e.surveying.Lock()
 	defer e.surveying.Unlock()
 	known, seen := e.counted[t.Name], make(map[string]int64)
-	names, err := lakefiles.List(e.cfg.Lake, t.Name)
+	names, err := lakefiles.List(root, folder)
 	if err != nil {
 		return TableInfo{}, err
 	}
@@ -88,7 +92,7 @@ func (e *Engine) survey(ctx context.Context, table LakeTable) (TableInfo, error)
 		if ctx.Err() != nil {
 			return TableInfo{}, ctx.Err()
 		}
-		rows, size, err := count(filepath.Join(e.cfg.Lake, filepath.FromSlash(name)), name, known)
+		rows, size, err := count(filepath.Join(root, filepath.FromSlash(name)), name, known)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was replaced long ago, and deleted while we looked
 		}
@@ -99,7 +103,7 @@ func (e *Engine) survey(ctx context.Context, table LakeTable) (TableInfo, error)
 		t.Files++
 		t.Rows += rows
 		t.Bytes += size
-		partition := strings.TrimPrefix(path.Dir(name), t.Name+"/")
+		partition := strings.TrimPrefix(path.Dir(name), folder+"/")
 		if t.First == "" || partition < t.First {
 			t.First = partition
 		}

@@ -12,6 +12,7 @@ type texts struct {
 	StatusTitle, StatusLead, Lag, Speed, RowsDone, LastFile, DeadLetters        string
 	Reason, NoPipelines, Updated, Refresh, Pause, Unknown, None                 string
 	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace, File, Row string
+	FormsTitle, NoForms                                                         string
 }
 
 //nolint:gochecknoglobals // constant tables
@@ -37,6 +38,7 @@ var (
 		None: "ninguno", AllWell: "Todos los canales funcionan.", Trouble: "Hay canales que necesitan atención.",
 		Never: "todavía no", Ago: "hace %s", Unreadable: "No se pueden leer las tablas",
 		ResultRows: "Filas del resultado", ErrorPlace: "Dónde está el error",
+		FormsTitle: "Formularios", NoForms: "Ningún canal empieza en un formulario.",
 	}
 	english = texts{
 		QueryTitle: "Query", QueryLead: "Ask the data in the lake with SQL. This page only reads: nothing can be changed.",
@@ -59,6 +61,7 @@ var (
 		None: "none", AllWell: "All pipelines are well.", Trouble: "Some pipelines need attention.",
 		Never: "not yet", Ago: "%s ago", Unreadable: "The tables cannot be read",
 		ResultRows: "Rows of the result", ErrorPlace: "Where the error is",
+		FormsTitle: "Forms", NoForms: "No pipeline begins with a form.",
 	}
 	stateNames = map[State]query.Localized{
 		Starting: {ES: "arrancando", EN: "starting"}, Running: {ES: "en marcha", EN: "running"},

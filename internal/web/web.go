@@ -56,7 +56,7 @@ func (p *Pages) Mount(r chi.Router) {
 	r.Get("/status", p.status)
 	r.Get("/status/live", p.statusLive)
 	r.Get("/v1/status", p.statusJSON)
-	r.Get("/livez", livez)
+	r.Get("/livez", Livez)
 	r.Get("/readyz", p.readyz)
 	r.Get("/web/{file}", asset)
 	if p.cfg.Metrics != nil {
@@ -240,7 +240,8 @@ func (p *Pages) statusJSON(w http.ResponseWriter, r *http.Request) {
 	p.writeJSON(w, r, http.StatusOK, p.report(r.Context()))
 }
 
-func livez(w http.ResponseWriter, _ *http.Request) {
+// Livez answers that the process lives.
+func Livez(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = w.Write([]byte("{\"alive\":true}\n")) // a client that has gone needs no answer

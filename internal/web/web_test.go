@@ -25,6 +25,7 @@ import (
 
 	"github.com/acequia-io/acequia/internal/page"
 	"github.com/acequia-io/acequia/internal/query"
+	"github.com/acequia-io/acequia/sources"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // a flag
@@ -315,5 +316,43 @@ func TestStatusForMachines(t *testing.T) {
 	_, text = s.get(t, "/status/live", "es")
 	if !strings.HasPrefix(text, `<div id="status-live">`) || !strings.Contains(text, "reintentando") {
 		t.Errorf("live part: %s", text)
+	}
+}
+
+// someForm is a form as the list of forms sees it.
+type someForm string
+
+func (f someForm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.WriteString(w, "form "+r.URL.Path)
+}
+func (f someForm) Path() string             { return "/forms/" + string(f) }
+func (f someForm) Title(lang string) string { return lang + " <" + string(f) + ">" }
+
+func TestFormsAreFound(t *testing.T) {
+	t.Parallel()
+	pages, err := New(Config{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		forms        []sources.Served
+		path, answer string
+	}{
+		{nil, "/", "Ningún canal empieza en un formulario."},
+		{nil, "/forms/a", "404"},
+		{[]sources.Served{someForm("a")}, "/", "form /"},
+		{[]sources.Served{someForm("a")}, "/forms/b", "form /forms/b"}, // which answers that it is not there
+		{[]sources.Served{someForm("a"), someForm("b")}, "/forms/", `<a href="/forms/b">es &lt;b&gt;</a>`},
+		{[]sources.Served{someForm("a"), someForm("b")}, "/", `<a href="/forms/a">es &lt;a&gt;</a>`},
+		{[]sources.Served{someForm("a"), someForm("b")}, "/forms/b", "form /forms/b"},
+		{[]sources.Served{someForm("a"), someForm("b")}, "/forms/a/1", "form /forms/a/1"},
+		{[]sources.Served{someForm("a"), someForm("b")}, "/forms/c", "404"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, c.path+"?lang=es", nil)
+		w := httptest.NewRecorder()
+		pages.Routes(c.forms...).ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), c.answer) {
+			t.Errorf("%d forms, %s: %d %s", len(c.forms), c.path, w.Code, w.Body)
+		}
 	}
 }

@@ -2,6 +2,7 @@
 package items
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,11 +50,11 @@ var (
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
-		Type: "items", Doc: "Item tables in the embedded store, written by version.", Items: true,
-		Config: func() any {
-			c := Defaults()
-			return &c
-		},
+		Type: "items", Doc: "Item tables in the embedded store, written by version.",
+		Items:  true,
+		Config: func() any { return &Config{} },
+		Check:  check,
+		Plan:   plan,
 		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
 			c, ok := config.(*Config)
 			if !ok || host.Items == nil {
@@ -64,20 +65,27 @@ func Plugin() sinks.Plugin {
 	}
 }
 
-// Defaults gives the configuration without settings: the keys of a form's requests are kept for two days.
-func Defaults() Config {
-	return Config{Tables: map[string]Table{"form_keys": {TTL: 48 * time.Hour, NoChanges: true}}}
-}
+// formKeys is the stream of the answers that a form has given under keys; they are kept for two days, and interest nobody
+// else.
+const formKeys = "form_keys"
 
 // New makes the sink over a store, which stays the caller's.
 func New(c Config, store *itemstore.Store) *Sink { return &Sink{config: c, store: store} }
 
-func (s *Sink) table(stream string) Table {
-	t := s.config.Tables[stream]
-	if t.Name == "" {
-		t.Name = stream
+// table gives the settings of a stream, with their defaults.
+func (c *Config) table(stream string) Table {
+	t, set := c.Tables[stream]
+	if !set && stream == formKeys {
+		t = Table{TTL: 48 * time.Hour, NoChanges: true}
 	}
+	t.Name = cmp.Or(t.Name, stream)
 	return t
+}
+
+// TableOf is the table that the records of a stream go to, and whether its changes can be read.
+func (c *Config) TableOf(stream string) (name string, changes bool) {
+	t := c.table(stream)
+	return t.Name, !t.NoChanges
 }
 
 // Declare makes the tables and refuses a stream without a key.
@@ -86,7 +94,7 @@ func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
 		if len(schema.Key) == 0 {
 			return keyless(schema)
 		}
-		t := s.table(schema.Stream)
+		t := s.config.table(schema.Stream)
 		if err := s.store.Define(ctx, itemstore.Table{Name: t.Name, Schema: schema, Indexes: t.Indexes, NoChanges: t.NoChanges}); err != nil {
 			return fmt.Errorf("declare items: %w", err)
 		}
@@ -138,7 +146,7 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 		}
 		w.declared[b.Schema.Stream] = true
 	}
-	t := w.sink.table(b.Schema.Stream)
+	t := w.sink.config.table(b.Schema.Stream)
 	var expires int64
 	if t.TTL > 0 {
 		expires = time.Now().Add(t.TTL).Unix()

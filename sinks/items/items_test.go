@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -162,9 +161,7 @@ func TestFormKeysExpire(t *testing.T) {
 	if !ok {
 		t.Fatal("the configuration has another type")
 	}
-	if keys := c.Tables["form_keys"]; keys.TTL != 48*time.Hour || !keys.NoChanges {
-		t.Errorf("form_keys: %+v", keys)
-	}
+	c.Tables = map[string]items.Table{"games": {Name: "other"}} // settings of another stream take nothing away
 	store := openStore(t)
 	keys := schema(t, "form_keys", []string{"id"})
 	s, err := items.Plugin().New(t.Context(), c, sinks.Host{Items: store})

@@ -18,7 +18,7 @@ import (
 // ServeHTTP serves /forms/<table>, / as the same form, /forms/<table>/<id>, and sends /forms and /forms/ to the form. It
 // wants page.Frame around it.
 func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := s.path()
+	path := s.Path()
 	switch at := r.URL.Path; {
 	case at == "/" || at == path:
 		s.serveForm(w, r)
@@ -35,7 +35,13 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Source) path() string { return "/forms/" + s.table.Name }
+// Path is where the form is served.
+func (s *Source) Path() string { return pathOf(s.table) }
+
+func pathOf(t *schemas.Table) string { return "/forms/" + t.Name }
+
+// Title is the heading of the form.
+func (s *Source) Title(lang string) string { return s.table.Title.In(lang) }
 
 // reads says whether the method only reads, and refuses it otherwise.
 func (s *Source) reads(w http.ResponseWriter, r *http.Request) bool {
@@ -155,7 +161,7 @@ func (a *answer) outcome(id string, err error) {
 
 func (a *answer) registered(id string) {
 	h := a.w.Header()
-	location := a.s.path() + "/" + id
+	location := a.s.Path() + "/" + id
 	h["Location"] = []string{location}
 	if !a.json && !wantsJSON(a.r) {
 		a.w.WriteHeader(http.StatusSeeOther)

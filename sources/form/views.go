@@ -62,7 +62,7 @@ type choiceView struct {
 
 func (s *Source) showForm(w http.ResponseWriter, r *http.Request, status int, state formState) {
 	title := s.table.Title.In(page.Language(r))
-	v := &formView{Page: page.Of(r, title), Heading: title, Action: s.path(), Key: state.key}
+	v := &formView{Page: page.Of(r, title), Heading: title, Action: s.Path(), Key: state.key}
 	if state.why != nil {
 		v.Title = v.T("Error: ", "Error: ") + title
 		v.Why, v.Detail = state.why.title.in(v.Lang), state.why.detail.in(v.Lang)
@@ -168,7 +168,7 @@ func (s *Source) serveRecord(w http.ResponseWriter, r *http.Request, id string) 
 		return
 	}
 	lang := page.Language(r)
-	v := &recordView{Page: page.Of(r, s.table.Noun.In(lang)), Noun: s.table.Noun.In(lang), Again: s.path()}
+	v := &recordView{Page: page.Of(r, s.table.Noun.In(lang)), Noun: s.table.Noun.In(lang), Again: s.Path()}
 	v.Facts = s.facts(item.Doc, lang)
 	sql := "select * from " + s.table.Name + "_latest where " + s.table.Key[0] + " = '" + id + "'"
 	v.Query = s.config.Query + "?" + url.Values{"sql": {sql}}.Encode()
@@ -207,7 +207,7 @@ type refusalView struct {
 
 func (s *Source) showRefusal(w http.ResponseWriter, r *http.Request, why *refusal) {
 	lang := page.Language(r)
-	v := &refusalView{Page: page.Of(r, why.title.in(lang)), Detail: why.detail.in(lang), Back: s.path()}
+	v := &refusalView{Page: page.Of(r, why.title.in(lang)), Detail: why.detail.in(lang), Back: s.Path()}
 	s.show(w, r, why.status, refusalPage(v))
 }
 

@@ -2,6 +2,7 @@
 package itemchanges
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,13 +30,6 @@ var errEnough = errors.New("the chunk is full")
 
 var errClosed = errors.New("the reader of item changes is closed")
 
-// Config of the source.
-type Config struct {
-	Table  string         `yaml:"table" required:"true" doc:"The items table whose changes are read."`
-	Schema *record.Schema `yaml:"-"` // of the table's documents
-	Reader string         `yaml:"-"` // the log is kept until the reader of this name has settled; default: the pipeline
-}
-
 // Source reads one table: one lane, whose positions are sequences of the log in decimal.
 type Source struct {
 	config Config
@@ -54,17 +48,42 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "itemchanges", Doc: "The ordered changes of an embedded items table.", Items: true,
+		Type: "itemchanges", Doc: "The ordered changes of an embedded items table.",
+		Items:  true,
 		Config: func() any { return &Config{} },
-		New: func(_ context.Context, config any, host sources.Host) (sources.Source, error) {
-			c, ok := config.(*Config)
-			if !ok || host.Items == nil || c.Table == "" || c.Schema == nil {
-				return nil, fault.Stop(errors.New("itemchanges: a table, its schema and an item store are needed"))
+		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
+			c, ok := settings.(*Config)
+			if !ok {
+				return nil, errOtherSettings
 			}
-			if c.Reader == "" {
-				c.Reader = host.Pipeline
+			schema, err := c.schema()
+			if schema == nil || err != nil {
+				return nil, err
 			}
-			return New(*c, host.Items), nil
+			return []*record.Schema{schema}, nil
+		},
+		Plan: func(_ context.Context, settings any) []string {
+			c, ok := settings.(*Config)
+			if !ok {
+				return nil
+			}
+			return []string{"reads the changes of the items table " + c.Table + " in the order of their commits"}
+		},
+		New: func(_ context.Context, settings any, host sources.Host) (sources.Source, error) {
+			c, ok := settings.(*Config)
+			if !ok || host.Items == nil || c.Table == "" {
+				return nil, errOtherSettings
+			}
+			own := *c // two pipelines may read the table, each by its own name
+			var err error
+			if own.Schema, err = c.schema(); err != nil {
+				return nil, fault.Stop(err)
+			}
+			if own.Schema == nil {
+				return nil, errNoSchema
+			}
+			own.Reader = cmp.Or(own.Reader, host.Pipeline)
+			return New(own, host.Items), nil
 		},
 	}
 }

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/obs"
+)
+
+// live reads the files of a command that runs them, and prints what is wrong with them.
+func (f files) live(ctx context.Context, t terminal, o app.LiveOptions) (*app.Live, error) {
+	var err error
+	if o.Paths, err = f.named(); err != nil {
+		return nil, err
+	}
+	o.Plugins, o.Lookup = t.plugins, os.LookupEnv
+	live, problems, err := app.LoadLive(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	tell(t.err, problems)
+	if problems.Errors() {
+		return nil, toldError{exitUsage}
+	}
+	return live, nil
+}
+
+// reloads tells what became of changes of the files that run.
+type reloads struct {
+	terminal
+	json bool
+}
+
+// reloadEvent is a line of --json.
+type reloadEvent struct {
+	Event     string          `json:"event"` // reloaded, or refused
+	Pipelines []string        `json:"pipelines,omitempty"`
+	Problems  config.Problems `json:"problems,omitempty"`
+	Error     string          `json:"error,omitempty"`
+}
+
+func (t reloads) tell(r app.Reload) {
+	if t.json {
+		e := reloadEvent{Event: "reloaded", Pipelines: r.Pipelines, Problems: r.Problems}
+		if r.Refused() {
+			e.Event = "refused"
+		}
+		if r.Err != nil {
+			e.Error = r.Err.Error()
+		}
+		_ = json.NewEncoder(t.out).Encode(e)
+		return
+	}
+	if obs.Terminal(t.err) {
+		_, _ = fmt.Fprint(t.err, "\r\x1b[K") // over the line of progress
+	}
+	tell(t.err, r.Problems)
+	report(t.err, r.Err)
+	if r.Refused() {
+		_, _ = fmt.Fprintln(t.err, "✗ the change is not taken up: what ran before goes on")
+		return
+	}
+	_, _ = fmt.Fprintf(t.err, "✓ the change is taken up: %s\n", strings.Join(r.Pipelines, ", "))
+}

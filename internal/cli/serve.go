@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/obs"
+)
+
+type serveCmd struct {
+	files
+	Port   int    `help:"Port; 0 takes a free one." default:"3006"`
+	Listen string `help:"Address to listen on; by default only this machine reaches it." default:"127.0.0.1" placeholder:"ADDR"`
+	Lang   string `help:"Language of what is printed: ${enum}." enum:"es,en" default:"en" env:"ACEQUIA_LANG"`
+	Watch  bool   `help:"Take up changes of the files."`
+	JSON   bool   `help:"Write what happens as lines of JSON."`
+}
+
+// Help shows examples.
+func (serveCmd) Help() string {
+	return `Runs the pipelines of the files as acequia run does, with a web server before them: forms at /forms/<table>, SQL over the
+lakes at /query, the pipelines at /status, and /v1/status, /livez, /readyz and /metrics for machines. Ctrl-C stops it cleanly:
+what was accepted is finished. Whoever reaches the address may read the lakes and register records: put a proxy that knows its
+users before any --listen that others reach. Where several lakes have a table of one name, /query shows that of the first.
+
+With --watch a file that changes and has no mistakes takes the place of what runs; requests wait for that moment. One with
+mistakes is told, and nothing changes.
+
+Examples:
+  acequia serve videogames.yaml
+  acequia serve pipelines/ --port 8080 --watch --lang es
+
+Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 environment.`
+}
+
+// Run serves until the context ends.
+func (c serveCmd) Run(ctx context.Context, t terminal) error {
+	log := obs.NewLogger(t.err, slog.LevelInfo)
+	live, err := c.live(ctx, t, app.LiveOptions{
+		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON}.tell,
+	})
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = app.Serve(ctx, live, app.ServeOptions{
+		Listen: c.Listen, Port: c.Port, Version: version(), Log: log,
+		Ready: func(_ context.Context, at app.Served) error { return c.welcome(t, at) },
+	})
+	if c.JSON {
+		for _, s := range live.Status() {
+			err = errors.Join(err, json.NewEncoder(t.out).Encode(event{Event: "end", Seconds: time.Since(began).Seconds(), Status: s}))
+		}
+	}
+	return err
+}
+
+// servedEvent is the first line of --json.
+type servedEvent struct {
+	Event  string   `json:"event"` // serving
+	URL    string   `json:"url"`
+	Forms  []string `json:"forms"`
+	Query  string   `json:"query"`
+	Status string   `json:"status"`
+	State  string   `json:"state"`
+}
+
+// welcome prints where everything is.
+func (c serveCmd) welcome(t terminal, at app.Served) error {
+	forms := make([]string, len(at.Forms))
+	for i, path := range at.Forms {
+		forms[i] = at.URL + path
+	}
+	if c.JSON {
+		return json.NewEncoder(t.out).Encode(servedEvent{
+			Event: "serving", URL: at.URL, Forms: forms, Query: at.URL + "/query", Status: at.URL + "/status", State: at.State,
+		})
+	}
+	say := func(es, en string) string {
+		if c.Lang == "es" {
+			return es
+		}
+		return en
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s\n\n", say("acequia está en marcha.", "acequia is running."))
+	for _, form := range forms {
+		fmt.Fprintf(&b, "  %-11s %s\n", say("Formulario", "Form"), form)
+	}
+	fmt.Fprintf(&b, "  %-11s %s/query\n  %-11s %s/status\n\n", "SQL", at.URL, say("Estado", "Status"), at.URL)
+	if c.Watch {
+		fmt.Fprintln(&b, say("Si un archivo cambia y no tiene errores, el cambio se adopta.", "A file that changes and has no mistakes is taken up."))
+	}
+	fmt.Fprintln(&b, say("Ctrl-C lo detiene.", "Ctrl-C stops it."))
+	_, err := fmt.Fprint(t.out, b.String())
+	return err
+}

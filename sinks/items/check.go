@@ -1,0 +1,71 @@
+package items
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/record"
+)
+
+// check says what is wrong with the settings for records of the schemas.
+func check(settings any, in []*record.Schema) error {
+	c, ok := settings.(*Config)
+	if !ok {
+		return errors.New("items: a *items.Config is needed")
+	}
+	var errs []error
+	tables := map[string]string{}
+	for _, s := range in {
+		t := c.table(s.Stream)
+		if len(s.Key) == 0 {
+			errs = append(errs, config.At(fmt.Errorf("records of %s have no key, and cannot be items: declare the key of the stream", s.Stream)))
+		}
+		if other, taken := tables[t.Name]; taken {
+			errs = append(errs, config.Wrong("tables", "streams %s and %s would both be the table %s: name one of them here", other, s.Stream, t.Name))
+		}
+		tables[t.Name] = s.Stream
+		for i, x := range t.Indexes {
+			at := []string{"tables", s.Stream, "indexes", strconv.Itoa(i)}
+			if x.Name == "" || len(x.Columns) == 0 {
+				errs = append(errs, config.At(errors.New("an index has a name and columns"), at...))
+			}
+			for j, column := range x.Columns {
+				if s.Index(column) < 0 {
+					errs = append(errs, config.At(fmt.Errorf("%s has no column %q", s.Stream, column), append(at, "columns", strconv.Itoa(j))...))
+				}
+			}
+		}
+		if t.TTL < 0 {
+			errs = append(errs, config.At(errors.New("it must be positive"), "tables", s.Stream, "ttl"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// plan tells the tables.
+func plan(settings any, in []*record.Schema) []string {
+	c, ok := settings.(*Config)
+	if !ok {
+		return nil
+	}
+	var lines []string
+	for _, s := range in {
+		t := c.table(s.Stream)
+		line := "table " + t.Name
+		if len(t.Indexes) > 0 {
+			indexes := make([]string, len(t.Indexes))
+			for i, x := range t.Indexes {
+				indexes[i] = x.Name
+			}
+			line += ", with the indexes " + strings.Join(indexes, ", ")
+		}
+		if t.TTL > 0 {
+			line += fmt.Sprintf("; its items go away after %s", t.TTL)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
