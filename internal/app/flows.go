@@ -45,6 +45,9 @@ func (c *checker) flows(ctx context.Context) {
 			c.pipeline(ctx, d)
 			c.checkTests(d)
 			c.form(d)
+			if err := loops(d); err != nil {
+				c.add(d.pipeline.At("to", err))
+			}
 		}
 		rest = later
 	}

@@ -49,13 +49,13 @@ func (s *Service) engine() (*query.Engine, error) {
 		c.Also = append(c.Also, root)
 	}
 	if len(lakes) > 1 {
-		c.Catalog = func(first string) ([]query.LakeTable, error) { return tablesOf(append([]string{first}, c.Also...)) }
+		c.Catalog = func(first string) ([]query.LakeTable, error) { return tablesOfLakes(append([]string{first}, c.Also...)) }
 	}
 	return query.New(c)
 }
 
-// tablesOf gives the tables of several lakes. Of two with one name the first lake's is given.
-func tablesOf(lakes []string) ([]query.LakeTable, error) {
+// tablesOfLakes gives the tables of several lakes. Of two with one name the first lake's is given.
+func tablesOfLakes(lakes []string) ([]query.LakeTable, error) {
 	var out []query.LakeTable
 	for _, lake := range lakes {
 		tables, err := query.DescribedTables(lake)

@@ -37,6 +37,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run the video-game register: form, items, lake and SQL in one process."`
 	Run     runCmd     `cmd:"" help:"Run the pipelines of configuration files."`
 	Serve   serveCmd   `cmd:"" help:"Run them with a web server: forms, query page, status, metrics."`
+	Replay  replayCmd  `cmd:"" help:"Send what a lake holds, or all dead letters, through a pipeline again."`
 	Init    initCmd    `cmd:"" help:"Write a commented configuration file to start from."`
 	Check   checkCmd   `cmd:"" help:"Find every mistake in configuration files before anything runs."`
 	Test    testCmd    `cmd:"" help:"Run the tests that configuration files hold."`

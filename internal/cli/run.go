@@ -61,7 +61,7 @@ func (c runCmd) Run(ctx context.Context, t terminal) error {
 	began := time.Now()
 	watching, done := context.WithCancel(ctx)
 	var progress sync.WaitGroup
-	progress.Go(func() { c.watch(watching, t, log, live, began) })
+	progress.Go(func() { c.watch(watching, t, log, live.Status, began) })
 	runErr := live.Run(ctx)
 	done()
 	progress.Wait()
@@ -76,7 +76,7 @@ func (c runCmd) Run(ctx context.Context, t terminal) error {
 
 // watch shows how far the pipelines are until ctx ends: one line that is written again and again on a terminal, lines of
 // the log elsewhere, or JSON.
-func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, live *app.Live, began time.Time) {
+func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, status func() []routers.Status, began time.Time) {
 	terminal := obs.Terminal(t.err) && !c.JSON
 	every := logEvery
 	if terminal || c.JSON {
@@ -96,7 +96,7 @@ func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, live *a
 			return
 		case <-tick.C:
 		}
-		statuses := live.Status()
+		statuses := status()
 		switch {
 		case c.JSON:
 			for _, s := range statuses {

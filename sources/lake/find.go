@@ -245,7 +245,7 @@ func pruners(where string, t *table) []pruner {
 	var fields []record.Field
 	var at []int
 	for _, p := range t.Partition {
-		i := t.schema.Index(p.From)
+		i := slices.IndexFunc(t.Columns, func(f record.Field) bool { return f.Name == p.From })
 		at = append(at, -1)
 		if i >= 0 {
 			at[len(at)-1] = len(fields)

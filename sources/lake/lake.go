@@ -56,9 +56,10 @@ type Source struct {
 	known  map[string]*lane  // by ID
 	shapes map[string]shape  // of files, by name
 	fixed  []File
-	prefix string         // of the IDs of lanes over fixed files
-	last   []sources.Lane // when there are many: the last answer
-	stale  time.Time      // from then on it is looked up again
+	as     []*record.Schema // whose names the columns get
+	prefix string           // of the IDs of lanes over fixed files
+	last   []sources.Lane   // when there are many: the last answer
+	stale  time.Time        // from then on it is looked up again
 }
 
 var (
@@ -122,6 +123,21 @@ func New(c Config) (*Source, error) {
 // Fix makes the source read these files and no others, in lanes whose IDs begin with a prefix. The files come from Files.
 func (s *Source) Fix(prefix string, files []File) { s.prefix, s.fixed = prefix, files }
 
+// Rename gives columns the names that the schemas have for them: those of a lake are folded to its letters.
+func (s *Source) Rename(as []*record.Schema) { s.as = as }
+
+// named gives the name of a column in the stream's own letters.
+func (s *Source) named(stream, column string) string {
+	for _, schema := range s.as {
+		for _, f := range schema.Fields {
+			if schema.Stream == stream && schemas.ColumnName(f.Name) == column {
+				return f.Name
+			}
+		}
+	}
+	return column
+}
+
 // describe reads the tables that are wanted, once: what changes while a pipeline runs waits for the next run.
 func (s *Source) describe() (map[string]*table, error) {
 	s.mu.Lock()
@@ -165,7 +181,14 @@ func (s *Source) readTable(path string) (*table, error) {
 		return nil, stop(codeTables, path, "restore the file from a copy", err)
 	}
 	t := &table{LakeTable: d}
-	if t.schema, err = record.NewSchema(d.Stream, d.Key, d.Columns...); err != nil {
+	fields, key := slices.Clone(d.Columns), slices.Clone(d.Key)
+	for i := range fields {
+		fields[i].Name = s.named(d.Stream, fields[i].Name)
+	}
+	for i := range key {
+		key[i] = s.named(d.Stream, key[i])
+	}
+	if t.schema, err = record.NewSchema(d.Stream, key, fields...); err != nil {
 		return nil, stop(codeTables, path, "restore the file from a copy", err)
 	}
 	if s.config.Where != "" {
@@ -187,6 +210,19 @@ func compile(where string, in *record.Schema) (*expr.Program, error) {
 		return nil, fieldErrors(err)
 	}
 	return p, nil
+}
+
+// Root is the folder of the lake.
+func (s *Source) Root() string { return s.root }
+
+// Tables gives the descriptions of the tables that are read, by their names.
+func (s *Source) Tables() (map[string]*schemas.LakeTable, error) {
+	tables, err := s.describe()
+	out := map[string]*schemas.LakeTable{}
+	for name, t := range tables {
+		out[name] = t.LakeTable
+	}
+	return out, err
 }
 
 // Describe gives the schemas of the tables.

@@ -283,7 +283,7 @@ const systemColumns = 5
 // fileFields are the columns that are read of a file of a table. Versions are read as texts: those of one batch may be of
 // several epochs.
 func fileFields(t *table) []record.Field {
-	fields := append([]record.Field{}, t.schema.Fields...)
+	fields := append([]record.Field{}, t.Columns...)
 	for _, f := range schemas.SystemFields()[:systemColumns] {
 		if f.Kind == record.VersionText {
 			f.Kind = record.Bytes
