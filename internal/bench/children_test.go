@@ -39,10 +39,12 @@ type sample struct {
 
 func jobs() map[string]job {
 	return map[string]job{
+		"compact":           compact,
 		"encode":            encode,
 		"engine":            func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, oneFile()) },
 		"engine-no-intents": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, noIntents()) },
 		"form-floor":        floorServer,
+		"rewrite":           rewrite,
 		"engine-partitions": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, byDay()) },
 	}
 }

@@ -176,7 +176,7 @@ func (d *Dir) Tidy(name, top string) error {
 			return err
 		}
 		if err := syscall.Rmdir(d.path(name)); name == top || err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil //nolint:nilerr // it is not empty, or not ours
+			return nil
 		}
 		name = filepath.ToSlash(filepath.Dir(name))
 	}

@@ -45,7 +45,7 @@ type cli struct {
 	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
 	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`
 	Query   queryCmd   `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
-	Tables  tablesCmd  `cmd:"" help:"List and describe the tables of a lake, or print their Athena DDL."`
+	Tables  tablesCmd  `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
 	Status  statusCmd  `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

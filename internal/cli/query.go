@@ -157,6 +157,8 @@ type tablesCmd struct {
 	List     tablesListCmd     `cmd:"" help:"List the tables of the lake."`
 	Describe tablesDescribeCmd `cmd:"" help:"Show the columns of a table."`
 	DDL      tablesDDLCmd      `cmd:"" name:"ddl" help:"Print the Athena statements that make a table and its latest view."`
+	Compact  tablesCompactCmd  `cmd:"" help:"Merge the small files of closed partitions."`
+	Expire   tablesExpireCmd   `cmd:"" help:"Drop the partitions past their time."`
 }
 
 type tablesListCmd struct {

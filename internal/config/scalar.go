@@ -85,7 +85,7 @@ func wanted(t reflect.Type) string {
 }
 
 func setDuration(v reflect.Value, text string) (remedy string, ok bool) {
-	length, err := time.ParseDuration(text)
+	length, err := ParseDuration(text)
 	if err == nil && length >= 0 {
 		v.SetInt(int64(length))
 		return "", true
@@ -93,12 +93,7 @@ func setDuration(v reflect.Value, text string) (remedy string, ok bool) {
 	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
 		return "write the unit, as in " + strconv.FormatUint(n, 10) + "s", false
 	}
-	if days, found := strings.CutSuffix(text, "d"); found {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return "write " + strconv.FormatUint(n*24, 10) + "h", false
-		}
-	}
-	return hint(text, "the units are ms, s, m and h"), false
+	return hint(text, "the units are ms, s, m, h and d"), false
 }
 
 func sizeRemedy(text string) string {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Size is a number of bytes, written as 4096, 64KiB, 128MiB or 1GiB.
@@ -21,6 +22,16 @@ func ParseSize(text string) (Size, error) {
 		return 0, fmt.Errorf("%q is no size: want one such as 4096, 64KiB, 128MiB or 1GiB", text)
 	}
 	return Size(n << by), nil
+}
+
+// ParseDuration reads a duration as Go writes it, or in whole days: 90d.
+func ParseDuration(text string) (time.Duration, error) {
+	if days, found := strings.CutSuffix(text, "d"); found {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	return time.ParseDuration(text)
 }
 
 // String writes the size as ParseSize reads it.

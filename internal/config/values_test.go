@@ -115,3 +115,17 @@ func TestDescribe(t *testing.T) {
 		t.Error("what has no keys has some")
 	}
 }
+
+func TestDurationsInDays(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"90d": 90 * 24 * time.Hour, "0d": 0, "1h30m": 90 * time.Minute} {
+		if got, err := ParseDuration(text); got != want || err != nil {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"d", "-1d", "1.5d", "1d2h", "99999d", "3"} {
+		if got, err := ParseDuration(text); err == nil {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}

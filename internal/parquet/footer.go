@@ -29,26 +29,9 @@ func (w *Writer) endGroup() {
 		return
 	}
 	w.each(func(s *scratch, c *column) { c.flush(s) })
-	g := format.RowGroup{NumRows: int64(w.rows), FileOffset: w.offset, Ordinal: int16(len(w.groups))} //nolint:gosec // checked
+	g := w.newGroup(w.rows)
 	for i := range w.columns {
-		c := &w.columns[i]
-		m := c.metadata()
-		start := w.offset
-		if c.used[asDictionary] > 0 {
-			m.DictionaryPageOffset = w.offset
-			w.write(c.dictPage(w.work[0]))
-		}
-		m.DataPageOffset = w.offset
-		for k := range c.pages {
-			c.pages[k].offset += int(w.offset)
-		}
-		w.write(c.chunk)
-		m.TotalCompressedSize, m.TotalUncompressedSize = w.offset-start, int64(c.raw)
-		g.TotalByteSize += m.TotalUncompressedSize
-		g.TotalCompressedSize += m.TotalCompressedSize
-		g.Columns = append(g.Columns, format.ColumnChunk{MetaData: m})
-		w.pages = append(w.pages, append([]page(nil), c.pages...))
-		c.resetChunk()
+		w.endChunk(&w.columns[i], &g)
 	}
 	w.fail(w.work[0].err)
 	w.groups = append(w.groups, g)

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -144,14 +144,7 @@ func (l *Lake) Close(context.Context) error { return nil }
 
 // Open makes the writer of one incarnation of a lane.
 func (l *Lake) Open(_ context.Context, lane sinks.Lane) (sinks.Writer, error) {
-	return &writer{lake: l, lane: lane, lane8: short(lane.ID), tables: map[*table]*openTable{}}, nil
-}
-
-// short is the 8 hexadecimal digits that stand for a lane in names.
-func short(s string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(s))
-	return fmt.Sprintf("%08x", h.Sum32())
+	return &writer{lake: l, lane: lane, lane8: lakefiles.ShortLane(lane.ID), tables: map[*table]*openTable{}}, nil
 }
 
 // table finds the table of a schema, and describes it durably in the lake before any file may hold its columns.

@@ -1,11 +1,11 @@
 package lake
 
 import (
-	"fmt"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
@@ -145,6 +145,6 @@ func (l level) appendFolder(dst []byte, c *record.Column, row int) []byte {
 
 // fileName is the final name of a file, below the root.
 func fileName(w *writer, t *table, folder string, group int64, part int) string {
-	return fmt.Sprintf("%s/%s/%s-%s-e%d-g%d-%d-%s.parquet", t.description.Name, folder, w.lane.Pipeline, w.lane8, w.lane.Epoch,
-		group, part, t.schema.Short())
+	from := lakefiles.Origin{Pipeline: w.lane.Pipeline, Lane: w.lane8, Epoch: w.lane.Epoch, Group: group}
+	return t.description.Name + "/" + folder + "/" + from.FileName(part, t.schema.Short())
 }

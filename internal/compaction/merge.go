@@ -1,0 +1,206 @@
+package compaction
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/parquet"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/schemas"
+)
+
+const (
+	pieceRows  = 8192     // taken from a reader at a time
+	sliceRows  = 16_384   // given to a writer at a time
+	columnSize = 64 << 20 // bytes of a column that are held at a time
+)
+
+// errWide is of inputs whose keys together need more memory than may be.
+var errWide = errors.New("the keys of the files need too much memory")
+
+// input is a file that is merged.
+type input struct {
+	name    string // below the lake's root
+	file    *os.File
+	parquet *parquet.File
+	wanted  []parquet.Wanted
+}
+
+// merge writes the rows of files as one, sorted by key, then version. It never holds rows: the keys give the order, and then
+// one column after the other is read from all files, put in that order, and written. A column that does not fit into the
+// memory is read several times, each time for a part of the order.
+type merge struct {
+	fields  []record.Field
+	keys    []int // indexes of the key's fields
+	version int   // index of the version's field
+	inputs  []input
+	rows    int
+	limit   int // bytes of a column that are held at a time
+
+	order  []int32 // the row, counted through all inputs, that comes at each place
+	rank   []int32 // the place of each row; made when a column does not fit
+	column loaded
+	out    record.Column // a slice of the column, in order
+}
+
+func newMerge(t *schemas.LakeTable, limit int) *merge {
+	m := &merge{fields: append(append([]record.Field{}, t.Columns...), schemas.SystemFields()...), limit: limit}
+	at := map[string]int{}
+	for i, f := range m.fields {
+		at[f.Name] = i
+	}
+	for _, name := range t.Key {
+		m.keys = append(m.keys, at[name])
+	}
+	m.version = at[schemas.VersionColumn]
+	return m
+}
+
+// open opens the inputs. On an error those that are open are closed.
+func (m *merge) open(root string, names []string) (err error) {
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	for _, name := range names {
+		in := input{name: name}
+		if in.file, err = os.Open(root + "/" + name); err != nil { //nolint:gosec // a path in the lake
+			return blob.Classify(name, err)
+		}
+		m.inputs = append(m.inputs, in)
+		if err := m.bind(&m.inputs[len(m.inputs)-1]); err != nil {
+			return damaged(name, err)
+		}
+	}
+	return nil
+}
+
+func (m *merge) close() {
+	for _, in := range m.inputs {
+		_ = in.file.Close() // it was only read
+	}
+	m.inputs = nil
+}
+
+// bind finds the fields in the file. A column of the file that the table does not know would be lost: it is an error.
+func (m *merge) bind(in *input) error {
+	info, err := in.file.Stat()
+	if err != nil {
+		return err
+	}
+	if in.parquet, err = parquet.Open(in.file, info.Size()); err != nil {
+		return err
+	}
+	if in.wanted, err = in.parquet.Bind(m.fields); err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, f := range m.fields {
+		known[f.Name] = true
+	}
+	for _, c := range in.parquet.Columns() {
+		if !known[c.Field.Name] {
+			return fmt.Errorf("column %s is not in the description of the table", c.Field.Name)
+		}
+	}
+	m.rows += int(in.parquet.Rows())
+	return nil
+}
+
+// damaged names a file that cannot be merged.
+func damaged(name string, err error) error {
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-LAKE-024", Place: name, Err: fmt.Errorf("it cannot be compacted: %w", err),
+		Remedy: "restore the file from a copy, or move it out of the lake; nothing was changed",
+	}
+}
+
+// write writes the merged file.
+func (m *merge) write(ctx context.Context, to io.Writer, plan *parquet.Plan, meta ...parquet.KeyValue) error {
+	if err := m.sort(ctx); err != nil {
+		return err
+	}
+	w := parquet.NewWriter(to, m.fields, plan, parquet.Options{Checked: true})
+	err := w.WriteGroup(m.rows, func(field int, put parquet.Put) error { return m.field(ctx, field, put) })
+	if err != nil {
+		return err
+	}
+	return w.Close(append(meta, parquet.KeyValue{Key: "acequia.rows", Value: strconv.Itoa(m.rows)})...)
+}
+
+// sample reads the first rows of the largest input, to choose encodings by.
+func (m *merge) sample() (*parquet.Plan, error) {
+	best := &m.inputs[0]
+	for i := range m.inputs {
+		if m.inputs[i].parquet.Rows() > best.parquet.Rows() {
+			best = &m.inputs[i]
+		}
+	}
+	r := parquet.NewReader(best.parquet, best.wanted)
+	defer func() { _ = r.Close() }() // it was only read
+	columns := make([]record.Column, len(m.fields))
+	n, _, err := r.Read(columns, parquet.SampleRows)
+	if errors.Is(err, io.EOF) {
+		return parquet.Sample(m.fields, nil, 0), nil
+	}
+	if err != nil {
+		return nil, damaged(best.name, err)
+	}
+	return parquet.Sample(m.fields, columns, n), nil
+}
+
+// field puts one column, in order.
+func (m *merge) field(ctx context.Context, field int, put parquet.Put) error {
+	for lo, window := 0, m.rows; lo < m.rows; {
+		hi := min(lo+window, m.rows)
+		seen, err := m.load(ctx, field, lo, hi)
+		if errors.Is(err, errFull) && window > 1 {
+			window = max(1, int(float64(window)*0.8*float64(seen)/float64(m.rows)))
+			continue
+		}
+		if err != nil && !errors.Is(err, errFull) {
+			return err
+		}
+		if err := m.put(field, lo, hi, put); err != nil {
+			return err
+		}
+		lo = hi
+	}
+	return nil
+}
+
+// put gives the loaded rows of places [lo,hi) in their order.
+func (m *merge) put(field, lo, hi int, put parquet.Put) error {
+	c := &m.column
+	if c.rows == 0 { // every row has the one value
+		return put(&c.constant, 0, hi-lo)
+	}
+	rows := make([]int32, 0, sliceRows)
+	for lo < hi {
+		n := min(hi-lo, sliceRows)
+		rows = rows[:0]
+		for _, row := range m.order[lo : lo+n] {
+			rows = append(rows, c.slot(row))
+		}
+		empty(&m.out)
+		if c.field.Kind == record.VersionText {
+			if err := c.versions.put(&m.out, rows, put); err != nil {
+				return err
+			}
+		} else {
+			m.out.Gather(m.fields[field], &c.column, rows, 0)
+			if err := put(&m.out, 0, n); err != nil {
+				return err
+			}
+		}
+		lo += n
+	}
+	return nil
+}
