@@ -29,7 +29,7 @@ func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
 	}
 	ddl := fmt.Sprintf("CREATE EXTERNAL TABLE IF NOT EXISTS `%s` (\n%s\n)\nPARTITIONED BY (\n%s\n)\nSTORED AS PARQUET\nLOCATION '%s/'\nTBLPROPERTIES (\n  %s\n);\n",
 		t.Name, strings.Join(columns, ",\n"), strings.Join(levels, ",\n"), location, strings.Join(properties, ",\n  "))
-	return ddl + t.athenaLatest()
+	return ddl + t.athenaLatest() + t.athenaDistinct()
 }
 
 // athenaLatest is in Trino's dialect, as Athena wants views.
@@ -37,17 +37,8 @@ func (t *LakeTable) athenaLatest() string {
 	if len(t.Key) == 0 {
 		return ""
 	}
-	names := make([]string, 0, len(t.Columns)+7)
-	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
-		names = append(names, duckName(f.Name))
-	}
-	for _, p := range t.Partition {
-		if p.From == EventTimeColumn {
-			names = append(names, duckName(p.Name))
-		}
-	}
 	return fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\nSELECT %s\nFROM (\n  SELECT *, row_number() OVER (PARTITION BY %s ORDER BY \"_version\" DESC, \"_event_id\" DESC) AS \"_rank\"\n  FROM %s\n)\nWHERE \"_rank\" = 1 AND \"_op\" <> 'D';\n",
-		duckName(t.LatestName()), strings.Join(names, ", "), duckNames(t.Key), duckName(t.Name))
+		duckName(t.LatestName()), strings.Join(t.viewNames(), ", "), duckNames(t.Key), duckName(t.Name))
 }
 
 // projection gives the properties of one partition: dates by day, numbers by a wide range, text injected by the query,

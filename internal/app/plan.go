@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/schemas"
 )
 
 // Plan tells what a project would do, without doing any of it.
@@ -93,7 +94,7 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 	}
 	for _, s := range d.Out {
 		if len(s.Key) == 0 {
-			out.Notes = append(out.Notes, s.Stream+" has no key: each record is a row of its own, also in the latest view")
+			out.Notes = append(out.Notes, s.Stream+" has no key: each record is a row of its own; the view "+schemas.LakeName(s.Stream)+"_distinct has those that came twice once")
 		}
 	}
 	return out

@@ -94,6 +94,7 @@ func newProject(ctx context.Context, plugins catalog.Catalog, files []*config.Fi
 			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(c.fed[part])))...)
 		}
 	}
+	c.cycles()
 	c.problems.Sort()
 	return c.project, c.problems
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/acequia-io/acequia/fault"
 )
 
-// KeyMetadata is the name of the metadata by which Kafka chooses the partition; it is not sent.
+// KeyMetadata is the name of the metadata by which Kafka chooses the partition.
 const KeyMetadata = "acequia-key"
 
 // Settings say which broker and how.

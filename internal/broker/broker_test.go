@@ -2,7 +2,9 @@ package broker_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -40,59 +42,79 @@ func next(t *testing.T, s *broker.Subscription) *message.Message {
 	return nil
 }
 
-// TestJetStreamKeepsWhatIsNotConfirmed ends a reader with messages confirmed, refused and open, and begins another.
-func TestJetStreamKeepsWhatIsNotConfirmed(t *testing.T) {
+// TestWhatIsNotConfirmedComesAgain ends a reader with messages confirmed, refused and open, and begins another. It runs on a NATS
+// server of its own, and on the brokers whose URLs ACEQUIA_BROKERS lists, where somebody has started some.
+func TestWhatIsNotConfirmedComesAgain(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	s := broker.Settings{URL: server.URL, Topic: "a.topic", Group: "readers", InFlight: 4, AckWait: time.Second, Create: true}
+	for _, url := range append([]string{start(t).URL}, strings.Fields(os.Getenv("ACEQUIA_BROKERS"))...) {
+		scheme, _, _ := strings.Cut(url, ":")
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			s := broker.Settings{
+				URL: url, Topic: "topic-" + strings.ToLower(rand.Text()), Group: "readers", InFlight: 4, AckWait: time.Second, Create: true, MaxBytes: 1 << 20,
+			}
+			send(t, s, 4)
+			first, err := broker.Subscribe(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			confirmed := map[string]bool{}
+			for range 2 {
+				m := next(t, first)
+				if m.UUID+"\xff\x00" != "id-"+string(m.Payload) || m.Metadata.Get("more") != "than that" {
+					t.Errorf("%q came as %q with %v", m.Payload, m.UUID, m.Metadata)
+				}
+				confirmed[m.UUID] = true
+				m.Ack()
+			}
+			next(t, first).Nack()
+			time.AfterFunc(500*time.Millisecond, func() { _ = first.Close() }) // confirmations are on their way
+			for m := range first.Messages {
+				_ = m // neither confirmed nor refused
+			}
+			second, err := broker.Subscribe(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := map[string]bool{}
+			for len(left) < 2 {
+				m := next(t, second)
+				if confirmed[m.UUID] {
+					t.Errorf("%s comes again", m.UUID)
+				}
+				left[m.UUID] = true
+				m.Ack()
+			}
+			if err := second.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// send sends messages; on NATS each is sent twice, and the second is dropped by its id.
+func send(t *testing.T, s broker.Settings, n int) {
+	t.Helper()
 	p, err := broker.NewPublisher(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 4 {
-		for range 2 { // the second is dropped by its id
-			if err := p.Publish(s.Topic, message.NewMessage(fmt.Sprint("id-", i), []byte{byte(i)})); err != nil {
+	times := 1
+	if strings.HasPrefix(s.URL, "nats:") {
+		times = 2
+	}
+	for i := range n {
+		for range times {
+			m := message.NewMessage(fmt.Sprintf("id-%d", i), fmt.Appendf(nil, "%d\xff\x00", i)) // bytes that are no text
+			m.Metadata.Set("more", "than that")
+			m.Metadata.Set(broker.KeyMetadata, "key")
+			if err := p.Publish(s.Topic, m); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
-	}
-	first, err := broker.Subscribe(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	confirmed := map[string]bool{}
-	for i := range 3 {
-		m := next(t, first)
-		switch i {
-		case 0, 1:
-			confirmed[m.UUID] = true
-			m.Ack()
-		case 2:
-			m.Nack()
-		}
-	}
-	time.AfterFunc(100*time.Millisecond, func() { _ = first.Close() }) // confirmations are on their way
-	for m := range first.Messages {
-		_ = m // neither confirmed nor refused
-	}
-	second, err := broker.Subscribe(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := map[string]bool{}
-	for range 2 {
-		m := next(t, second)
-		if confirmed[m.UUID] || left[m.UUID] {
-			t.Errorf("%s comes again", m.UUID)
-		}
-		left[m.UUID] = true
-		m.Ack()
-	}
-	if err := second.Close(); err != nil {
-		t.Error(err)
 	}
 }
 

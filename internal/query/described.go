@@ -54,6 +54,9 @@ func DescribedTables(lake string) ([]LakeTable, error) {
 		if latest := t.DuckDBLatest(); latest != "" {
 			out[i].Views = append(out[i].Views, View{Name: t.LatestName(), SQL: latest})
 		}
+		if distinct := t.DuckDBDistinct(); distinct != "" {
+			out[i].Views = append(out[i].Views, View{Name: t.DistinctName(), SQL: distinct})
+		}
 		for _, p := range t.Partition {
 			out[i].Partition = append(out[i].Partition, p.Name)
 		}

@@ -94,6 +94,30 @@ func TestDescribedTables(t *testing.T) {
 	}
 }
 
+// TestDistinctView has a table without a key: each event is in the view once, and rows without an id all are.
+func TestDistinctView(t *testing.T) {
+	t.Parallel()
+	lake := t.TempDir()
+	e := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
+	table := gamesTable(t)
+	table.Key = nil
+	describe(t, lake, table)
+	noID := strings.Replace(gameRow("5", "No id", "I", 1, "2026-11-24"), "'1' AS _event_id", "NULL::VARCHAR AS _event_id", 1)
+	writeParquet(t, filepath.Join(lake, "videogames/dt=2026-11-24/a.parquet"), gameRow("1", "Zelda", "I", 1, "2026-11-24")+" UNION ALL "+noID)
+	writeParquet(t, filepath.Join(lake, "videogames/dt=2026-11-24/b.parquet"), gameRow("1", "Zelda", "I", 1, "2026-11-24")+
+		" UNION ALL "+noID+" UNION ALL "+gameRow("2", "Pong", "I", 2, "2026-11-24"))
+	got, _, err := ask(t, e, Request{SQL: "SELECT title, count(*) FROM videogames_distinct GROUP BY title ORDER BY title"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]string{{"No id", "2"}, {"Pong", "1"}, {"Zelda", "1"}}, got); diff != "" {
+		t.Error(diff)
+	}
+	if ddl := table.AthenaDDL("s3://b/lake", "2026-01-01"); !strings.Contains(ddl, `VIEW "videogames_distinct" AS`) || strings.Contains(ddl, "_latest") {
+		t.Errorf("the DDL is\n%s", ddl)
+	}
+}
+
 func TestDescribedTablesNameABadDescription(t *testing.T) {
 	t.Parallel()
 	lake := t.TempDir()
