@@ -6,6 +6,7 @@ import (
 	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/handlers/canonical"
 	"github.com/acequia-io/acequia/handlers/cast"
+	"github.com/acequia-io/acequia/handlers/dedupe"
 	"github.com/acequia-io/acequia/handlers/derive"
 	"github.com/acequia-io/acequia/handlers/filter"
 	"github.com/acequia-io/acequia/handlers/flatten"
@@ -46,6 +47,7 @@ func Default() Catalog {
 		Handlers: []handlers.Plugin{
 			canonical.Plugin(),
 			cast.Plugin(),
+			dedupe.Plugin(),
 			derive.Plugin(),
 			filter.Plugin(),
 			flatten.Plugin(),

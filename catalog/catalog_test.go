@@ -41,8 +41,8 @@ func TestFind(t *testing.T) {
 	for name, want := range map[string]string{
 		"normalise": `ACQ-CATALOG-001: there is no handler of type "normalise" (did you mean normalize?)`,
 		"cannonica": `ACQ-CATALOG-001: there is no handler of type "cannonica" (did you mean canonical?)`,
-		"kafka":     `ACQ-CATALOG-001: there is no handler of type "kafka" (there are: canonical, cast, derive, filter, flatten, mask, normalize, project, route)`,
-		"":          `ACQ-CATALOG-001: there is no handler of type "" (there are: canonical, cast, derive, filter, flatten, mask, normalize, project, route)`,
+		"kafka":     `ACQ-CATALOG-001: there is no handler of type "kafka" (there are: canonical, cast, dedupe, derive, filter, flatten, mask, normalize, project, route)`,
+		"":          `ACQ-CATALOG-001: there is no handler of type "" (there are: canonical, cast, dedupe, derive, filter, flatten, mask, normalize, project, route)`,
 	} {
 		if _, err := catalog.Default().Handler(name); err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", name, err, want)

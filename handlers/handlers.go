@@ -3,6 +3,7 @@ package handlers
 
 import (
 	"context"
+	"iter"
 
 	"github.com/acequia-io/acequia/record"
 )
@@ -31,6 +32,41 @@ type Route struct {
 	Path []string // of the name, in the handler's settings
 	Text string   // what it gets, in a few words
 }
+
+// Stateful is a handler that remembers records beyond their batch. What it remembers becomes durable together with the commit
+// group that the records are of: neither without the other. Its own Handle is that of a tracker that knows nothing yet.
+type Stateful interface {
+	Handler
+	// Track begins an incarnation of a lane, after its recovery. What earlier incarnations of the lane have not made durable
+	// is forgotten: their records are read again.
+	Track(ctx context.Context, lane string, blocks Blocks) (Tracker, error)
+}
+
+// Tracker is a stateful handler at work on one incarnation of a lane. Handle and Cut are called in turn, never at the same
+// time; lanes have trackers of their own, which may share what the handler knows.
+type Tracker interface {
+	Handler
+	// Cut gives what is to be remembered of the records since the last Cut: they are a commit group now.
+	Cut() Memory
+	// Close ends the incarnation.
+	Close()
+}
+
+// Memory is what a commit group adds to what a stateful handler remembers.
+type Memory struct {
+	Block  []byte // nil: nothing
+	Newest int64  // with which Before is compared
+	Before int64  // blocks of the lane, and of lanes that have ended, that are not newer can be forgotten
+}
+
+// Block is what a commit group of a lane has added.
+type Block struct {
+	Lane string
+	Data []byte
+}
+
+// Blocks gives what is durable, in the order of the groups: of one lane, or of all lanes of the pipeline with "".
+type Blocks func(lane string) iter.Seq2[Block, error]
 
 // Func makes a handler of a function.
 type Func func(ctx context.Context, b *record.Batch) ([]*record.Batch, error)

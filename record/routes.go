@@ -71,7 +71,7 @@ func (b *Batch) For(sink string) *Batch {
 	rows := make([]int32, 0, b.Rows)
 	for row, mask := range r.Rows[:b.Rows] {
 		if mask&bit != 0 {
-			rows = append(rows, int32(row)) //nolint:gosec // a batch is far below 2^31 rows
+			rows = append(rows, int32(row))
 		}
 	}
 	switch len(rows) {

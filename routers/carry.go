@@ -131,7 +131,7 @@ func (d *delivery) pass(ctx context.Context, b *record.Batch, from int) error {
 	}
 	var out []*record.Batch
 	err := d.sift(from, steps[from].Name, b, func(b *record.Batch) (err error) {
-		if out, err = steps[from].Handler.Handle(ctx, b); err != nil {
+		if out, err = d.handlers[from].Handle(ctx, b); err != nil {
 			out = nil
 		}
 		return err

@@ -26,10 +26,12 @@ type group struct {
 	stagings    []sinks.Staging  // one a sink
 	manifests   []sinks.Manifest // one a sink
 	files       int
-	intended    bool          // its intent may have been saved: recovery may roll it forward, and then settles it
-	settled     bool          // every chunk was settled
-	done        chan struct{} // closed when durable or failed: lets the group's handlers return
-	err         error         // valid when done is closed
+	memory      map[string]checkpoint.Memory // by step
+	remembers   bool                         // some of it is new
+	intended    bool                         // its intent may have been saved: recovery may roll it forward, and then settles it
+	settled     bool                         // every chunk was settled
+	done        chan struct{}                // closed when durable or failed: lets the group's handlers return
+	err         error                        // valid when done is closed
 }
 
 // maxLetterBytes closes a group before its dead letters make a large intent.
@@ -45,9 +47,9 @@ func (g *group) full(l Limits) bool {
 	return g.rows >= l.Rows || g.bytes >= l.Bytes || len(g.chunks) >= l.Messages || g.letterBytes >= maxLetterBytes
 }
 
-// still says that the group moves nothing: no file, no dead letter, no position, no end of the lane.
+// still says that the group moves nothing: no file, no dead letter, no memory, no position, no end of the lane.
 func (g *group) still() bool {
-	return g.files == 0 && len(g.letters) == 0 && g.to == g.from && !g.ended
+	return g.files == 0 && !g.remembers && len(g.letters) == 0 && g.to == g.from && !g.ended
 }
 
 // release lets the group's handlers return.
@@ -68,7 +70,7 @@ func (g *group) unsettled() []record.Position {
 
 // result is what the checkpoint takes of the group.
 func (g *group) result() checkpoint.Intent {
-	return checkpoint.Intent{Group: g.ordinal, To: g.to, Ended: g.ended, Rows: int64(g.rows), DeadLetters: g.letters}
+	return checkpoint.Intent{Group: g.ordinal, To: g.to, Ended: g.ended, Rows: int64(g.rows), DeadLetters: g.letters, Memory: g.kept()}
 }
 
 // intent is the result with the manifests of the sinks.
@@ -120,6 +122,7 @@ func (c *committer) take(g *group) {
 	for _, w := range c.writers {
 		g.stagings = append(g.stagings, w.Cut(sinks.Group{Ordinal: g.ordinal, From: g.from, To: g.to}))
 	}
+	c.remember(g)
 	c.account.cut()
 	c.last = g
 	c.queue <- g

@@ -47,13 +47,14 @@ type order struct {
 	stop    bool   // freeze there; else die
 	without string // protection taken out
 	pace    time.Duration
-	flaky   int // every nth write of the state fails, half of them after the fact
+	flaky   int  // every nth write of the state fails, half of them after the fact
+	copies  bool // each record is given several times, and a step drops the copies
 }
 
 func (o order) environment(dir string) []string {
 	// The race detector sleeps a second when a process exits, unless it is told not to.
 	return append(os.Environ(), "GORACE=atexit_sleep_ms=0", childMark+"="+dir, "AT="+o.at, "STOP="+strconv.FormatBool(o.stop), "WITHOUT="+o.without,
-		"PACE="+o.pace.String(), "FLAKY="+strconv.Itoa(o.flaky))
+		"PACE="+o.pace.String(), "FLAKY="+strconv.Itoa(o.flaky), "COPIES="+strconv.FormatBool(o.copies))
 }
 
 func orderOfChild() order {
@@ -62,7 +63,10 @@ func orderOfChild() order {
 	if err := errors.Join(err1, err2); err != nil {
 		panic(err)
 	}
-	return order{at: os.Getenv("AT"), stop: os.Getenv("STOP") == "true", without: os.Getenv("WITHOUT"), pace: pace, flaky: flaky}
+	return order{
+		at: os.Getenv("AT"), stop: os.Getenv("STOP") == "true", without: os.Getenv("WITHOUT"), pace: pace, flaky: flaky,
+		copies: os.Getenv("COPIES") == "true",
+	}
 }
 
 func child(dir string) error {
@@ -95,12 +99,18 @@ func childPipeline(dir string, o order, f *freezer) error {
 	}
 	sink := newFolder(filepath.Join(dir, "out"))
 	sink.probe, sink.noSweep = probe, o.without == "sweep"
-	run, err := New(Pipeline{
+	p := Pipeline{
 		Name: "crash", Source: g, Sinks: []NamedSink{{"out", sink}}, Slots: 2,
 		Limits: Limits{Rows: 80, Age: 20 * time.Millisecond, Idle: 10 * time.Millisecond},
 		Retry:  Retry{Initial: time.Millisecond, Longest: 5 * time.Millisecond},
-	}, Options{
-		Store: &weakStore{Store: store, raw: raw, freezer: f, without: o.without, flaky: int64(o.flaky)},
+	}
+	if o.copies {
+		if err := giveCopies(&p, g); err != nil {
+			return err
+		}
+	}
+	run, err := New(p, Options{
+		Store: &weakStore{Store: store, raw: raw, freezer: f, without: o.without, flaky: int64(o.flaky), probe: probe},
 		Log:   slog.New(slog.DiscardHandler), Probe: probe, Budget: NewBudget(1 << 20),
 	})
 	if err != nil {
@@ -192,6 +202,8 @@ type weakStore struct {
 	freezer *freezer
 	without string
 	flaky   int64
+	probe   func(string)
+	apart   memoryApart
 	calls   atomic.Int64
 }
 
@@ -208,6 +220,9 @@ func (w *weakStore) Acquire(ctx context.Context, lane checkpoint.Lane) (checkpoi
 
 func (w *weakStore) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
 	return w.write(func() error {
+		if w.without == memoryBefore || w.without == memoryAfter {
+			return w.intentApart(ctx, lane, epoch, in)
+		}
 		if w.without == "epoch" {
 			_, err := w.raw.ExecContext(ctx, `update lane set intent = x'7b7d' where id = ?`, lane.ID)
 			return err
@@ -218,6 +233,9 @@ func (w *weakStore) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch 
 
 func (w *weakStore) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
 	return w.write(func() error {
+		if w.without == memoryAfter {
+			return w.checkpointApart(ctx, lane, epoch, in)
+		}
 		if w.without == "epoch" {
 			_, err := w.raw.ExecContext(ctx, `update lane set grp = ?, position = ?, ended = ?, intent = null where id = ?`,
 				in.Group, []byte(in.To), in.Ended, lane.ID)

@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sources"
@@ -90,16 +91,17 @@ func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 
 // incarnation is one ownership of a lane: one epoch. A failure anywhere ends it, and only recovery begins the next.
 type incarnation struct {
-	run     *Run
-	lane    sources.Lane
-	name    checkpoint.Lane
-	board   *laneBoard
-	log     *slog.Logger
-	state   checkpoint.State // what is durable; while a group is being committed it is the committer's
-	writers []sinks.Writer   // one a sink, in their order
-	reader  sources.Reader
-	account *account
-	counts  counts
+	run      *Run
+	lane     sources.Lane
+	name     checkpoint.Lane
+	board    *laneBoard
+	log      *slog.Logger
+	state    checkpoint.State // what is durable; while a group is being committed it is the committer's
+	writers  []sinks.Writer   // one a sink, in their order
+	reader   sources.Reader
+	handlers []handlers.Handler // one a step
+	account  *account
+	counts   counts
 }
 
 // own is one incarnation of the lane. It returns nil when the lane has durably ended. reads ends when the run is
@@ -149,6 +151,10 @@ func (s *slot) own(ctx, reads context.Context, lane sources.Lane, board *laneBoa
 	}
 	if in.state.Ended {
 		return nil
+	}
+	defer in.untrack()
+	if err := in.track(ctx); err != nil {
+		return err
 	}
 	r.probe(afterRecovery)
 	return s.flow(ctx, reads, in)

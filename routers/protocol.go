@@ -193,7 +193,7 @@ func (in *incarnation) withdraw(ctx context.Context, manifests []sinks.Manifest,
 			return fmt.Errorf("sink %s: %w", in.run.pipeline.Sinks[i].Name, explained(err))
 		}
 	}
-	back := checkpoint.Intent{Group: pending.Group, To: in.state.Position}
+	back := checkpoint.Intent{Group: pending.Group, To: in.state.Position, Undone: true}
 	if err := in.run.store.SaveCheckpoint(ctx, in.name, in.state.Epoch, back); err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ func New(p Pipeline, o Options) (*Run, error) {
 	if o.Store == nil || o.Log == nil {
 		return nil, errors.New("new run: a store and a log are needed")
 	}
+	if err := p.remembers(o.Store); err != nil {
+		return nil, fmt.Errorf("new run: %w", err)
+	}
 	if o.Budget == nil {
 		o.Budget = NewBudget(0)
 	}

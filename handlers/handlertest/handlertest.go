@@ -127,6 +127,7 @@ func cases() []testCase {
 		{"a bad constant makes every row bad", badConstant},
 		{"lanes share the handler", lanes},
 		{"an ended context ends it", ended},
+		{"what is durable is remembered, and nothing else", remembers},
 	}
 }
 

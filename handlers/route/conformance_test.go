@@ -65,11 +65,11 @@ func years(values ...int64) handlertest.Setter {
 	}
 }
 
-func harness(tb testing.TB, config string) handlertest.Harness {
+func harness(tb testing.TB, text string) handlertest.Harness {
 	tb.Helper()
 	return handlertest.Harness{
 		Plugin: plugin(),
-		Config: config,
+		Config: text,
 		Wrong: map[string]string{
 			"no sink is named": "{}", "one: ": "one: 'row.year >'", "no expression": "one: ''", "stands alone": "{ one: 'true', else: [two, drop] }",
 		},
@@ -83,7 +83,7 @@ func harness(tb testing.TB, config string) handlertest.Harness {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for name, config := range map[string]string{
+	for name, text := range map[string]string{
 		"to one of two": "{ one: 'row.year < 2000', two: 'row.year >= 2000' }",
 		"some to none":  "{ one: 'row.year < 1980', two: 'row.year > 2010' }",
 		"to both":       "{ one: 'row.year > 0', two: 'row.year > 1 || true' }",
@@ -92,7 +92,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			handlertest.Run(t, harness(t, config))
+			handlertest.Run(t, harness(t, text))
 		})
 	}
 	t.Run("some fail", func(t *testing.T) {
@@ -110,11 +110,11 @@ func TestConformance(t *testing.T) {
 }
 
 func BenchmarkHandle(b *testing.B) {
-	for name, config := range map[string]string{
+	for name, text := range map[string]string{
 		"one of two": "{ one: 'row.year < 2000', two: 'row.year >= 2000' }", "all to both": "{ one: 'row.year > 0', two: 'row.year > 1' }",
 		"half to none": "{ one: 'row.year < 1990' }",
 	} {
-		b.Run(name, func(b *testing.B) { handlertest.Benchmark(b, harness(b, config)) })
+		b.Run(name, func(b *testing.B) { handlertest.Benchmark(b, harness(b, text)) })
 	}
 }
 

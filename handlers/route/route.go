@@ -245,7 +245,7 @@ func marked(b *record.Batch, sinks []string, masks []uint64) []*record.Batch {
 	rows := make([]int32, 0, len(masks)-none)
 	for row, m := range masks {
 		if m != 0 {
-			rows = append(rows, int32(row)) //nolint:gosec // a batch is far below 2^31 rows
+			rows = append(rows, int32(row))
 		}
 	}
 	whole := b.Routed(record.Routes{Sinks: sinks, Rows: masks})

@@ -29,6 +29,15 @@ type Intent struct {
 	Rows        int64
 	Manifests   map[string]json.RawMessage // by the name of the sink
 	DeadLetters []DeadLetter
+	Memory      map[string]Memory // by step; saved with the intent, or with the checkpoint where there is none
+	Undone      bool              // of a checkpoint: the group was taken back, and what it remembers is forgotten
+}
+
+// Memory is what a group adds to what a step remembers, and what the step no longer needs.
+type Memory struct {
+	Block  []byte
+	Newest int64 // with which Before is compared
+	Before int64 // blocks of the lane, and of lanes that have ended, that are not newer go with the checkpoint
 }
 
 // State is what an owner finds when it takes a lane.

@@ -66,6 +66,9 @@ drop table dead_letter;
 alter table letter rename to dead_letter;
 create unique index dead_letter_place on dead_letter(pipeline, lane, stream, position, idx, step, grp) where attempts = 1;
 create index dead_letter_retry on dead_letter(pipeline, stream, step, retry) where retry > 0;
+create table memory(
+	pipeline text not null, step text not null, lane text not null, grp integer not null, newest integer not null, block blob not null,
+	primary key(pipeline, step, lane, grp));
 `,
 }
 

@@ -115,9 +115,13 @@ func (s *Store) SaveIntent(ctx context.Context, lane Lane, epoch int64, in Inten
 		return err
 	}
 	return s.writer.run(ctx, "save intent", func(ctx context.Context, tx *sql.Conn) error {
-		return fenced(tx.ExecContext(ctx, `update lane set intent = ?
+		err := fenced(tx.ExecContext(ctx, `update lane set intent = ?
 			where pipeline = ? and id = ? and epoch = ? and grp = ? and intent is null`,
 			text, lane.Pipeline, lane.ID, epoch, in.Group-1))
+		if err != nil {
+			return err
+		}
+		return remember(ctx, tx, lane, in)
 	})
 }
 
@@ -138,7 +142,10 @@ func (s *Store) SaveCheckpoint(ctx context.Context, lane Lane, epoch int64, in I
 				return err
 			}
 		}
-		return nil
+		if err := remember(ctx, tx, lane, in); err != nil {
+			return err
+		}
+		return forget(ctx, tx, lane, in)
 	})
 }
 

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"io"
+	"iter"
 	"log/slog"
 	"sync"
 
@@ -110,6 +111,11 @@ func (t *trial) SaveCheckpoint(_ context.Context, _ checkpoint.Lane, _ int64, in
 // Ended has no lanes to tell of.
 func (t *trial) Ended(context.Context, string) (map[string]record.Position, error) {
 	return map[string]record.Position{}, nil
+}
+
+// Remembered has nothing to tell of.
+func (t *trial) Remembered(context.Context, string, string, string) iter.Seq2[checkpoint.Block, error] {
+	return func(func(checkpoint.Block, error) bool) {}
 }
 
 // trialSink remembers what reaches it.
