@@ -100,6 +100,12 @@ type Describer interface {
 	Declare(ctx context.Context, schemas []*record.Schema) error
 }
 
+// Checker is the configuration of a sink that can tell, before the sink is made, whether its place can be reached and
+// written. It leaves nothing behind; found says in a few words what is there.
+type Checker interface {
+	Check(ctx context.Context) (found string, err error)
+}
+
 // Host is what the program lends to a sink.
 type Host struct {
 	Pipeline string // the pipeline that feeds the sink

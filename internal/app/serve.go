@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,14 +43,10 @@ const stopTime = 10 * time.Second
 // order: HTTP first, then the pipelines, which commit what they have taken, then the files.
 func Serve(ctx context.Context, l *Live, o ServeOptions) error {
 	debug.SetGCPercent(400) // the live heap is small, and the limit stands above it
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1"
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(o.Listen, strconv.Itoa(o.Port)))
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1")
+	listener, err := listenOn(ctx, o.Listen, o.Port)
 	if err != nil {
-		return &fault.Error{
-			Code: "ACQ-ENV-003", Place: "port " + strconv.Itoa(o.Port), Err: err, Remedy: "stop what listens there, or give another --port",
-		}
+		return err
 	}
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
@@ -75,6 +72,16 @@ func Serve(ctx context.Context, l *Live, o ServeOptions) error {
 	closeErr := w.server.Close() // of a server that was not shut down, because no pipeline began
 	serving.Wait()
 	return errors.Join(err, serveErr, closeErr)
+}
+
+func listenOn(ctx context.Context, address string, port int) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, &fault.Error{
+			Code: "ACQ-ENV-003", Place: "port " + strconv.Itoa(port), Err: err, Remedy: "stop what listens there, or give another --port",
+		}
+	}
+	return listener, nil
 }
 
 // urlOf names the address that people open.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/app"
@@ -61,18 +62,25 @@ func tell(w io.Writer, problems config.Problems) {
 
 type checkCmd struct {
 	files
-	JSON bool `help:"Write the problems as a JSON list."`
+	Connect bool   `help:"Look too whether each source, sink and the state can be reached and written."`
+	Listen  string `help:"With --connect: where acequia serve would listen." default:"127.0.0.1" placeholder:"ADDR"`
+	Port    int    `help:"With --connect: its port." default:"3006"`
+	JSON    bool   `help:"Write the problems as a JSON list; with --connect an object with problems and endpoints." xor:"output"`
+	SARIF   bool   `name:"sarif" help:"Write the problems as SARIF 2.1.0, for code hosts." xor:"output"`
 }
 
 // Help shows examples.
 func (checkCmd) Help() string {
-	return `Prints every mistake at once, with its place and what to do. Nothing is connected to, and nothing runs.
+	return `Prints every mistake at once, with its place and what to do. Nothing runs, and without --connect nothing is connected to.
+--connect leaves nothing behind.
 
 Examples:
   acequia check games.yaml
   acequia check pipelines/ --json
+  acequia check pipelines/ --connect
+  acequia check pipelines/ --sarif > acequia.sarif
 
-Exit codes: 0 no mistakes, 2 mistakes, 3 a file cannot be read.`
+Exit codes: 0 no mistakes, 2 mistakes, 3 a file cannot be read, or --connect found a place that cannot be used.`
 }
 
 // Run checks the files.
@@ -81,23 +89,44 @@ func (c checkCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		if problems == nil {
-			problems = config.Problems{}
-		}
-		if err := json.NewEncoder(t.out).Encode(problems); err != nil {
+	var endpoints []app.Endpoint
+	if c.Connect && !problems.Errors() {
+		endpoints = project.Connect(ctx, c.Listen, c.Port)
+	}
+	if err := c.write(t, project, problems, endpoints); err != nil {
+		return err
+	}
+	switch {
+	case problems.Errors():
+		return toldError{exitUsage}
+	case slices.ContainsFunc(endpoints, func(e app.Endpoint) bool { return !e.OK }):
+		return toldError{exitEnvironment}
+	}
+	return nil
+}
+
+func (c checkCmd) write(t terminal, project *app.Project, problems config.Problems, endpoints []app.Endpoint) error {
+	if problems == nil {
+		problems = config.Problems{}
+	}
+	switch {
+	case c.SARIF:
+		if err := writeJSON(t.out, problems.SARIF(version())); err != nil {
 			return err
 		}
-	} else {
-		tell(t.out, problems)
+		tellEndpoints(t.err, endpoints)
+		return nil
+	case c.JSON && c.Connect:
+		return writeJSON(t.out, connected{problems, endpoints})
+	case c.JSON:
+		return json.NewEncoder(t.out).Encode(problems)
 	}
-	if problems.Errors() {
-		return toldError{exitUsage}
+	tell(t.out, problems)
+	if !problems.Errors() {
+		_, _ = fmt.Fprintf(t.out, "✓ %s: no mistakes\n", count(len(project.Pipelines), "pipeline"))
 	}
-	if !c.JSON {
-		_, err = fmt.Fprintf(t.out, "✓ %s: no mistakes\n", count(len(project.Pipelines), "pipeline"))
-	}
-	return err
+	tellEndpoints(t.out, endpoints)
+	return nil
 }
 
 // count writes a number with its noun.

@@ -333,7 +333,7 @@ func (c dlqRetryCmd) Run(ctx context.Context, t terminal) (err error) {
 		tell(t.err, problems)
 		return toldError{exitUsage}
 	}
-	service, err := project.Open(ctx, app.ServiceOptions{Log: obs.NewLogger(t.err, slog.LevelWarn), Wire: t.wire})
+	service, err := project.Open(ctx, app.ServiceOptions{Log: obs.NewLogger(t.err, slog.LevelWarn), Wire: t.wire, Forms: true})
 	if err != nil {
 		return err
 	}

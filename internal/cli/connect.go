@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/config"
+)
+
+// connected is what check --connect --json writes.
+type connected struct {
+	Problems  config.Problems `json:"problems"`
+	Endpoints []app.Endpoint  `json:"endpoints"`
+}
+
+// tellEndpoints prints a line an endpoint, and why one cannot be used.
+func tellEndpoints(w io.Writer, all []app.Endpoint) {
+	var b strings.Builder
+	for _, e := range all {
+		name := e.Kind + " " + e.Name
+		if e.Type != "" {
+			name += " (" + e.Type + ")"
+		}
+		if e.OK {
+			fmt.Fprintf(&b, "✓ %s: %s\n", name, e.Found)
+			continue
+		}
+		fmt.Fprintf(&b, "✗ %s\n  %s\n", strings.TrimSpace(name+"  "+e.Code), strings.ReplaceAll(e.Reason, "\n", "\n  "))
+		if e.Remedy != "" {
+			fmt.Fprintf(&b, "  → %s\n", e.Remedy)
+		}
+	}
+	_, _ = io.WriteString(w, b.String()) // nothing is left to do when a terminal is gone
+}
