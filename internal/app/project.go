@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -137,6 +138,24 @@ func (p *Project) Lake(sink string) (string, error) {
 	return "", &fault.Error{
 		Code: "ACQ-USE-004", Place: sink, Err: fmt.Errorf("there are %d lakes: %s", len(lakes), strings.Join(known, ", ")),
 		Remedy: "name the one with --sink",
+	}
+}
+
+// find gives a pipeline by its name.
+func (p *Project) find(pipeline string) (*Declared, error) {
+	known := make([]string, len(p.Pipelines))
+	for i, d := range p.Pipelines {
+		if d.Name == pipeline {
+			return d, nil
+		}
+		known[i] = d.Name
+	}
+	return nil, noPipeline(pipeline, known)
+}
+
+func noPipeline(name string, known []string) error {
+	return &fault.Error{
+		Code: "ACQ-USE-005", Place: name, Err: errors.New("there is no pipeline of this name"), Remedy: "use one of: " + strings.Join(known, ", "),
 	}
 }
 

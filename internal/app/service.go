@@ -43,6 +43,7 @@ type Service struct {
 	sinks   map[*SinkPart]sinks.Sink
 	runs    []*routers.Run
 	served  []sources.Served
+	desk    *letterDesk
 }
 
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.
@@ -70,6 +71,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		return nil, err
 	}
 	budget := routers.NewBudget(int(p.Memory))
+	s.desk = newLetterDesk(s.state, routers.Options{Budget: budget, Log: o.Log}, o.Wire)
 	for _, d := range p.Pipelines {
 		pipeline, err := s.pipeline(ctx, d, key)
 		if err != nil {
@@ -78,6 +80,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		if form, ok := pipeline.Source.(sources.Served); ok {
 			s.served = append(s.served, form)
 		}
+		s.desk.add(pipeline, d.given)
 		options := routers.Options{Store: s.state, Budget: budget, Log: o.Log}
 		if o.Wire != nil {
 			o.Wire(&pipeline, &options)
@@ -242,6 +245,9 @@ func (s *Service) waitIdle(ctx context.Context, quiet time.Duration) {
 // Close closes the sinks and the state. It is called after Run has returned.
 func (s *Service) Close(ctx context.Context) error {
 	var errs []error
+	if s.desk != nil {
+		s.desk.close()
+	}
 	for _, sink := range s.sinks {
 		errs = append(errs, sink.Close(ctx))
 	}

@@ -23,7 +23,9 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 	if err := registry.Register(newMetrics(s.runs)); err != nil {
 		return nil, nil, err
 	}
-	pages, err := web.New(web.Config{Query: engine, Status: s.shown, Metrics: obs.Handler(registry), Log: s.Log})
+	pages, err := web.New(web.Config{
+		Query: engine, Status: s.shown, Metrics: obs.Handler(registry), Letters: s.desk, CountLetters: s.state.SomeDeadLetters, Log: s.Log,
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +51,9 @@ func (s *Service) engine() (*query.Engine, error) {
 		c.Also = append(c.Also, root)
 	}
 	if len(lakes) > 1 {
-		c.Catalog = func(first string) ([]query.LakeTable, error) { return tablesOfLakes(append([]string{first}, c.Also...)) }
+		c.Catalog = func(first string) ([]query.LakeTable, error) {
+			return tablesOfLakes(append([]string{first}, c.Also...))
+		}
 	}
 	return query.New(c)
 }

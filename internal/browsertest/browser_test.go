@@ -1,4 +1,4 @@
-// Package browsertest drives the real program in Debian's Chromium: the form, the query page, the status page, in both
+// Package browsertest drives the real program in Debian's Chromium: the form, the query page, the status page, the dead letters, in both
 // languages, light and dark, with and without scripts. Every page must be free of what axe calls a violation.
 // Screenshots are left in the folder that ACEQUIA_TEST_OUTPUT names, or in output.
 package browsertest
@@ -120,7 +120,11 @@ var address = regexp.MustCompile(`http://(?:localhost|127\.0\.0\.1):\d+`)
 func startDemo(t *testing.T, path string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	cmd := exec.CommandContext(ctx, path, "demo", "--port", "0", "--dir", t.TempDir(), "--sample", "300") //nolint:gosec // the program under test
+	dir := t.TempDir()
+	if err := addLetters(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, path, "demo", "--port", "0", "--dir", dir, "--sample", "300") //nolint:gosec // the program under test
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	var log bytes.Buffer

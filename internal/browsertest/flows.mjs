@@ -9,6 +9,10 @@ export const flows = [
   ["own-query", ownQuery],
   ["download", download],
   ["status", status],
+  ["letters", letters],
+  ["letters-bulk", lettersBulk],
+  ["letters-phone", lettersPhone, { viewport: { width: 375, height: 800 }, hasTouch: true, isMobile: true }],
+  ["letters-without-script", lettersWithoutScript, { javaScriptEnabled: false }],
   ["language", language],
   ["without-script", withoutScript, { javaScriptEnabled: false }],
   ["phone", phone, { viewport: { width: 375, height: 800 }, hasTouch: true, isMobile: true }],
@@ -198,4 +202,117 @@ async function phone(v) {
   await v.check("query");
   await page.goto("/status");
   await v.check("status");
+}
+
+// Each language has dead letters of its own; these are the ones that fit its filter.
+const ownLetters = (v) => `/deadletters?text=Puzzel+${v.lang}`;
+
+async function mend(v) {
+  const { page } = v;
+  const editor = page.getByLabel(v.t("Registro (JSON)", "Record (JSON)"));
+  const record = JSON.parse(await editor.inputValue());
+  assert.match(record.genre, /^Puzzel/);
+  await editor.fill(JSON.stringify({ ...record, genre: "Puzzle" }, null, 2));
+  await page.getByRole("button", { name: v.t("Ver los cambios", "Show changes") }).click();
+  await page.locator(".diff tr.changed").waitFor();
+  assert.equal(await page.locator(".diff tr.changed").count(), 1, "one field changes");
+  assert.match(await page.locator(".diff tr.changed").innerText(), /genre[^]*"Puzzel e.*"[^]*"Puzzle"/);
+  return record;
+}
+
+async function letters(v) {
+  const { page } = v;
+  await page.goto("/");
+  await page.getByRole("link", { name: v.t(/^Cartas muertas \(\d+\)$/, /^Dead letters \(\d+\)$/) }).click();
+  await page.locator("#letters").waitFor();
+  await v.check("list");
+  await page.getByLabel(v.t("Texto", "Text"), { exact: true }).fill(`puzzel ${v.lang}`);
+  await page.getByLabel(v.t("Paso", "Step"), { exact: true }).selectOption("canonical");
+  await page.getByRole("button", { name: v.t("Filtrar", "Filter"), exact: true }).click();
+  await page.getByRole("link", { name: v.t("Quitar el filtro", "Clear the filter") }).waitFor();
+  await v.check("filtered");
+  await page.locator("#letters tbody tr").first().getByRole("link").click();
+  await page.getByLabel(v.t("Registro (JSON)", "Record (JSON)")).waitFor();
+  await v.check("letter");
+  const here = page.url();
+
+  const editor = page.getByLabel(v.t("Registro (JSON)", "Record (JSON)"));
+  await editor.fill('{"title": "half');
+  await page.getByRole("button", { name: v.t("Ver los cambios", "Show changes") }).click();
+  const failure = page.getByRole("alert");
+  await failure.waitFor();
+  assert.ok(await failure.evaluate((node) => node === document.activeElement), "the error has the focus");
+  assert.equal(await editor.inputValue(), '{"title": "half');
+  await v.check("no-record");
+  await failure.getByRole("link").click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "record", "the link leads to the record");
+  await editor.fill('{"id": "x", "titel": "A"}');
+  await page.getByRole("button", { name: v.t("Ver los cambios", "Show changes") }).click();
+  await page.locator(".diff tr.added").waitFor();
+  await page.getByRole("button", { name: v.t("Guardar los cambios", "Save changes") }).click();
+  await failure.getByText("ACQ-DLQ-004").waitFor();
+  assert.match(await failure.innerText(), /titel: unknown column/);
+  await v.check("does-not-fit");
+
+  await page.goto(here);
+  const record = await mend(v);
+  await v.check("diff");
+  await page.getByRole("button", { name: v.t("Guardar los cambios", "Save changes") }).click();
+  await page.getByText(v.t("Cambios guardados.", "Changes saved.")).waitFor();
+  await v.check("saved");
+  await page.getByRole("button", { name: v.t("Reenviar", "Retry"), exact: true }).click();
+  await page.getByText(v.t("pasan: 1 · rechazadas otra vez: 0", "1 passed, 0 refused again")).waitFor();
+  await v.check("passed");
+  const answer = await page.goto(here);
+  assert.equal(answer.status(), 404, "it is a dead letter no longer");
+  await page.goto(`/query?sql=${encodeURIComponent(`SELECT count(*) AS n FROM videogames WHERE title = '${record.title}' AND genre = 'Puzzle'`)}`);
+  await page.getByRole("cell", { name: "1", exact: true }).waitFor();
+}
+
+async function lettersBulk(v) {
+  const { page } = v;
+  await page.goto(ownLetters(v));
+  const count = async () => Number((await page.locator("#letters-title").innerText()).match(/\d+/)[0]);
+  const before = await count();
+  await page.getByRole("button", { name: v.t("Descartar las elegidas", "Drop selected") }).click();
+  const failure = page.getByRole("alert");
+  await failure.getByText("ACQ-DLQ-007").waitFor();
+  for (const row of [0, 1, 2]) await page.locator("#letters tbody input").nth(row).check();
+  await page.getByRole("button", { name: v.t("Descartar las elegidas", "Drop selected") }).click();
+  await page.getByRole("heading", { name: v.t("¿Descartar 3 cartas?", "Drop 3 letters?") }).waitFor();
+  await v.check("confirm");
+  await page.getByRole("button", { name: v.t("Sí, descartar 3 cartas", "Yes, drop 3 letters") }).click();
+  await page.getByText(v.t("3 cartas descartadas.", "3 letters dropped.")).waitFor();
+  assert.equal(await count(), before - 3);
+  await v.check("dropped");
+
+  await page.getByLabel(v.t("Elegir todas las de esta página", "Select all on this page")).check();
+  assert.ok(await page.locator("#letters tbody input").last().isChecked(), "one box selects them all");
+  await page.getByRole("button", { name: v.t(/^Reenviar las \d+$/, /^Retry all \d+$/) }).click();
+  await page.getByRole("button", { name: v.t(/^Sí, reenviar/, /^Yes, retry/) }).click();
+  await page.getByText(v.t(/rechazadas otra vez|Ya se están reenviando/, /refused again|being sent again already/)).first().waitFor();
+  await v.check("refused-again");
+}
+
+async function lettersWithoutScript(v) {
+  const { page } = v;
+  await page.goto(ownLetters(v));
+  await page.locator("#letters tbody tr").last().getByRole("link").click();
+  await mend(v);
+  await page.getByRole("button", { name: v.t("Guardar los cambios", "Save changes") }).click();
+  await page.getByText(v.t("Cambios guardados.", "Changes saved.")).waitFor();
+  await page.getByRole("button", { name: v.t("Descartar…", "Drop…") }).click();
+  await page.getByRole("button", { name: v.t("Sí, descartar 1 carta", "Yes, drop 1 letter") }).click();
+  await page.getByText(v.t("1 carta descartada.", "1 letter dropped.")).waitFor();
+  await v.shot("dropped");
+}
+
+async function lettersPhone(v) {
+  const { page } = v;
+  await page.goto("/deadletters");
+  await v.check("list");
+  await page.goto("/deadletters?text=begins+here");
+  await page.locator("#letters tbody tr").first().getByRole("link").click();
+  await page.locator(".original.dump").waitFor();
+  await v.check("binary");
 }

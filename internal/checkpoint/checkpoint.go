@@ -84,7 +84,7 @@ type DeadLetter struct {
 	Attempts int64           `json:"attempts"`        // how often it was tried, given by the store: 1 is the first refusal
 	First    time.Time       `json:"first_at"`        // of the first refusal, given by the store
 	Retry    int64           `json:"-"`               // its number among those to be sent again, given by the store; 0: it is not
-	Again    int64           `json:"again,omitempty"` // of one that is saved: the letter that was sent again and makes this refusal; 0: none
+	Again    int64           `json:"-"`               // of one that is saved: the letter that was sent again and makes this refusal; 0: none
 }
 
 // Identity is the ID of the record's event, or one made of its place where it has none.

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -37,7 +36,8 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 // record belongs to the step that refused it, so another step's has to come with it. The bytes of the first read stay.
 func refuseAgain(ctx context.Context, tx *sql.Conn, d *DeadLetter) (updated bool, err error) {
 	result, err := tx.ExecContext(ctx, `update dead_letter set retry = 0, attempts = attempts + 1, at = ?1, step = ?2, col = ?3, code = ?4,
-		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end, raw = coalesce(raw, nullif(?7, row)), sinks = ?9
+		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end,
+		raw = coalesce(raw, case when ?6 <> row then row end, nullif(?7, row)), sinks = ?9
 		where id = ?8 and retry > 0`,
 		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again, strings.Join(d.Sinks, ","))
 	if err != nil {
@@ -109,31 +109,11 @@ func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, found b
 	return letters[0], true, nil
 }
 
-// DropDeadLetters forgets dead letters for good, all of them or none, and counts those that were there.
-func (s *Store) DropDeadLetters(ctx context.Context, ids ...int64) (dropped int64, err error) {
-	err = s.writer.run(ctx, "drop dead letters", func(ctx context.Context, tx *sql.Conn) error {
-		dropped = 0
-		for _, id := range ids {
-			result, err := tx.ExecContext(ctx, "delete from dead_letter where id = ?", id)
-			if err != nil {
-				return err
-			}
-			n, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			dropped += n
-		}
-		return nil
-	})
-	return dropped, err
-}
-
-// EditDeadLetter puts another record in the place of a dead letter's; what was read, in Raw, stays. found is false when
-// there is none of that ID.
+// EditDeadLetter puts another record in the place of a dead letter's; what there was first is kept in Raw. found is false
+// when there is none of that ID.
 func (s *Store) EditDeadLetter(ctx context.Context, id int64, row []byte) (found bool, err error) {
 	err = s.writer.run(ctx, "edit dead letter", func(ctx context.Context, tx *sql.Conn) error {
-		result, err := tx.ExecContext(ctx, "update dead_letter set row = ? where id = ?", row, id)
+		result, err := tx.ExecContext(ctx, "update dead_letter set raw = coalesce(raw, row), row = ? where id = ?", row, id)
 		if err != nil {
 			return err
 		}
@@ -150,22 +130,17 @@ type Refuser struct{ Pipeline, Stream, Step string }
 // retries is the counter that numbers the dead letters to be sent again.
 const retries = "dead_letter.retry"
 
-// ChooseDeadLetters gives those that are to be sent again a number each, ascending and never given before: the named
-// ones, or with none all of the pipeline. It tells who refused those that have a number now, also from an earlier time.
-func (s *Store) ChooseDeadLetters(ctx context.Context, pipeline string, ids ...int64) (refusers []Refuser, err error) {
-	chosen, err := json.Marshal(append([]int64{}, ids...))
-	if err != nil {
-		return nil, err
-	}
+// ChooseDeadLetters gives those that are to be sent again a number each, ascending and never given before: those of one
+// pipeline that the filter chooses. It tells who refused those that have a number now, also from an earlier time.
+func (s *Store) ChooseDeadLetters(ctx context.Context, f LetterFilter) (refusers []Refuser, err error) {
 	err = s.writer.run(ctx, "choose dead letters", func(ctx context.Context, tx *sql.Conn) error {
 		_, err := tx.ExecContext(ctx, `insert into counter(stream, n) values(?, 0) on conflict do nothing`, retries)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `update dead_letter set retry = (select n from counter where stream = ?1) + o.nth
-			from (select id, row_number() over (order by id) as nth from dead_letter where pipeline = ?2 and retry = 0
-				and (json_array_length(?3) = 0 or id in (select value from json_each(?3)))) as o
-			where dead_letter.id = o.id`, retries, pipeline, string(chosen))
+		_, err = tx.ExecContext(ctx, `update dead_letter set retry = (select n from counter where stream = ?8) + o.nth
+			from (select id, row_number() over (order by id) as nth from dead_letter where retry = 0 and `+matches+`) as o
+			where dead_letter.id = o.id`, f.args(retries)...)
 		if err != nil {
 			return err
 		}
@@ -175,13 +150,13 @@ func (s *Store) ChooseDeadLetters(ctx context.Context, pipeline string, ids ...i
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.readers.QueryContext(ctx, `select distinct stream, step from dead_letter where pipeline = ? and retry > 0 order by 1, 2`, pipeline)
+	rows, err := s.readers.QueryContext(ctx, `select distinct stream, step from dead_letter where pipeline = ? and retry > 0 order by 1, 2`, f.Pipeline)
 	if err != nil {
 		return nil, explain(s.path, "read dead letters", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		r := Refuser{Pipeline: pipeline}
+		r := Refuser{Pipeline: f.Pipeline}
 		if err := rows.Scan(&r.Stream, &r.Step); err != nil {
 			return nil, explain(s.path, "read dead letters", err)
 		}

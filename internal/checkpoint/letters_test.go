@@ -95,7 +95,7 @@ func TestRefusedAgain(t *testing.T) {
 	if err := s.SaveCheckpoint(t.Context(), lane, 1, in); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ChooseDeadLetters(t.Context(), "p"); err != nil {
+	if _, err := s.ChooseDeadLetters(t.Context(), LetterFilter{Pipeline: "p"}); err != nil {
 		t.Fatal(err)
 	}
 	again := Lane{Pipeline: "p", ID: "retry/s/trim"}
@@ -109,14 +109,14 @@ func TestRefusedAgain(t *testing.T) {
 		refusal("a", "trim", ""), refusal("b", "lake", `{"d":2}`), refusal("b", "items", `{"d":3}`), refusal("l/x/2", "lake", ""),
 		refusal("same", "trim", `{"s":1}`), refusal("same", "trim", `{"s":2}`),
 	}
-	if err := s.TraceDeadLetters(t.Context(), trim, 6, refused); err != nil {
-		t.Fatal(err)
-	}
 	if err := s.SaveIntent(t.Context(), again, 1, Intent{Group: 1, To: "retry/6", DeadLetters: refused}); err != nil {
 		t.Fatal(err)
 	}
 	recovered, err := s.Acquire(t.Context(), again) // the first owner has died
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.TraceDeadLetters(t.Context(), trim, 6, recovered.Pending.DeadLetters); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SaveCheckpoint(t.Context(), again, 2, *recovered.Pending); err != nil {
@@ -167,7 +167,7 @@ func TestDeadLettersAreSentAgain(t *testing.T) {
 		}
 		return ids, last
 	}
-	refusers, err := s.ChooseDeadLetters(t.Context(), "p", 1, 5)
+	refusers, err := s.ChooseDeadLetters(t.Context(), LetterFilter{Pipeline: "p", IDs: []int64{1, 5}})
 	if err != nil || !cmp.Equal(refusers, []Refuser{trim}) {
 		t.Fatal(refusers, err)
 	}
@@ -178,7 +178,7 @@ func TestDeadLettersAreSentAgain(t *testing.T) {
 	if err := s.SettleDeadLetters(t.Context(), trim, last-1); err != nil {
 		t.Fatal(err)
 	}
-	if refusers, err = s.ChooseDeadLetters(t.Context(), "p"); err != nil || !cmp.Equal(refusers, []Refuser{{"p", "s", "lake"}, trim}) {
+	if refusers, err = s.ChooseDeadLetters(t.Context(), LetterFilter{Pipeline: "p"}); err != nil || !cmp.Equal(refusers, []Refuser{{"p", "s", "lake"}, trim}) {
 		t.Fatal(refusers, err)
 	}
 	if ids, _ := chosen(trim, 0); !cmp.Equal(ids, []int64{5, 3}) { // 5 was chosen before 3
@@ -193,7 +193,7 @@ func TestDeadLettersAreSentAgain(t *testing.T) {
 	if d, found, err := s.DeadLetter(t.Context(), 3); string(d.Row) != `{"c":2}` || !found || err != nil {
 		t.Error(d, found, err)
 	}
-	if n, err := s.DropDeadLetters(t.Context(), 3, 99); n != 1 || err != nil {
+	if n, err := s.DropDeadLetters(t.Context(), LetterFilter{IDs: []int64{3, 99}}); n != 1 || err != nil {
 		t.Error(n, err)
 	}
 	if found, err := s.EditDeadLetter(t.Context(), 3, nil); found || err != nil {

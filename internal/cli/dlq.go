@@ -207,7 +207,7 @@ func (c dlqDropCmd) Run(ctx context.Context, t terminal) error {
 				return noLetter(id)
 			}
 		}
-		n, err := s.DropDeadLetters(ctx, c.IDs...)
+		n, err := s.DropDeadLetters(ctx, checkpoint.LetterFilter{IDs: c.IDs})
 		if err != nil {
 			return err
 		}

@@ -69,15 +69,7 @@ type traced struct {
 	letters *Letters
 }
 
-// SaveIntent traces the refusals, since recovery saves what the intent says.
-func (t *traced) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
-	if err := t.trace(ctx, &in); err != nil {
-		return err
-	}
-	return t.Store.SaveIntent(ctx, lane, epoch, in)
-}
-
-// SaveCheckpoint traces the refusals of a group that needed no intent.
+// SaveCheckpoint traces the refusals, also those of an intent that is rolled forward: their letters are settled later.
 func (t *traced) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, epoch int64, in checkpoint.Intent) error {
 	if err := t.trace(ctx, &in); err != nil {
 		return err

@@ -15,11 +15,12 @@ type Page struct {
 	Lang    string // "es" or "en"
 	Path    string // path and query of the request, for the language switch
 	Refresh int    // seconds after which the page is loaded again, for readers without JavaScript; 0: never
+	Letters string // how many dead letters there are; "": no link leads to them
 }
 
 // Of gives the frame's data for a request.
 func Of(r *http.Request, title string) Page {
-	return Page{Title: title, Lang: Language(r), Path: r.URL.RequestURI()}
+	return Page{Title: title, Lang: Language(r), Path: r.URL.RequestURI(), Letters: lettersOf(r.Context())}
 }
 
 // cookieName holds the language that was chosen with the switch.

@@ -14,6 +14,9 @@ import (
 func (p *Pages) Routes(forms ...sources.Served) http.Handler {
 	r := chi.NewRouter()
 	r.Use(page.Frame)
+	if p.cfg.CountLetters != nil {
+		r.Use(page.WithLetters(p.cfg.CountLetters))
+	}
 	r.Handle(page.StaticPath+"*", page.Static())
 	if len(forms) == 1 {
 		r.Handle("/", forms[0])

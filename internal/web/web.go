@@ -25,14 +25,18 @@ type Config struct {
 	Query   *query.Engine
 	Status  func(ctx context.Context) []Pipeline // as they are now
 	Metrics http.Handler                         // answers /metrics; nil: nothing does
+	Letters Letters                              // the dead letters; nil: there are no pages for them
 	Log     *slog.Logger
 	MaxRows int // rows of a result that the page shows; 500. A CSV has as many as the engine gives
+	// CountLetters counts the dead letters up to a number, for the navigation; nil: no link leads to them.
+	CountLetters func(ctx context.Context, most int) (int, error)
 }
 
 // Pages answers the requests of this package.
 type Pages struct {
-	cfg   Config
-	saved []query.Saved
+	cfg     Config
+	saved   []query.Saved
+	origins *http.CrossOriginProtection
 }
 
 // New makes the pages.
@@ -44,7 +48,7 @@ func New(cfg Config) (*Pages, error) {
 	if cfg.MaxRows <= 0 {
 		cfg.MaxRows = 500
 	}
-	return &Pages{cfg: cfg, saved: saved}, nil
+	return &Pages{cfg: cfg, saved: saved, origins: http.NewCrossOriginProtection()}, nil
 }
 
 // Mount adds the routes. Requests must come through the middleware of package page.
@@ -59,6 +63,9 @@ func (p *Pages) Mount(r chi.Router) {
 	r.Get("/livez", Livez)
 	r.Get("/readyz", p.readyz)
 	r.Get("/web/{file}", asset)
+	if p.cfg.Letters != nil {
+		p.mountLetters(r)
+	}
 	if p.cfg.Metrics != nil {
 		r.Method(http.MethodGet, "/metrics", p.cfg.Metrics)
 	}

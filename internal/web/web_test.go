@@ -42,7 +42,7 @@ type site struct {
 	pipelines []Pipeline
 }
 
-func newSite(t *testing.T, catalog query.Catalog) *site {
+func newSite(t *testing.T, catalog query.Catalog, more ...func(*Config)) *site {
 	t.Helper()
 	if catalog == nil {
 		catalog = func(string) ([]query.LakeTable, error) {
@@ -58,11 +58,15 @@ func newSite(t *testing.T, catalog query.Catalog) *site {
 		t.Fatal(err)
 	}
 	s := &site{}
-	pages, err := New(Config{
+	config := Config{
 		Query: engine, Log: slog.New(slog.DiscardHandler), MaxRows: 50,
 		Status:  func(context.Context) []Pipeline { return s.pipelines },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "acequia_up 1\n") }),
-	})
+	}
+	for _, change := range more {
+		change(&config)
+	}
+	pages, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
