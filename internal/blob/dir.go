@@ -168,20 +168,6 @@ func (d *Dir) Remove(name string) error {
 	return nil
 }
 
-// Tidy puts the names in a folder on disk after some were removed, and removes it when it is empty, and those above it
-// top among them. A folder that is gone, or that cannot be removed, is no error: an empty one does no harm.
-func (d *Dir) Tidy(name, top string) error {
-	for {
-		if err := d.SyncFolder(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := syscall.Rmdir(d.path(name)); name == top || err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		name = filepath.ToSlash(filepath.Dir(name))
-	}
-}
-
 // List gives the names of the files in a folder; a folder that is not there has none.
 func (d *Dir) List(folder string) ([]string, error) {
 	entries, err := os.ReadDir(d.path(folder))

@@ -60,7 +60,11 @@ func (s *settled) is(ctx context.Context, name string) (bool, error) {
 			return false, fmt.Errorf("read checkpoints of %s: %w", from.Pipeline, err)
 		}
 		for _, lane := range states {
-			known[lakefiles.ShortLane(lane.ID)] = lane.Group
+			short, group := lakefiles.ShortLane(lane.ID), lane.Group
+			if other, ok := known[short]; ok { // two lanes of one short name: what is true of both
+				group = min(group, other)
+			}
+			known[short] = group
 		}
 		s.groups[from.Pipeline] = known
 	}
@@ -74,10 +78,17 @@ func (r *run) partitions(ctx context.Context, table string) ([]*partition, error
 	if err != nil {
 		return nil, err
 	}
+	resting, err := lakefiles.Resting(r.o.Root, table)
+	if err != nil {
+		return nil, err
+	}
 	var out []*partition
 	byFolder := map[string]*partition{}
 	settled := settled{lanes: r.o.Lanes, groups: map[string]map[string]int64{}}
 	for _, name := range names {
+		if resting[name] {
+			continue
+		}
 		info, err := os.Stat(filepath.Join(r.o.Root, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was replaced long ago, and deleted while we looked

@@ -157,9 +157,12 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 	if t.o.probe != nil {
 		t.locked.Probe = t.o.probe
 	}
-	err = do(t, ctx)
+	before, _, err := t.locked.Sweep(ctx, time.Now())
+	if err == nil {
+		err = do(t, ctx)
+	}
 	deleted, _, sweepErr := t.locked.Sweep(ctx, time.Now())
-	t.result.Deleted = deleted
+	t.result.Deleted = before + deleted
 	if err = errors.Join(err, sweepErr); err != nil {
 		return errors.Join(err, t.locked.Discard())
 	}

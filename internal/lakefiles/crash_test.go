@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,7 +78,18 @@ func merge(dir *blob.Dir, grace time.Duration, probe func(string)) error {
 	}
 	defer t.Close()
 	t.Probe = probe
+	_, _, sweepErr := t.Sweep(context.Background(), time.Now())
 	inputs, err := lakefiles.List(dir.Root(), table)
+	if err = errors.Join(err, sweepErr); err != nil {
+		return err
+	}
+	if grace == 0 {
+		resting, err := lakefiles.Resting(dir.Root(), table)
+		if err != nil {
+			return err
+		}
+		inputs = slices.DeleteFunc(inputs, func(name string) bool { return resting[name] })
+	}
 	if err != nil {
 		return err
 	}

@@ -117,6 +117,19 @@ func Swaps(root, table string) ([]Swap, error) {
 	return j.Swaps, err
 }
 
+// Resting gives the outputs of swaps whose inputs are not yet deleted. Who merges files leaves them alone until then, so
+// that no row stands more than twice in the folder: once in a file that counts, and once in one that does not.
+func Resting(root, table string) (map[string]bool, error) {
+	swaps, err := Swaps(root, table)
+	out := map[string]bool{}
+	for _, s := range swaps {
+		for _, name := range s.Outputs {
+			out[name] = true
+		}
+	}
+	return out, err
+}
+
 // looks is how often List tries; a swap takes longer than a walk, and seldom comes twice in a row.
 const looks = 100
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"time"
@@ -216,7 +217,8 @@ func (t *Table) Sweep(ctx context.Context, now time.Time) (deleted int, next tim
 	return deleted, next, t.forget(over)
 }
 
-// remove deletes files, for good: a swap may be forgotten only when no power cut can bring one of them back.
+// remove deletes files, for good: a swap may be forgotten only when no power cut can bring one of them back. A folder that
+// is empty then stays: a writer may be about to publish into it.
 func (t *Table) remove(names []string) error {
 	folders := map[string]bool{}
 	for _, name := range names {
@@ -227,7 +229,7 @@ func (t *Table) remove(names []string) error {
 		folders[path.Dir(name)] = true
 	}
 	for name := range folders {
-		if err := t.dir.Tidy(name, t.Name); err != nil {
+		if err := t.dir.SyncFolder(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
