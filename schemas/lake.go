@@ -40,6 +40,11 @@ type Partition struct {
 	Kind record.Kind
 }
 
+// Dated says whether the folders of the level are days.
+func (p Partition) Dated() bool {
+	return p.From == EventTimeColumn || p.Kind == record.Date || p.Kind == record.String && p.Name == "dt"
+}
+
 // EventDate is the partition of a table that declares none: dt, the UTC date of the event.
 func EventDate() Partition {
 	return Partition{Name: "dt", From: EventTimeColumn, Kind: record.String}

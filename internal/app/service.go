@@ -206,6 +206,7 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 			run.Stop()
 		}
 	})()
+	watch.Go(func() { s.keepLakes(ctx) })
 	if untilIdle > 0 {
 		watch.Go(func() { s.waitIdle(ctx, untilIdle); cancel() })
 	}

@@ -39,12 +39,14 @@ type sample struct {
 
 func jobs() map[string]job {
 	return map[string]job{
-		"compact":           compact,
+		"compact":           func(ctx context.Context, n int, dir string) (sample, error) { return compact(ctx, n, dir, false) },
+		"compact-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return compact(ctx, n, dir, true) },
 		"encode":            encode,
 		"engine":            func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, oneFile()) },
 		"engine-no-intents": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, noIntents()) },
 		"form-floor":        floorServer,
-		"rewrite":           rewrite,
+		"rewrite":           func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, false) },
+		"rewrite-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, true) },
 		"engine-partitions": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, byDay()) },
 	}
 }

@@ -25,8 +25,9 @@ import (
 // smallRows are the rows of a file that is to be merged.
 const smallRows = 25_000
 
-// smallFiles writes a table of 12 columns and the system's, in files of 25,000 rows, keys in no order, two partitions.
-func smallFiles(root string, rows int) (*schemas.LakeTable, []string, error) {
+// smallFiles writes a table of 12 columns and the system's, in files of 25,000 rows, in two partitions: keys in the order of a
+// sequence, or in none.
+func smallFiles(root string, rows int, shuffled bool) (*schemas.LakeTable, []string, error) {
 	source := parquettest.NewOrders(parquettest.Log)
 	schema, err := record.NewSchema("orders", []string{"id"}, source.Fields[:12]...)
 	if err != nil {
@@ -48,7 +49,9 @@ func smallFiles(root string, rows int) (*schemas.LakeTable, []string, error) {
 	for n := 0; n*smallRows < rows; n++ {
 		columns := source.Next(smallRows)
 		for i, id := range columns[0].Ints {
-			columns[0].Ints[i] = int64(uint64(id) * 0x9E3779B97F4A7C15 >> 24) //nolint:gosec // any number
+			if shuffled {
+				columns[0].Ints[i] = int64(uint64(id) * 0x9E3779B97F4A7C15 >> 24) //nolint:gosec // any number
+			}
 		}
 		if plan == nil {
 			plan = parquet.Sample(source.Fields, columns, smallRows)
@@ -76,9 +79,9 @@ func (done) Lanes(context.Context, string) ([]checkpoint.LaneState, error) {
 	return []checkpoint.LaneState{{Lane: checkpoint.Lane{ID: "a"}, State: checkpoint.State{Group: math.MaxInt64}}}, nil
 }
 
-func compact(ctx context.Context, rows int, dir string) (sample, error) {
+func compact(ctx context.Context, rows int, dir string, shuffled bool) (sample, error) {
 	debug.SetMemoryLimit(memory * 85 / 100)
-	if _, _, err := smallFiles(dir, rows); err != nil {
+	if _, _, err := smallFiles(dir, rows, shuffled); err != nil {
 		return sample{}, err
 	}
 	m := startMeter()
@@ -92,9 +95,9 @@ func compact(ctx context.Context, rows int, dir string) (sample, error) {
 }
 
 // rewrite reads the same files and writes their rows as they come: the floor.
-func rewrite(_ context.Context, rows int, dir string) (sample, error) {
+func rewrite(_ context.Context, rows int, dir string, shuffled bool) (sample, error) {
 	debug.SetMemoryLimit(memory * 85 / 100)
-	t, names, err := smallFiles(dir, rows)
+	t, names, err := smallFiles(dir, rows, shuffled)
 	if err != nil {
 		return sample{}, err
 	}
@@ -195,7 +198,7 @@ func (c *copier) end() error {
 // BenchmarkCompaction merges 2 million rows in 80 small files into sorted files of up to a million rows. Its floor reads the
 // same files and writes their rows as they come.
 func BenchmarkCompaction(b *testing.B) {
-	order := []string{"rewrite", "compact"}
+	order := []string{"rewrite", "compact", "rewrite-shuffled", "compact-shuffled"}
 	samples := map[string][]sample{}
 	for b.Loop() {
 		for range rounds() {
@@ -210,6 +213,8 @@ func BenchmarkCompaction(b *testing.B) {
 	}
 	table(b, "Compaction: 2 million rows in 80 files, 18 columns", order, samples, perCPUSecond(), perSecond(), peakMemory(),
 		named("bytes", "bytes", thousands), named("files", "files", thousands))
-	ratio(b, "compaction speed", samples["compact"], samples["rewrite"], perSecond())
-	ratio(b, "compaction CPU", samples["compact"], samples["rewrite"], perCPUSecond())
+	for _, keys := range []string{"", "-shuffled"} {
+		ratio(b, "compaction speed"+keys, samples["compact"+keys], samples["rewrite"+keys], perSecond())
+		ratio(b, "compaction CPU"+keys, samples["compact"+keys], samples["rewrite"+keys], perCPUSecond())
+	}
 }

@@ -143,6 +143,9 @@ func (r *run) bins(p *partition) ([][]file, error) {
 		bin, size, rows = append(bin, f), size+f.size, rows+f.rows
 	}
 	out = append(out, bin)
+	for _, bin := range out { // as they were written, which may be the order of their keys
+		slices.SortStableFunc(bin, func(a, b file) int { return a.at.Compare(b.at) })
+	}
 	return slices.DeleteFunc(out, func(bin []file) bool { return len(bin) < 2 }), nil
 }
 

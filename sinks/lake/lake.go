@@ -43,6 +43,23 @@ type Config struct {
 	TableName map[string]string `yaml:"table_name" doc:"Names of tables by stream; default: the stream's name in the lake's letters."`
 	Roll      Roll              `yaml:"roll" doc:"When a file is closed."`
 	Workers   int               `yaml:"workers" doc:"Goroutines that encode the columns of a file; default 1."`
+	Compact   *Compact          `yaml:"compact" doc:"Merges small files while the pipelines run; without it acequia tables compact does."`
+	Expire    *Expire           `yaml:"expire" doc:"Drops old partitions while the pipelines run; without it acequia tables expire does."`
+}
+
+// Compact is the schedule by which small files become few.
+type Compact struct {
+	Every     time.Duration `yaml:"every" doc:"How often it is looked for small files; default 1h."`
+	OlderThan time.Duration `yaml:"older_than" doc:"A partition is closed, and compacted, when its last file is so old; default 1h."`
+	Grace     time.Duration `yaml:"grace" doc:"How long files that were replaced stay; default 1h."`
+	Target    config.Size   `yaml:"target" doc:"Size of a merged file; default 128MiB."`
+}
+
+// Expire is the schedule by which old partitions are dropped.
+type Expire struct {
+	After time.Duration `yaml:"after" required:"true" doc:"How long after its day a partition is dropped, such as 90d."`
+	Every time.Duration `yaml:"every" doc:"How often it is looked for them; default 1h."`
+	Grace time.Duration `yaml:"grace" doc:"How long the files of dropped partitions stay; default 1h."`
 }
 
 // Lake is the sink.

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/compaction"
+	"github.com/acequia-io/acequia/sinks/lake"
+)
+
+// upkeepEvery is how often it is looked for work, and how long replaced files stay, where the file does not say.
+const upkeepEvery = time.Hour
+
+// chore is a compaction or expiry that comes again and again.
+type chore struct {
+	name  string
+	every time.Duration
+	due   time.Time
+	do    func(ctx context.Context) ([]compaction.Result, error)
+}
+
+// chores gives those that the lake sinks of the project declare, all of them due.
+func (s *Service) chores() (all []*chore) {
+	for part := range s.sinks {
+		c, ok := part.Settings.(*lake.Config)
+		if !ok {
+			continue
+		}
+		root, err := c.Root()
+		if err != nil {
+			continue // the sink could not have been made
+		}
+		o := compaction.Options{Root: root, Lanes: s.state, Column: int(s.project.Memory / 8)}
+		if e := c.Expire; e != nil {
+			all = append(all, &chore{name: "expire", every: cmp.Or(e.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
+				o := o
+				o.Grace, o.Before = cmp.Or(e.Grace, upkeepEvery), time.Now().Add(-e.After)
+				return compaction.Expire(ctx, o)
+			}})
+		}
+		if k := c.Compact; k != nil {
+			all = append(all, &chore{name: "compact", every: cmp.Or(k.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
+				o := o
+				o.Grace, o.OlderThan, o.Target = cmp.Or(k.Grace, upkeepEvery), cmp.Or(k.OlderThan, upkeepEvery), int64(k.Target)
+				return compaction.Compact(ctx, o)
+			}})
+		}
+	}
+	return all
+}
+
+// keepLakes does the chores, one at a time, the first time at once: that also ends what a crash left half done. It returns
+// when ctx ends; what is under way is then taken back, and done by the next run.
+func (s *Service) keepLakes(ctx context.Context) {
+	chores := s.chores()
+	if len(chores) == 0 {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		next := time.Now().Add(upkeepEvery)
+		for _, c := range chores {
+			if now := time.Now(); !now.Before(c.due) && ctx.Err() == nil {
+				s.chore(ctx, c)
+				c.due = now.Add(c.every)
+			}
+			if c.due.Before(next) {
+				next = c.due
+			}
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+// chore does one, and logs what came of it. A failure is tried again when it is due next.
+func (s *Service) chore(ctx context.Context, c *chore) {
+	log := s.Log.With(slog.String("chore", c.name))
+	results, err := c.do(ctx)
+	for _, r := range results {
+		if r.Inputs+r.Deleted > 0 {
+			log.InfoContext(ctx, "lake table is kept", slog.String("table", r.Table), slog.Int("files", r.Inputs), slog.Int("became", r.Outputs),
+				slog.Int64("rows", r.Rows), slog.Int("deleted", r.Deleted))
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		log.WarnContext(ctx, "lake table could not be kept", slog.String("error", err.Error()), slog.String("code", fault.Code(err)))
+	}
+}
