@@ -88,7 +88,11 @@ func check(ctx context.Context, path string, newest int) (kind, error) {
 	case err == nil && !info.Mode().IsRegular():
 		return k, unusable(path, errors.New("it is not a file"))
 	}
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro"))
+	mode := "mode=ro"
+	if _, err := os.Stat(path + "-journal"); err == nil {
+		mode = "mode=rw" // a process died while it made the file: what it left half done must be taken back first
+	}
+	db, err := sql.Open("sqlite", dsn(path, mode))
 	if err != nil {
 		return k, explain(path, "open", err)
 	}

@@ -43,7 +43,11 @@ func (s *Store) check(ctx context.Context) (create bool, err error) {
 	if err != nil {
 		return false, s.refused(err)
 	}
-	db, err := sql.Open("sqlite", "file:"+s.path+"?mode=ro&_pragma=busy_timeout(10000)")
+	mode := "ro"
+	if _, err := os.Stat(s.path + "-journal"); err == nil {
+		mode = "rw" // a process died while it made the file: what it left half done must be taken back first
+	}
+	db, err := sql.Open("sqlite", "file:"+s.path+"?mode="+mode+"&_pragma=busy_timeout(10000)")
 	if err != nil {
 		return false, s.refused(err)
 	}
