@@ -41,6 +41,7 @@ func jobs() map[string]job {
 	return map[string]job{
 		"compact":           func(ctx context.Context, n int, dir string) (sample, error) { return compact(ctx, n, dir, false) },
 		"compact-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return compact(ctx, n, dir, true) },
+		"copy-lake":         copyLake,
 		"encode":            encode,
 		"engine":            func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, oneFile()) },
 		"engine-no-intents": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, noIntents()) },
