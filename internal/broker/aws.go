@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"net/url"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill-aws/sns"
 	"github.com/ThreeDotsLabs/watermill-aws/sqs"
@@ -76,11 +78,24 @@ func publishSNS(ctx context.Context, s Settings, at *url.URL) (message.Publisher
 	}
 	p, err := sns.NewPublisher(sns.PublisherConfig{
 		AWSConfig: c, OptFns: snsOptions(endpoint), TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateTopicIfNotExists: !s.Create,
+		Marshaler: toSNS{},
 	}, logger(s))
 	if err != nil {
 		return nil, err
 	}
 	return textPublisher{p}, nil
+}
+
+// toSNS names the topic as such: Watermill's own calls it a target, which other servers than AWS do not take.
+type toSNS struct {
+	sns.DefaultMarshalerUnmarshaler
+}
+
+// Marshal makes what is published.
+func (t toSNS) Marshal(topic sns.TopicArn, m *message.Message) *awssns.PublishInput {
+	out := t.DefaultMarshalerUnmarshaler.Marshal(topic, m)
+	out.TopicArn, out.TargetArn = aws.String(string(topic)), nil
+	return out
 }
 
 // subscribeSNS reads the SQS queue that is named as the group, which the topic feeds.
@@ -99,20 +114,30 @@ func subscribeSNS(ctx context.Context, s Settings, at *url.URL) (*Subscription, 
 	return merge(ctx, s, sub)
 }
 
-// textPublisher sends payloads as base64.
+// textPublisher sends payloads that are no text as base64.
 type textPublisher struct{ message.Publisher }
+
+// isText says whether SQS and SNS carry a payload as it is: other programs read JSON so.
+func isText(p []byte) bool {
+	return utf8.Valid(p) && !bytes.ContainsFunc(p, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+	})
+}
 
 // Publish sends copies, so that the caller's messages stay as they are.
 func (p textPublisher) Publish(topic string, all ...*message.Message) error {
 	out := make([]*message.Message, len(all))
 	for i, m := range all {
-		out[i] = message.NewMessage(m.UUID, base64.StdEncoding.AppendEncode(nil, m.Payload))
+		out[i] = message.NewMessage(m.UUID, m.Payload)
+		if !isText(m.Payload) {
+			out[i].Payload = base64.StdEncoding.AppendEncode(nil, m.Payload)
+			out[i].Metadata.Set(encodingMetadata, "base64")
+		}
 		for k, v := range m.Metadata {
 			if k != KeyMetadata {
 				out[i].Metadata.Set(k, v)
 			}
 		}
-		out[i].Metadata.Set(encodingMetadata, "base64")
 	}
 	return p.Publisher.Publish(topic, out...)
 }

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	random "crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,14 +36,14 @@ const sendingProject = `version: 1
 sources:
   lines: { type: file, path: "*.csv", stream: lines, key: [id], schema: { id: int64, name: string } }
 sinks:
-  bus: { type: bus, url: "%s", topic: lines, max_bytes: 32KiB }
+  bus: { type: bus, url: "%s", topic: %s, max_bytes: 32KiB }
 pipelines:
   lines: { from: lines, to: [bus] }
 `
 
 const receivingProject = `version: 1
 sources:
-  bus: { type: bus, url: "%s", topic: lines, ack_wait: 1s, in_flight: 8 }
+  bus: { type: bus, url: "%s", topic: %s, ack_wait: 1s, in_flight: 8 }
 sinks:
   lake: { type: lake, url: lake, roll: { every: 200ms } }
   items: { type: items }
@@ -56,6 +58,7 @@ type cutRun struct {
 	kills            int
 }
 
+// newCutRun has a NATS server of its own, if ACEQUIA_BUS names no other broker.
 func newCutRun(t *testing.T) *cutRun {
 	t.Helper()
 	server, err := brokertest.Start()
@@ -68,8 +71,9 @@ func newCutRun(t *testing.T) *cutRun {
 		}
 	})
 	r := &cutRun{sender: t.TempDir(), receiver: t.TempDir()}
-	put(t, r.sender, "p.yaml", fmt.Sprintf(sendingProject, server.URL))
-	put(t, r.receiver, "p.yaml", fmt.Sprintf(receivingProject, server.URL))
+	url, topic := cmp.Or(os.Getenv("ACEQUIA_BUS"), server.URL), "lines-"+random.Text()
+	put(t, r.sender, "p.yaml", fmt.Sprintf(sendingProject, url, topic))
+	put(t, r.receiver, "p.yaml", fmt.Sprintf(receivingProject, url, topic))
 	return r
 }
 
