@@ -235,6 +235,7 @@ type Chunk struct {
 	Refused []Refused // what was read and is no record of its stream, in order; it becomes dead letters
 	To      Position
 	ReadAt  time.Time
+	Full    bool // the source is given no more before this is settled: its group is closed
 }
 
 // Refused is what a source read and could make no record of, such as a line of a file.

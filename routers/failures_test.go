@@ -225,6 +225,33 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestFullChunkClosesItsGroup has a source that gives no more before all that it gave is settled, and groups that would wait for
+// an hour.
+func TestFullChunkClosesItsGroup(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	settled := make(chan struct{}, 100)
+	g := &generator{lanes: 1, chunks: 12, rows: 10, full: func(n int) bool { return n%3 == 0 }}
+	g.onSettle = func(string, record.Position, error) { settled <- struct{}{} }
+	g.readErr = func(_ string, chunk int) error {
+		for range 3 {
+			if chunk == 0 || chunk%3 != 0 {
+				break
+			}
+			select {
+			case <-settled:
+			case <-time.After(20 * time.Second):
+				return errors.New("the group is not closed")
+			}
+		}
+		return nil
+	}
+	p := r.pipeline(g)
+	p.Limits = Limits{Age: time.Hour}
+	r.mustRun(t, p)
+	check(t, r.out.root, g)
+}
+
 func TestHungStepIsRetried(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

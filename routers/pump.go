@@ -136,6 +136,7 @@ func (p *pump) deliver(ctx context.Context, chunk record.Chunk) error {
 	p.incarnation.run.probe(accepted)
 	limits := p.incarnation.run.pipeline.Limits
 	p.open.to = chunk.To
+	p.due = p.due || chunk.Full
 	if len(p.open.chunks) == 1 {
 		if limits.Age == 0 {
 			p.due = true

@@ -43,6 +43,7 @@ type generator struct {
 	pruneDir            string
 	onSettle            func(lane string, to record.Position, err error)
 	readErr             func(lane string, chunk int) error
+	full                func(chunk int) bool // nil: none is
 }
 
 func (g *generator) total() int {
@@ -133,7 +134,8 @@ func (r *genReader) Read(ctx context.Context) (record.Chunk, error) {
 		b.Next()
 	}
 	r.next++
-	return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: record.Position(strconv.Itoa(r.next)), ReadAt: now}, nil
+	full := r.full != nil && r.full(r.next)
+	return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: record.Position(strconv.Itoa(r.next)), ReadAt: now, Full: full}, nil
 }
 
 func (r *genReader) Settle(_ context.Context, upTo record.Position, err error) error {

@@ -58,10 +58,9 @@ type Resumer interface {
 	More(ctx context.Context, lane Lane, at record.Position) (bool, error)
 }
 
-// Waiter is a source that is given no more by its upstream while much of what it has given is not settled: groups must not wait
-// for what cannot come.
+// Waiter is a source whose upstream waits for an answer: what is not settled in time is sent again.
 type Waiter interface {
-	Idle() time.Duration // after its last chunk a group is closed
+	Patience() time.Duration // at most as long a group may gather
 }
 
 // Served is a source whose records come in HTTP requests, as those of a form do: who runs it puts it behind a web server.

@@ -120,9 +120,6 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
 	}
-	if w, ok := out.Source.(sources.Waiter); ok {
-		out.Limits.Idle = w.Idle()
-	}
 	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err
 	}
@@ -135,6 +132,9 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 			out.Limits.Age = max(out.Limits.Age, p.Every())
 		}
 		out.Sinks = append(out.Sinks, routers.NamedSink{Name: part.Name, Sink: sink})
+	}
+	if w, ok := out.Source.(sources.Waiter); ok {
+		out.Limits.Age = min(out.Limits.Age, w.Patience())
 	}
 	return out, nil
 }

@@ -181,8 +181,8 @@ func merge(ctx context.Context, s Settings, from message.Subscriber) (*Subscript
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	out := make(chan *message.Message)
 	var all sync.WaitGroup
-	end := func() error {
-		cancel()
+	end := func() error { // in this order: a Pub/Sub that is not closed may still give to a channel whose context has ended
+		defer cancel()
 		return from.Close()
 	}
 	for range max(1, s.InFlight) {

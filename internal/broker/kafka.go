@@ -43,7 +43,7 @@ func subscribeKafka(ctx context.Context, s Settings, at *url.URL) (*Subscription
 	if err != nil {
 		return nil, err
 	}
-	s.InFlight = 1
+	s.InFlight = 1 // subscriptions
 	return merge(ctx, s, sub)
 }
 

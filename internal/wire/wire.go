@@ -112,7 +112,7 @@ func parse(message []byte) (h header, err error) {
 		return h, damaged(errTruncated)
 	}
 	if v := message[atVersion]; v != Version {
-		return h, refusal("ACQ-BUS-002", "run a newer acequia here, then send the dead letter again; or let the sender be of this version",
+		return h, refusal("ACQ-BUS-002", "run a newer acequia here, then send the bytes of the dead letter to the topic again; or let the sender be of this version",
 			fmt.Errorf("it is of version %d, and this acequia reads version %d", v, Version))
 	}
 	if len(message) < headerLen {

@@ -21,9 +21,6 @@ var (
 	errEnded  = fault.Retry(errors.New("the broker has ended the subscription"))
 )
 
-// idle is how long after its last message a group is closed: the broker gives no more than may be in flight.
-const idle = 500 * time.Millisecond
-
 // Source reads one topic: one lane, which has no positions, for the broker knows what was confirmed.
 type Source struct {
 	config Config
@@ -75,8 +72,8 @@ func (s *Source) Lanes(context.Context) ([]sources.Lane, error) {
 	return []sources.Lane{{ID: s.config.Topic, Streams: []string{s.config.Stream}}}, nil
 }
 
-// Idle closes groups soon after the last message.
-func (s *Source) Idle() time.Duration { return idle }
+// Patience leaves the other half of the time for the commit.
+func (s *Source) Patience() time.Duration { return s.config.AckWait / 2 }
 
 // Describe gives the schema of the rows.
 func (d declared) Describe(context.Context) ([]*record.Schema, error) {

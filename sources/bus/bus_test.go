@@ -121,6 +121,32 @@ func TestUnreadableMessagesAreDeadLetters(t *testing.T) {
 	quiet(t, r, 2*time.Second) // they were confirmed: none comes again
 }
 
+// TestConfirmationsArriveBeforeTheEnd settles many messages and closes at once: none comes to the next reader.
+func TestConfirmationsArriveBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	c := bus.Config{Topic: "last", AckWait: time.Second}
+	r := open(t, server, c)
+	var all []*nats.Msg
+	for range 60 {
+		all = append(all, &nats.Msg{Data: message(t, 1)})
+	}
+	if err := server.Publish("last", all...); err != nil {
+		t.Fatal(err)
+	}
+	for rows := 0; rows < len(all); {
+		chunk := read(t, r)
+		rows += len(chunk.Batches)
+		if err := r.Settle(t.Context(), chunk.To, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	quiet(t, open(t, server, c), 2*time.Second)
+}
+
 // TestOnlyWhatIsDurableIsConfirmed refuses a chunk, closes with another unsettled, and reads both again.
 func TestOnlyWhatIsDurableIsConfirmed(t *testing.T) {
 	t.Parallel()

@@ -32,20 +32,28 @@ type Config struct {
 	Schema    config.Ordered[string] `yaml:"schema" doc:"JSON: columns and their types. Required there."`
 	Key       []string               `yaml:"key" doc:"JSON: columns that identify a record, and so must have values."`
 	Version   string                 `yaml:"version" doc:"JSON: expression over row, an int or a timestamp; of two rows of a key the greater wins. Default: a key that is there stays."`
-	InFlight  int                    `yaml:"in_flight" doc:"Messages that are read and not yet durable; default 64. Kafka gives one a partition."`
+	InFlight  int                    `yaml:"in_flight" doc:"Messages that are read and not yet durable: a group is closed when there are so many; default 64, for Kafka 1 (it gives one a partition)."`
 	Linger    time.Duration          `yaml:"linger" doc:"How long messages gather for a chunk; default 50ms."`
-	AckWait   time.Duration          `yaml:"ack_wait" doc:"After which the broker sends a message again that was not confirmed, such as after a crash; default 1m."`
+	AckWait   time.Duration          `yaml:"ack_wait" doc:"After which the broker sends a message again that was not confirmed, such as after a crash. A group gathers for half as long at most; default 1m."`
 	JetStream string                 `yaml:"jetstream" doc:"NATS: the stream; default: the one that has the topic, else one named after it."`
 	Existing  bool                   `yaml:"existing" doc:"Make nothing at the broker: stream, topic or queue are there."`
 }
 
-const maxInFlight = 1000
+const (
+	defaultInFlight = 64
+	maxInFlight     = 1000
+)
 
 // filled puts the defaults in.
 func (c Config) filled() Config {
 	c.Format = cmp.Or(c.Format, formatAcequia)
 	c.Stream = cmp.Or(c.Stream, c.Topic)
-	c.InFlight = cmp.Or(c.InFlight, 64)
+	if c.InFlight == 0 {
+		c.InFlight = defaultInFlight
+		if strings.HasPrefix(c.URL, "kafka:") {
+			c.InFlight = 1 // give the number of partitions, where they are known
+		}
+	}
 	c.Linger = cmp.Or(c.Linger, 50*time.Millisecond)
 	c.AckWait = cmp.Or(c.AckWait, time.Minute)
 	return c

@@ -57,8 +57,8 @@ func appendID(dst []byte, sent string, row int) []byte {
 	return strconv.AppendInt(append(append(dst, sent...), ':'), int64(row), 10)
 }
 
-// maxRaw is how much of a message a dead letter keeps.
-const maxRaw = 1 << 20
+// maxRaw is how much of a message a dead letter keeps: more than most brokers carry, so that it can be sent again.
+const maxRaw = 16 << 20
 
 // refuser gathers what cannot be read.
 type refuser struct {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type reader struct {
 	mu        sync.Mutex
 	unsettled [][]*message.Message // of each chunk
 	flying    int                  // messages in unsettled
+	answered  []*message.Message   // their answer may be on its way to the broker
 	closed    bool
 }
 
@@ -105,6 +107,7 @@ func (r *reader) chunk(all []*message.Message) (record.Chunk, error) {
 	}
 	r.unsettled = append(r.unsettled, all)
 	r.flying += len(all)
+	chunk.Full = r.flying >= r.config.InFlight
 	chunk.ReadAt = time.Now()
 	return chunk, nil
 }
@@ -127,14 +130,21 @@ func (r *reader) Settle(_ context.Context, _ record.Position, err error) error {
 			m.Nack()
 		}
 	}
+	r.answered = append(slices.DeleteFunc(r.answered, done), all...)
 	return nil
 }
+
+// done says whether Watermill has sent the answer: it ends the message's context then.
+func done(m *message.Message) bool { return m.Context().Err() != nil }
+
+// answerWait bounds how long a reader waits, when it ends, for answers that are on their way.
+const answerWait = 2 * time.Second
 
 // Close lets what was not settled come again, and ends the subscription.
 func (r *reader) Close() error {
 	r.mu.Lock()
-	unsettled, closed := r.unsettled, r.closed
-	r.unsettled, r.flying, r.closed = nil, 0, true
+	unsettled, closed, answered := r.unsettled, r.closed, r.answered
+	r.unsettled, r.flying, r.answered, r.closed = nil, 0, nil, true
 	r.mu.Unlock()
 	if closed {
 		return nil
@@ -144,6 +154,17 @@ func (r *reader) Close() error {
 		for _, m := range all {
 			m.Nack()
 		}
+		answered = append(answered, all...)
+	}
+	late := time.NewTimer(answerWait)
+	defer late.Stop()
+	for _, m := range answered {
+		select {
+		case <-m.Context().Done():
+			continue
+		case <-late.C:
+		}
+		break
 	}
 	err := r.sub.Close()
 	r.reading.Lock() // a Read under way still uses the decoder
