@@ -4,6 +4,8 @@
 //		acequia.Main(catalog.Catalog{Handlers: []handlers.Plugin{shout.Plugin()}})
 //	}
 //
+// examples/custom-handler is such a program.
+//
 // A source, handler or sink keeps the contract of its package (sources, handlers, sinks), and can be held to it by the
 // suite beside it (sourcetest, handlertest, sinktest).
 package acequia

@@ -18,8 +18,10 @@ func pluginsRunTheirSuite(t *tree) []string {
 		switch {
 		case isPlugin(dir):
 			kind, _, _ = strings.Cut(dir, "/")
-		case isExample && slices.ContainsFunc(files, func(f goFile) bool { return slices.Contains(f.imports(), module+"/sources") }):
+		case isExample && imported(files, module+"/sources"):
 			kind = "sources"
+		case isExample && imported(files, module+"/handlers"):
+			kind = "handlers"
 		default:
 			continue
 		}
@@ -31,6 +33,10 @@ func pluginsRunTheirSuite(t *tree) []string {
 		}
 	}
 	return found
+}
+
+func imported(files []goFile, name string) bool {
+	return slices.ContainsFunc(files, func(f goFile) bool { return slices.Contains(f.imports(), name) })
 }
 
 // calls says whether a file calls a function of a package.
