@@ -78,6 +78,7 @@ func harness(tb testing.TB, text string) handlertest.Harness {
 		Good:    years(1998, 1985, 1979, 2006, 2020),
 		Resizes: true,
 		Routes:  true,
+		Forgets: true,
 	}
 }
 

@@ -1,4 +1,7 @@
 // Package route says which sinks each record is for.
+//
+// Deletes go to every sink of the route. An update of a record with a key is the delete of that key for the sinks that it is
+// not for: an earlier version may be there, and would else stay as if it were the newest.
 package route
 
 import (
@@ -27,7 +30,7 @@ const (
 type Config struct {
 	// Sinks are those that get records, each with a CEL expression that is true for what it gets. Deletes and truncates go to
 	// all of them: a record may be in any. Required.
-	Sinks config.Ordered[string] `yaml:",inline" required:"true" doc:"Sinks of the pipeline, each with a CEL expression such as row.year >= 2000, true for what it gets. A record may go to several; deletes go to all. Sinks that no route names get nothing."`
+	Sinks config.Ordered[string] `yaml:",inline" required:"true" doc:"Sinks of the pipeline, each with a CEL expression such as row.year >= 2000, true for what it gets. A record may go to several. Deletes go to all, and an update is the delete of its key for those that it is not for. Sinks that no route names get nothing."`
 	// Else is for the records for which no expression is true: sinks, drop or dead_letter. Default drop.
 	Else []string `yaml:"else" doc:"What gets the records for which no expression is true: sinks, or drop (the default), or dead_letter."`
 }
@@ -184,8 +187,53 @@ func (h *Handler) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch,
 		slices.SortStableFunc(bad, func(x, y fault.Row) int { return cmp.Compare(x.Index, y.Index) })
 		return nil, &fault.Rows{Bad: slices.CompactFunc(bad, func(x, y fault.Row) bool { return x.Index == y.Index })}
 	}
+	gone := h.gone(b, masks)
 	b.System.Routes.Limit(h.sinks, masks)
-	return marked(b, h.sinks, masks), nil
+	if gone == nil {
+		return marked(b, h.sinks, masks), nil
+	}
+	b.System.Routes.Limit(h.sinks, gone)
+	return h.withGone(b, masks, gone), nil
+}
+
+// gone gives the sinks for which an update is the delete of its key; nil when there are none.
+func (h *Handler) gone(b *record.Batch, masks []uint64) []uint64 {
+	if len(b.Schema.Key) == 0 || !slices.Contains(b.System.Ops, record.Update) {
+		return nil
+	}
+	everywhere := uint64(1)<<len(h.sinks) - 1
+	var gone []uint64
+	for row, mask := range masks {
+		if mask == everywhere || b.System.Op(row) != record.Update {
+			continue
+		}
+		if gone == nil {
+			gone = make([]uint64, len(masks))
+		}
+		gone[row] = everywhere &^ mask
+	}
+	return gone
+}
+
+// withGone gives the rows that have a sink, and behind each the delete that it is for others: order holds for every sink.
+func (h *Handler) withGone(b *record.Batch, masks, gone []uint64) []*record.Batch {
+	var rows []int32
+	var to []uint64
+	var ops []record.Op
+	for row := range masks {
+		if masks[row] != 0 {
+			rows, to, ops = append(rows, int32(row)), append(to, masks[row]), append(ops, b.System.Op(row))
+		}
+		if gone[row] != 0 {
+			rows, to, ops = append(rows, int32(row)), append(to, gone[row]), append(ops, record.Delete)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	out := b.Select(rows)
+	out.System.Ops, out.System.Routes = ops, record.Routes{Sinks: h.sinks, Rows: to}
+	return []*record.Batch{out}
 }
 
 // mark sets a bit of the chosen rows.

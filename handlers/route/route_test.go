@@ -10,7 +10,7 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// What each sink gets, in order; a second route takes away, and never gives back.
+// What each sink gets, in order; a second route takes away, and never gives back. An update (c) is a delete elsewhere.
 func TestSinksGetTheirRows(t *testing.T) {
 	t.Parallel()
 	s := schema(t, record.Field{Name: "year", Kind: record.Int32, Nullable: true})
@@ -29,12 +29,12 @@ func TestSinksGetTheirRows(t *testing.T) {
 		configs []route.Config
 		want    map[string]string
 	}{
-		"one":         {[]route.Config{{Sinks: all}}, map[string]string{"old": "acf", "new": "bcef", "rest": ""}},
-		"else":        {[]route.Config{{Sinks: all, Else: []string{"rest"}}}, map[string]string{"old": "acf", "new": "bcef", "rest": "df"}},
-		"else of two": {[]route.Config{{Sinks: all[:1], Else: []string{"rest", "old"}}}, map[string]string{"old": "abcdef", "new": "", "rest": "bdef"}},
+		"one":         {[]route.Config{{Sinks: all}}, map[string]string{"old": "acf-", "new": "bcef-", "rest": ""}},
+		"else":        {[]route.Config{{Sinks: all, Else: []string{"rest"}}}, map[string]string{"old": "acf-", "new": "bcef-", "rest": "c-df-"}},
+		"else of two": {[]route.Config{{Sinks: all[:1], Else: []string{"rest", "old"}}}, map[string]string{"old": "abcdef-", "new": "", "rest": "bc-def-"}},
 		"two routes": {
 			[]route.Config{{Sinks: all}, {Sinks: config.Ordered[string]{{Name: "new", Value: "row.year > 2005"}, {Name: "rest", Value: "true"}}}},
-			map[string]string{"old": "", "new": "ef", "rest": ""},
+			map[string]string{"old": "", "new": "c-ef-", "rest": ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,6 +55,9 @@ func TestSinksGetTheirRows(t *testing.T) {
 				if own := batches[0].For(sink); own != nil {
 					for row := range own.Rows {
 						got[sink] += string(own.Columns[0].Text(row))
+						if own.System.Op(row) == record.Delete {
+							got[sink] += "-"
+						}
 					}
 				}
 			}
