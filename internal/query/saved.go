@@ -20,6 +20,9 @@ var savedOrder = []string{
 	"games-by-genre", "games-by-year", "games-by-developer", "competitive-share", "newest-games", "games-count",
 }
 
+// SavedTable is the table that the saved queries ask.
+const SavedTable = "videogames"
+
 // Localized is a text in the languages of the program.
 type Localized struct {
 	ES string `json:"es"`

@@ -71,6 +71,15 @@ func failureOf(lang string, err error) *failureView {
 	return f
 }
 
+// first is a query to begin with.
+func (v *queryView) first() string {
+	if len(v.Saved) > 0 {
+		return v.Saved[0].SQL
+	}
+	views := v.Tables[0].Views // the last is the newest version of each record
+	return "SELECT * FROM \"" + views[len(views)-1] + "\" LIMIT 20"
+}
+
 // editorRows gives the editor the height of the statement.
 func (v *queryView) editorRows() int {
 	return min(max(strings.Count(v.SQL, "\n")+2, 6), 24)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/a-h/templ"
@@ -125,7 +126,7 @@ func (p *Pages) answer(ctx context.Context, v *queryView, ask asked) error {
 	}
 	switch {
 	case ask.sql == "":
-		v.SQL = p.saved[0].SQL // something to begin with
+		v.SQL = v.first()
 		return nil
 	case ask.foreign:
 		return nil // a link on another site may fill in a query, but not run it
@@ -151,6 +152,9 @@ func (p *Pages) newQueryView(r *http.Request) *queryView {
 		p.cfg.Log.WarnContext(r.Context(), "tables cannot be read", slog.Any("error", err))
 	}
 	v.Tables = tables
+	if len(tables) > 0 && !slices.ContainsFunc(tables, func(t query.TableInfo) bool { return t.Name == query.SavedTable }) {
+		v.Saved = nil // they ask what is not here
+	}
 	return v
 }
 

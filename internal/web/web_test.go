@@ -360,3 +360,22 @@ func TestFormsAreFound(t *testing.T) {
 		}
 	}
 }
+
+// Queries that ask for another table than there is are not offered; the page begins with one that can be run.
+func TestSavedQueriesNeedTheirTable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(string) ([]query.LakeTable, error) {
+		return []query.LakeTable{{Name: "books", Views: []query.View{{Name: "books", SQL: "SELECT 1 AS n"}, {Name: "books_latest", SQL: "SELECT 2 AS n"}}}}, nil
+	})
+	answer, err := s.Client().Get(s.URL + "/query")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err = errors.Join(err, answer.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "?saved=") || !strings.Contains(string(text), "SELECT * FROM &#34;books_latest&#34; LIMIT 20") {
+		t.Errorf("%s", text)
+	}
+}
