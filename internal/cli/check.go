@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/app"
@@ -65,6 +66,7 @@ type checkCmd struct {
 	Connect bool   `help:"Look too whether each source, sink and the state can be reached and written."`
 	Listen  string `help:"With --connect: where acequia serve would listen." default:"127.0.0.1" placeholder:"ADDR"`
 	Port    int    `help:"With --connect: its port." default:"3006"`
+	Lang    string `help:"Language of the mistakes: es or en; default: that of the system." enum:",es,en" default:"" env:"ACEQUIA_LANG"`
 	JSON    bool   `help:"Write the problems as a JSON list; with --connect an object with problems and endpoints." xor:"output"`
 	SARIF   bool   `name:"sarif" help:"Write the problems as SARIF 2.1.0, for code hosts." xor:"output"`
 }
@@ -79,6 +81,7 @@ Examples:
   acequia check pipelines/ --json
   acequia check pipelines/ --connect
   acequia check pipelines/ --sarif > acequia.sarif
+  acequia check games.yaml --lang es
 
 Exit codes: 0 no mistakes, 2 mistakes, 3 a file cannot be read, or --connect found a place that cannot be used.`
 }
@@ -121,8 +124,13 @@ func (c checkCmd) write(t terminal, project *app.Project, problems config.Proble
 	case c.JSON:
 		return json.NewEncoder(t.out).Encode(problems)
 	}
-	tell(t.out, problems)
-	if !problems.Errors() {
+	lang := language(c.Lang)
+	tell(t.out, problems.In(lang))
+	switch {
+	case problems.Errors():
+	case lang == "es":
+		_, _ = fmt.Fprintf(t.out, "✓ %s: sin errores\n", cuenta(len(project.Pipelines)))
+	default:
 		_, _ = fmt.Fprintf(t.out, "✓ %s: no mistakes\n", count(len(project.Pipelines), "pipeline"))
 	}
 	tellEndpoints(t.out, endpoints)
@@ -135,4 +143,25 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// cuenta writes a number of pipelines in Spanish.
+func cuenta(n int) string {
+	if n == 1 {
+		return "1 canal"
+	}
+	return fmt.Sprintf("%d canales", n)
+}
+
+// language is the one that was asked for, else that of the system: es, or en for any other.
+func language(asked string) string {
+	for _, text := range []string{asked, os.Getenv("LC_ALL"), os.Getenv("LC_MESSAGES"), os.Getenv("LANG")} {
+		if text != "" {
+			if strings.HasPrefix(text, "es") {
+				return "es"
+			}
+			break
+		}
+	}
+	return "en"
 }

@@ -34,6 +34,7 @@ func (f files) live(ctx context.Context, t terminal, o app.LiveOptions) (*app.Li
 type reloads struct {
 	terminal
 	json bool
+	lang string
 }
 
 // reloadEvent is a line of --json.
@@ -59,11 +60,15 @@ func (t reloads) tell(r app.Reload) {
 	if obs.Terminal(t.err) {
 		_, _ = fmt.Fprint(t.err, "\r\x1b[K") // over the line of progress
 	}
-	tell(t.err, r.Problems)
+	tell(t.err, r.Problems.In(t.lang))
 	report(t.err, r.Err)
+	refused, taken := "✗ the change is not taken up: what ran before goes on", "✓ the change is taken up: "
+	if t.lang == "es" {
+		refused, taken = "✗ el cambio no se adopta: sigue en marcha lo de antes", "✓ el cambio se adopta: "
+	}
 	if r.Refused() {
-		_, _ = fmt.Fprintln(t.err, "✗ the change is not taken up: what ran before goes on")
+		_, _ = fmt.Fprintln(t.err, refused)
 		return
 	}
-	_, _ = fmt.Fprintf(t.err, "✓ the change is taken up: %s\n", strings.Join(r.Pipelines, ", "))
+	_, _ = fmt.Fprintln(t.err, taken+strings.Join(r.Pipelines, ", "))
 }

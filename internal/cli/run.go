@@ -50,7 +50,7 @@ const (
 func (c runCmd) Run(ctx context.Context, t terminal) error {
 	log := obs.NewLogger(t.err, slog.LevelInfo)
 	live, err := c.live(ctx, t, app.LiveOptions{
-		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON}.tell,
+		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, "en"}.tell,
 	})
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 envir
 func (c serveCmd) Run(ctx context.Context, t terminal) error {
 	log := obs.NewLogger(t.err, slog.LevelInfo)
 	live, err := c.live(ctx, t, app.LiveOptions{
-		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON}.tell,
+		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, c.Lang}.tell,
 	})
 	if err != nil {
 		return err
