@@ -135,6 +135,11 @@ func (k *letterDesk) Retry(ctx context.Context, f checkpoint.LetterFilter) error
 
 // begin starts a retry of each pipeline. What it gives is closed as they end.
 func (k *letterDesk) begin(ctx context.Context, f checkpoint.LetterFilter) (ended []<-chan struct{}, err error) {
+	if f.Pipeline != "" {
+		if _, err := k.find(f.Pipeline); err != nil {
+			return nil, err
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	counts, err := k.chosen(ctx, f)

@@ -142,9 +142,6 @@ func (s *Service) Retry(ctx context.Context, pipeline string, ids ...int64) (Ret
 
 // retry sends those of one pipeline again and waits until it is done. When ctx ends it stops all retries in order.
 func (k *letterDesk) retry(ctx context.Context, f checkpoint.LetterFilter) (Retried, error) {
-	if _, err := k.find(f.Pipeline); err != nil {
-		return Retried{}, err
-	}
 	ended, err := k.begin(ctx, f)
 	if err != nil || len(ended) == 0 {
 		return Retried{}, err

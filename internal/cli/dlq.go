@@ -306,6 +306,7 @@ func (c dlqEditCmd) edited(row json.RawMessage) (json.RawMessage, error) {
 
 type dlqRetryCmd struct {
 	File     string  `short:"f" help:"Configuration file of the pipeline." type:"path" default:"acequia.yaml" placeholder:"FILE"`
+	Dir      string  `help:"State directory of a running process, instead of a file." type:"path" placeholder:"DIR"`
 	Pipeline string  `arg:"" help:"Name of the pipeline."`
 	IDs      []int64 `arg:"" optional:"" name:"id" help:"As acequia dlq list shows them; none: all of the pipeline."`
 	JSON     bool    `help:"Write JSON."`
@@ -314,31 +315,20 @@ type dlqRetryCmd struct {
 // Help shows examples.
 func (dlqRetryCmd) Help() string {
 	return `A record that passes reaches each sink once, with the version that it had, and is a dead letter no longer. One that is
-refused again stays a dead letter, with one attempt more. The pipeline may not run meanwhile.
+refused again stays a dead letter, with one attempt more. A running process that has a web server is asked to do it, as its
+page /deadletters would; one that has none must be stopped first.
 
 Examples:
   acequia dlq retry games -f games.yaml
   acequia dlq retry games 17 18 -f games.yaml
+  acequia dlq retry videogames-lake --dir ./games
 
 Exit codes: 0 all passed, 1 it failed, 2 usage or configuration, 3 environment, 4 some were refused again.`
 }
 
 // Run sends them again.
-func (c dlqRetryCmd) Run(ctx context.Context, t terminal) (err error) {
-	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
-	if err != nil {
-		return err
-	}
-	if problems.Errors() {
-		tell(t.err, problems)
-		return toldError{exitUsage}
-	}
-	service, err := project.Open(ctx, app.ServiceOptions{Log: obs.NewLogger(t.err, slog.LevelWarn), Wire: t.wire, Forms: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
-	result, err := service.Retry(ctx, c.Pipeline, c.IDs...)
+func (c dlqRetryCmd) Run(ctx context.Context, t terminal) error {
+	result, err := c.retry(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -351,4 +341,34 @@ func (c dlqRetryCmd) Run(ctx context.Context, t terminal) (err error) {
 		return toldError{exitPartial}
 	}
 	return err
+}
+
+// retry sends them again here, or where the state is held by a running process, there.
+func (c dlqRetryCmd) retry(ctx context.Context, t terminal) (result app.Retried, err error) {
+	if c.Dir != "" {
+		return c.retryRunning(ctx, c.Dir)
+	}
+	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
+	if err != nil {
+		return result, err
+	}
+	if problems.Errors() {
+		tell(t.err, problems)
+		return result, toldError{exitUsage}
+	}
+	service, err := project.Open(ctx, app.ServiceOptions{Log: obs.NewLogger(t.err, slog.LevelWarn), Wire: t.wire, Forms: true})
+	if fault.Code(err) == "ACQ-ENV-002" { // held
+		if _, none := app.ReadAddress(project.State); none == nil {
+			return c.retryRunning(ctx, project.State)
+		}
+		return result, &fault.Error{
+			Code: "ACQ-ENV-002", Place: project.State, Err: errors.New("another acequia process runs on this state, and has no web server that could be asked"),
+			Remedy: "stop it first",
+		}
+	}
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
+	return service.Retry(ctx, c.Pipeline, c.IDs...)
 }

@@ -59,7 +59,7 @@ func (c replayCmd) Run(ctx context.Context, t terminal) (err error) {
 		return toldError{exitUsage}
 	}
 	log := obs.NewLogger(t.err, slog.LevelWarn)
-	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire})
+	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire, Forms: true})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ func (p *Pages) mountLetters(r chi.Router) {
 	r.Get(lettersPath+"/{id}", p.letter)
 	r.Post(lettersPath+"/{id}/preview", p.changing(p.previewLetter))
 	r.Post(lettersPath+"/{id}/edit", p.changing(p.editLetter))
+	r.Get(RetriesPath, p.listRetries)
+	r.Post(RetriesPath, p.startRetry)
 }
 
 // lettersPerPage bounds a page of the list.

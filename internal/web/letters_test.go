@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -230,5 +231,42 @@ func TestForeignSiteCannotTouchLetters(t *testing.T) {
 	}
 	if d, found, err := k.DeadLetter(t.Context(), 1); !found || err != nil || len(k.sent) > 0 || !strings.Contains(string(d.Row), "N/A") {
 		t.Error(found, err, k.sent)
+	}
+}
+
+// TestRetriesForPrograms orders a retry as programs do.
+func TestRetriesForPrograms(t *testing.T) {
+	t.Parallel()
+	s, k := letterSite(t)
+	for _, c := range []struct {
+		kind, site, body string
+		status           int
+		want             string
+	}{
+		{"application/json", "", `{"pipeline":"games","ids":[3]}`, http.StatusOK, `[{"pipeline":"games","chosen":3,"passed":2,"refused":1,`},
+		{"application/json", "cross-site", `{"pipeline":"games"}`, http.StatusForbidden, `{"code":"ACQ-DLQ-006",`},
+		{"text/plain", "", `{"pipeline":"games"}`, http.StatusForbidden, `{"code":"ACQ-DLQ-006",`},
+		{"application/json", "", `{"ids":[3]}`, http.StatusUnprocessableEntity, `{"code":"ACQ-DLQ-007",`},
+		{"application/json", "", `{"pipeline":"games","id":[3]}`, http.StatusUnprocessableEntity, `{"code":"ACQ-DLQ-007",`},
+	} {
+		k.runs = []Retry{{Pipeline: "games", Chosen: 3, Passed: 2, Refused: 1, Began: time.Now(), Ended: time.Now()}}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+RetriesPath, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", c.kind)
+		request.Header.Set("Sec-Fetch-Site", c.site)
+		answer, err := s.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != c.status || !strings.HasPrefix(string(text), c.want) {
+			t.Errorf("%+v: %d %s", c, answer.StatusCode, text)
+		}
+	}
+	if diff := cmp.Diff([]checkpoint.LetterFilter{{Pipeline: "games", IDs: []int64{3}}}, k.sent); diff != "" {
+		t.Error(diff)
 	}
 }
