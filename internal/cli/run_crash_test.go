@@ -255,6 +255,7 @@ func TestRetryIsKilled(t *testing.T) {
 	for range 4 {
 		retry(order{}, time.Duration(10+rand.IntN(150))*time.Millisecond)
 	}
+	retry(order{}, 0) // this one may have nothing to do but to end what was committed when the last one died
 	if code, _, output, err := r.command(t.Context(), order{}, 0, "dlq", "retry", "-f", "lines.yaml", "lines"); err != nil || code != exitPartial {
 		t.Fatal(code, err, output)
 	}

@@ -29,6 +29,8 @@ type file struct {
 	size int64
 	at   time.Time // when it was written
 	rows int64     // known once its footer was read
+	// It is the output of a swap whose inputs are not yet deleted: merged again its rows would stand in the folder three times.
+	rests bool
 }
 
 // partition is a folder of a table.
@@ -86,9 +88,6 @@ func (r *run) partitions(ctx context.Context, table string) ([]*partition, error
 	byFolder := map[string]*partition{}
 	settled := settled{lanes: r.o.Lanes, groups: map[string]map[string]int64{}}
 	for _, name := range names {
-		if resting[name] {
-			continue
-		}
 		info, err := os.Stat(filepath.Join(r.o.Root, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was replaced long ago, and deleted while we looked
@@ -110,7 +109,7 @@ func (r *run) partitions(ctx context.Context, table string) ([]*partition, error
 			return nil, err
 		}
 		if ours {
-			p.files = append(p.files, file{name: name, size: info.Size(), at: info.ModTime()})
+			p.files = append(p.files, file{name: name, size: info.Size(), at: info.ModTime(), rests: resting[name]})
 		} else {
 			p.left++
 		}
@@ -124,7 +123,7 @@ const maxInputs = 500
 // bins chooses which files become one: the smallest first, as many as make a file of the target's size and rows. A file that
 // would stay alone stays as it is.
 func (r *run) bins(p *partition) ([][]file, error) {
-	small := slices.DeleteFunc(slices.Clone(p.files), func(f file) bool { return f.size >= r.o.Target })
+	small := slices.DeleteFunc(slices.Clone(p.files), func(f file) bool { return f.rests || f.size >= r.o.Target })
 	if len(small) < 2 {
 		return nil, nil
 	}
