@@ -99,7 +99,7 @@ func TestWhatIsNotConfirmedComesAgain(t *testing.T) {
 // TestTopicFeedsAQueue reads what an SNS topic sends to a queue, where ACEQUIA_BROKERS names one: bytes, and text as it is.
 func TestTopicFeedsAQueue(t *testing.T) {
 	t.Parallel()
-	for _, url := range strings.Fields(os.Getenv("ACEQUIA_BROKERS")) {
+	for url := range strings.FieldsSeq(os.Getenv("ACEQUIA_BROKERS")) {
 		if !strings.HasPrefix(url, "sns:") {
 			continue
 		}
