@@ -56,5 +56,6 @@ func (amqpMarshaler) Unmarshal(in amqp091.Delivery) (*message.Message, error) {
 			m.Metadata.Set(k, fmt.Sprint(v))
 		}
 	}
+	setSent(m, in.Timestamp) // of the sender, where there is one
 	return m, nil
 }

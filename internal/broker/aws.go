@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/url"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill-aws/sns"
@@ -66,6 +67,13 @@ func subscribeSQS(ctx context.Context, s Settings, at *url.URL) (*Subscription, 
 func sqsSubscriber(c aws.Config, endpoint *string, s Settings) sqs.SubscriberConfig {
 	return sqs.SubscriberConfig{
 		AWSConfig: c, OptFns: sqsOptions(endpoint), DoNotCreateQueueIfNotExists: !s.Create, Unmarshaler: fromText{},
+		GenerateReceiveMessageInput: func(ctx context.Context, queue sqs.QueueURL) (*awssqs.ReceiveMessageInput, error) {
+			in, err := sqs.GenerateReceiveMessageInputDefault(ctx, queue)
+			if err == nil {
+				in.MessageSystemAttributeNames = []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp}
+			}
+			return in, err
+		},
 		QueueConfigAttributes: sqs.QueueConfigAttributes{VisibilityTimeout: strconv.Itoa(int(s.AckWait.Seconds()))},
 	}
 }
@@ -150,8 +158,14 @@ type fromText struct {
 // Unmarshal decodes the body. One that is not base64 is given as it is: the reader tells what is wrong with it.
 func (f fromText) Unmarshal(in *types.Message) (*message.Message, error) {
 	m, err := f.DefaultMarshalerUnmarshaler.Unmarshal(in)
-	if err != nil || m.Metadata.Get(encodingMetadata) != "base64" {
-		return m, err
+	if err != nil {
+		return nil, err
+	}
+	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
+		setSent(m, time.UnixMilli(ms))
+	}
+	if m.Metadata.Get(encodingMetadata) != "base64" {
+		return m, nil
 	}
 	if raw, err := base64.StdEncoding.DecodeString(string(m.Payload)); err == nil {
 		m.Payload = raw

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,16 @@ import (
 
 // KeyMetadata is the name of the metadata by which Kafka chooses the partition.
 const KeyMetadata = "acequia-key"
+
+// SentMetadata is the name of the metadata that says when the broker got a message, in microseconds since 1970 UTC: it is the same
+// whenever the message comes again.
+const SentMetadata = "acequia-sent"
+
+func setSent(m *message.Message, at time.Time) {
+	if at.Unix() > 0 {
+		m.Metadata.Set(SentMetadata, strconv.FormatInt(at.UnixMicro(), 10))
+	}
+}
 
 // Settings say which broker and how.
 type Settings struct {

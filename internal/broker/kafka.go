@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strings"
 
@@ -38,13 +39,29 @@ func publishKafka(_ context.Context, s Settings, at *url.URL) (message.Publisher
 // confirmed, whatever may be in flight.
 func subscribeKafka(ctx context.Context, s Settings, at *url.URL) (*Subscription, error) {
 	sub, err := kafka.NewSubscriber(kafka.SubscriberConfig{
-		Brokers: strings.Split(at.Host, ","), ConsumerGroup: s.Group, OverwriteSaramaConfig: kafkaConfig(s, at),
+		Brokers: strings.Split(at.Host, ","), ConsumerGroup: s.Group, OverwriteSaramaConfig: kafkaConfig(s, at), Unmarshaler: fromKafka{},
 	}, logger(s))
 	if err != nil {
 		return nil, err
 	}
 	s.InFlight = 1 // subscriptions
 	return merge(ctx, s, sub)
+}
+
+// fromKafka reads messages of any sender: one without an id has its place in the topic.
+type fromKafka struct{ kafka.DefaultMarshaler }
+
+// Unmarshal makes Watermill's message.
+func (f fromKafka) Unmarshal(in *sarama.ConsumerMessage) (*message.Message, error) {
+	m, err := f.DefaultMarshaler.Unmarshal(in)
+	if err != nil {
+		return nil, err
+	}
+	if m.UUID == "" {
+		m.UUID = fmt.Sprintf("%s-%d-%d", in.Topic, in.Partition, in.Offset)
+	}
+	setSent(m, in.Timestamp)
+	return m, nil
 }
 
 // toKafka gives a message the key that chooses its partition.

@@ -53,11 +53,12 @@ func (p *pullSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *m
 	if err != nil {
 		return nil, err
 	}
+	ctx = context.WithoutCancel(ctx) // Close ends the reading; confirmations outlive what asked for it
 	out, ended := make(chan *message.Message), make(chan struct{})
 	p.all.Go(func() {
 		defer close(ended)
 		defer close(out)
-		p.pull(in, out)
+		p.pull(ctx, in, out)
 	})
 	p.all.Go(func() {
 		select {
@@ -71,7 +72,7 @@ func (p *pullSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *m
 }
 
 // pull hands messages out until the subscriber is closed, or the consumer is gone.
-func (p *pullSubscriber) pull(in jetstream.MessagesContext, out chan<- *message.Message) {
+func (p *pullSubscriber) pull(ctx context.Context, in jetstream.MessagesContext, out chan<- *message.Message) {
 	for {
 		next, err := in.Next()
 		switch {
@@ -81,13 +82,13 @@ func (p *pullSubscriber) pull(in jetstream.MessagesContext, out chan<- *message.
 			return
 		case err != nil:
 			if p.settings.Log != nil {
-				p.settings.Log.Warn("the consumer has ended", slog.String("topic", p.settings.Topic), slog.Any("error", err))
+				p.settings.Log.WarnContext(ctx, "the consumer has ended", slog.String("topic", p.settings.Topic), slog.Any("error", err))
 			}
 			return
 		}
 		m := fromNATS(next)
-		ctx, done := context.WithCancel(context.Background())
-		m.SetContext(ctx)
+		own, done := context.WithCancel(ctx)
+		m.SetContext(own)
 		select {
 		case <-p.closing:
 			done()
@@ -97,7 +98,7 @@ func (p *pullSubscriber) pull(in jetstream.MessagesContext, out chan<- *message.
 		}
 		select {
 		case out <- m:
-			p.all.Go(func() { defer done(); p.answer(next, m) })
+			p.all.Go(func() { defer done(); p.answer(ctx, next, m) })
 		case <-p.closing:
 			done()
 			_ = next.NakWithDelay(again)
@@ -107,16 +108,16 @@ func (p *pullSubscriber) pull(in jetstream.MessagesContext, out chan<- *message.
 
 // answer waits for what becomes of a message, and keeps the server from sending it again meanwhile. A message whose answer does
 // not arrive is sent again.
-func (p *pullSubscriber) answer(in jetstream.Msg, m *message.Message) {
+func (p *pullSubscriber) answer(ctx context.Context, in jetstream.Msg, m *message.Message) {
 	beat := time.NewTicker(max(p.settings.AckWait/3, again))
 	defer beat.Stop()
 	for {
 		select {
 		case <-m.Acked():
-			ctx, cancel := context.WithTimeout(context.Background(), answerWait)
+			ctx, cancel := context.WithTimeout(ctx, answerWait)
 			defer cancel()
 			if err := in.DoubleAck(ctx); err != nil && p.settings.Log != nil {
-				p.settings.Log.Warn("a message was not confirmed and comes again", slog.String("id", m.UUID), slog.Any("error", err))
+				p.settings.Log.WarnContext(ctx, "a message was not confirmed and comes again", slog.String("id", m.UUID), slog.Any("error", err))
 			}
 			return
 		case <-m.Nacked():
@@ -151,14 +152,16 @@ func fromNATS(in jetstream.Msg) *message.Message {
 	if id == "" {
 		id = in.Headers().Get(nats.MsgIdHdr)
 	}
-	if id == "" {
-		if meta, err := in.Metadata(); err == nil {
-			id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
-		}
+	meta, err := in.Metadata()
+	if id == "" && err == nil {
+		id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
 	}
 	m := message.NewMessage(id, in.Data())
 	for k, v := range in.Headers() {
 		m.Metadata.Set(k, strings.Join(v, ","))
+	}
+	if err == nil {
+		setSent(m, meta.Timestamp)
 	}
 	return m
 }

@@ -151,15 +151,15 @@ func TestConfirmationsArriveBeforeTheEnd(t *testing.T) {
 func TestOnlyWhatIsDurableIsConfirmed(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	c := bus.Config{Topic: "again", AckWait: time.Second}
+	c := jsonConfig("again", "")
 	r := open(t, server, c)
-	if err := server.Publish("again", &nats.Msg{Data: message(t, 1)}); err != nil {
+	if err := server.Publish("again", &nats.Msg{Data: []byte(`{"id": 1}`)}); err != nil {
 		t.Fatal(err)
 	}
 	ids := map[string]int{}
 	for n := range 3 {
 		chunk := read(t, r)
-		ids[string(chunk.Batches[0].System.EventIDs.Text(0))]++
+		ids[fmt.Sprint(string(chunk.Batches[0].System.EventIDs.Text(0)), chunk.Batches[0].System.EventTime(0))]++
 		switch n {
 		case 0:
 			if err := r.Settle(t.Context(), chunk.To, errors.New("refused")); err != nil {
@@ -177,7 +177,7 @@ func TestOnlyWhatIsDurableIsConfirmed(t *testing.T) {
 		}
 	}
 	if len(ids) != 1 {
-		t.Errorf("the event ids are %v", ids)
+		t.Errorf("the event ids and times are %v", ids)
 	}
 	quiet(t, r, 2*time.Second)
 }

@@ -117,6 +117,7 @@ type jsonDecoder struct {
 	version *expr.Program // nil: rows have none
 	builder *record.Builder
 	id      []byte
+	sent    int64 // of the message, in microseconds since 1970 UTC
 }
 
 func (d *jsonDecoder) close() {}
@@ -124,6 +125,7 @@ func (d *jsonDecoder) close() {}
 // add takes an object, or one a line. An object that stands on several lines is alone.
 func (d *jsonDecoder) add(m *message.Message) (rows int) {
 	id, rest := idOf(m), bytes.TrimSpace(m.Payload)
+	d.sent = sentAt(m)
 	if first, _, several := bytes.Cut(rest, []byte{'\n'}); !several || !json.Valid(first) {
 		d.row(id, 0, rest)
 		return 1
@@ -149,7 +151,18 @@ func (d *jsonDecoder) row(sent string, n int, object []byte) {
 		})
 		return
 	}
-	d.builder.System().EventIDs.AppendText(d.id)
+	sys := d.builder.System()
+	sys.EventIDs.AppendText(d.id)
+	sys.EventTimes = append(sys.EventTimes, d.sent)
+}
+
+// sentAt is when the broker got a message, so that its rows have the same event time, and stand in the same partition, when it
+// comes again. Where it does not say it is now.
+func sentAt(m *message.Message) int64 {
+	if at, err := strconv.ParseInt(m.Metadata.Get(broker.SentMetadata), 10, 64); err == nil && at > 0 {
+		return at
+	}
+	return time.Now().UnixMicro()
 }
 
 func (d *jsonDecoder) take() (record.Chunk, error) {
@@ -158,7 +171,7 @@ func (d *jsonDecoder) take() (record.Chunk, error) {
 	}
 	now := time.Now().UnixMicro()
 	sys := d.builder.System()
-	sys.Ops, sys.EventTimes, sys.IngestTime, sys.Source = []record.Op{record.Insert}, []int64{now}, now, d.source
+	sys.Ops, sys.IngestTime, sys.Source = []record.Op{record.Insert}, now, d.source
 	b := d.builder.Batch(nil)
 	if d.version != nil {
 		var err error
