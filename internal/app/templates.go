@@ -29,7 +29,6 @@ func Templates() ([]string, error) {
 
 // meanwhile says what to use instead of the sources that people look for and acequia does not have yet.
 var meanwhile = map[string]string{ //nolint:gochecknoglobals // a constant table
-	"queue":    "let programs post to a form, which answers when the record is durable (acequia init form), or write NDJSON files (acequia init files)",
 	"database": "export the tables to CSV, NDJSON or Parquet, and begin with: acequia init files",
 }
 

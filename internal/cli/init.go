@@ -22,6 +22,7 @@ Examples:
   acequia init
   acequia init files -f sales.yaml
   acequia init form -f games.yaml
+  acequia init queue -f orders.yaml
 
 Exit codes: 0 ok, 2 there is no such template, 3 the file is there already or cannot be written.`
 }
