@@ -116,8 +116,11 @@ func (w *webFront) began(ctx context.Context, s *Service) (err error) {
 	if site, w.engine, err = s.site(w.Version); err != nil {
 		return err
 	}
-	if err := s.dir.announce(w.url); err != nil {
+	switch err := s.dir.announce(w.url); {
+	case err != nil && !w.ready.Load():
 		return err
+	case err != nil: // what serves already goes on; only acequia status does not find it
+		w.Log.WarnContext(ctx, "address is not written down", slog.String("error", err.Error()))
 	}
 	w.gate.open(site)
 	if w.ready.Swap(true) || w.Ready == nil {

@@ -157,6 +157,7 @@ var spanish = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`write the path of a file that this user may read`, `escribe la ruta de un fichero que este usuario pueda leer`},
 	{`write the name of a source`, `escribe el nombre de un origen`},
 	{`write the name of a sink`, `escribe el nombre de un destino`},
+	{`the units are {1} and {2}`, `las unidades son {1} y {2}`},
 	{`write it without leading zeros`, `escríbelo sin ceros delante`},
 	{`write it out, or use fewer aliases`, `escríbelo entero, o usa menos alias`},
 	{`write an alias of a mapping, such as {1}`, `escribe un alias de un grupo de claves, como {1}`},
