@@ -69,16 +69,29 @@ func switched(r *http.Request) string {
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+// frameHeaders have canonical names and are set as they are, so that a busy form makes none of them anew for each request.
+// Nobody may change the values.
+//
+//nolint:gochecknoglobals // a constant table
+var frameHeaders = []struct {
+	name  string
+	value []string
+}{
+	{"Content-Security-Policy", []string{policy}},
+	{"X-Content-Type-Options", []string{"nosniff"}},
+	{"Referrer-Policy", []string{"same-origin"}},
+	{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+	{"Permissions-Policy", []string{"camera=(), geolocation=(), microphone=()"}},
+}
+
 // Frame sets the headers of every page and remembers a language that was switched to. The referrer policy keeps the
 // origin of our own posts, which the check of cross-origin posts needs.
 func Frame(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		for i := range frameHeaders {
+			h[frameHeaders[i].name] = frameHeaders[i].value
+		}
 		h.Add("Vary", "Accept-Language, Cookie")
 		if lang := switched(r); lang != "" {
 			http.SetCookie(w, &http.Cookie{ //nolint:gosec // not secret, and it must work over plain HTTP on localhost
