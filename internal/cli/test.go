@@ -41,7 +41,7 @@ Exit codes: 0 all passed, 1 a test failed, 2 mistakes in a file, 3 a file cannot
 func (c testCmd) Run(ctx context.Context, t terminal) error {
 	pattern, err := regexp.Compile(c.Only)
 	if err != nil {
-		return &fault.Error{Code: "ACQ-USE-009", Place: "--run", Err: err, Remedy: "write a regular expression, such as games/old"}
+		return &fault.Error{Code: "ACQ-USE-040", Place: "--run", Err: err, Remedy: "write a regular expression, such as games/old"}
 	}
 	project, problems, err := c.load(ctx, t)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c testCmd) Run(ctx context.Context, t terminal) error {
 	}
 	if len(results) == 0 && c.Only != "" {
 		return &fault.Error{
-			Code: "ACQ-USE-010", Place: "--run " + c.Only, Err: errors.New("no test has such a name"), Remedy: "leave --run out to see all",
+			Code: "ACQ-USE-041", Place: "--run " + c.Only, Err: errors.New("no test has such a name"), Remedy: "leave --run out to see all",
 		}
 	}
 	failed := 0

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/acequia-io/acequia/record"
 )
 
 // seeds gives the test files to a fuzz target.
@@ -43,6 +46,7 @@ func FuzzParse(f *testing.F) {
 			problems = append(problems, e.Value.Place(At(errors.New("x"), "key", "1"))...)
 			problems = append(problems, e.Value.Decode(&everything{})...)
 		}
+		problems = append(problems, rowsAreJSON(t, file)...)
 		inside(t, text, problems)
 		var out bytes.Buffer
 		Render(&out, problems, func(string) []byte { return []byte(text) })
@@ -50,6 +54,28 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q", out.String())
 		}
 	})
+}
+
+// rowsAreJSON wants each value of a test's rows as JSON, whatever its column is, and gives a problem of each.
+func rowsAreJSON(t *testing.T, file *File) Problems {
+	t.Helper()
+	var problems Problems
+	for _, p := range file.Pipelines {
+		for _, test := range p.Tests {
+			for _, row := range test.Input {
+				for _, name := range row.Columns() {
+					for _, kind := range []record.Kind{record.Int64, record.Float64, record.Decimal, record.String, record.Bool, record.Date} {
+						if text := row.AppendJSON(nil, record.Field{Name: name, Kind: kind}); !json.Valid(text) {
+							t.Errorf("%s: %q", name, text)
+						}
+					}
+					problems = append(problems, row.At(name, "", "x"), row.Unknown(name, nil))
+				}
+			}
+			problems = append(problems, test.At("input.0", "", "x"))
+		}
+	}
+	return problems
 }
 
 func FuzzExpand(f *testing.F) {

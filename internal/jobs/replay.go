@@ -1,26 +1,56 @@
 package jobs
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/routers"
 	"github.com/acequia-io/acequia/sources/lake"
 )
 
 // Replay makes a pipeline of another: its source is taken out, and a lake put in. Records keep their versions, so that a
-// sink that keeps the newest copy of a key is never set back.
+// sink that keeps the newest copy of a key is never set back. Steps remember nothing but the run's own records: all that is
+// read has passed once already.
 func Replay(p routers.Pipeline, from *lake.Source, run *ReplayRun) routers.Pipeline {
 	from.Fix(run.Lanes(), run.Files)
 	p.Source = from
+	p.Steps = slices.Clone(p.Steps)
+	for i, s := range p.Steps {
+		if stateful, ok := s.Handler.(handlers.Stateful); ok {
+			p.Steps[i].Handler = ofRun{stateful, run}
+		}
+	}
 	return p
+}
+
+// ofRun is a stateful handler that is not told what other lanes have seen.
+type ofRun struct {
+	handlers.Stateful
+	run *ReplayRun
+}
+
+// Track gives it the blocks of the run's lanes alone.
+func (o ofRun) Track(ctx context.Context, lane string, blocks handlers.Blocks) (handlers.Tracker, error) {
+	return o.Stateful.Track(ctx, lane, func(lane string) iter.Seq2[handlers.Block, error] {
+		return func(yield func(handlers.Block, error) bool) {
+			for b, err := range blocks(lane) {
+				if (err != nil || o.run.Of(b.Lane)) && !yield(b, err) {
+					return
+				}
+			}
+		}
+	})
 }
 
 // ReplayRun is one run of a replay, as the state directory keeps it until the replay is done again: what is read was
