@@ -117,6 +117,7 @@ func (h *Handler) Track(_ context.Context, lane string, blocks handlers.Blocks) 
 		if err := load(h.seen, blocks(from)); err != nil {
 			return nil, err
 		}
+		h.seen.lanes[own].live = true // it keeps the window of its own time
 		h.seen.sweep()
 	}
 	h.ready = true

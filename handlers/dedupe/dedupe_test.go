@@ -160,6 +160,30 @@ func TestLanes(t *testing.T) {
 	expect(two, "", event{id: "a", hour: 1}, event{id: "c", hour: 1}, event{id: "e", hour: 1})
 }
 
+// A lane that reads old records beside one that reads new ones keeps its window, also when it begins again.
+func TestLanesOfOtherTimes(t *testing.T) {
+	t.Parallel()
+	s := schema(t, record.Field{Name: "id", Kind: record.String, Nullable: true})
+	disk := store{}
+	for i := range 3 {
+		h := day(t)
+		fast, slow := track(t, h, "fast", disk), track(t, h, "slow", disk)
+		for round := range 2 {
+			first := i == 0 && round == 0
+			if got := passing(t, fast, batchOf(t, s, event{id: "new", hour: 5000})); (got != "") != first {
+				t.Error(i, round, got)
+			}
+			if got := passing(t, slow, batchOf(t, s, event{id: "old", hour: 10})); (got != "") != first {
+				t.Error(i, round, got)
+			}
+			disk.save("fast", fast.Cut())
+			disk.save("slow", slow.Cut())
+			slow.Close()
+			slow = track(t, h, "slow", disk)
+		}
+	}
+}
+
 func TestTooManyKeys(t *testing.T) {
 	t.Parallel()
 	s := schema(t, record.Field{Name: "id", Kind: record.String, Nullable: true})
