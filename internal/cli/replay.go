@@ -17,15 +17,18 @@ import (
 )
 
 type replayCmd struct {
-	File            string   `short:"f" help:"Configuration file of the pipeline." type:"path" default:"acequia.yaml" placeholder:"FILE"`
-	Pipeline        string   `arg:"" help:"Name of the pipeline."`
-	FromLake        string   `help:"The lake to read in the place of the pipeline's source: a folder, or file:///dir." placeholder:"URI"`
-	FromDeadLetters bool     `help:"Send all dead letters of the pipeline again, in the place of a lake."`
-	Table           []string `help:"Tables of the lake, or patterns; default: those of the pipeline's streams." placeholder:"NAME"`
-	Where           string   `help:"Only the records for which this CEL expression is true; deletes always pass." placeholder:"CEL"`
-	From            string   `help:"Only records of this time or later: 2026-11-24, or 2026-11-24T10:00:00Z." placeholder:"TIME"`
-	To              string   `help:"Only records before this time." placeholder:"TIME"`
-	JSON            bool     `help:"Write progress and result as lines of JSON."`
+	File            string        `short:"f" help:"Configuration file of the pipeline." type:"path" default:"acequia.yaml" placeholder:"FILE"`
+	Pipeline        string        `arg:"" help:"Name of the pipeline."`
+	FromLake        string        `help:"The lake to read in the place of the pipeline's source: a folder, or file:///dir." placeholder:"URI"`
+	FromDeadLetters bool          `help:"Send all dead letters of the pipeline again, in the place of a lake."`
+	Table           []string      `help:"Tables of the lake, or patterns; default: those of the pipeline's streams." placeholder:"NAME"`
+	Where           string        `help:"Only the records for which this CEL expression is true; deletes always pass." placeholder:"CEL"`
+	From            string        `help:"Only records of this time or later: 2026-11-24, or 2026-11-24T10:00:00Z." placeholder:"TIME"`
+	To              string        `help:"Only records before this time." placeholder:"TIME"`
+	Diff            bool          `help:"Change nothing: say what the pipeline's lakes would hold, and what they hold now."`
+	Apply           bool          `help:"With --diff: replace the partitions that differ, each table in one step."`
+	Grace           time.Duration `help:"With --apply: how long replaced files stay, for queries that began before." default:"1h"`
+	JSON            bool          `help:"Write progress and result as lines of JSON."`
 }
 
 // Help shows examples.
@@ -37,9 +40,15 @@ words, and one that has ended is done once more. The pipeline may not run meanwh
 
 Where a lake sink is fed its own table, the raw table has those rows twice; the view TABLE_latest stays right.
 
+--diff replays into a scratch folder and compares the newest rows of each key with those of the pipeline's lakes; nothing else is
+written to. --apply then replaces the partitions that differ, for who reads the table in one step. It refuses where a row would be
+lost: where the lake holds a newer version than the replay has come to, or a record is a dead letter.
+
 Examples:
   acequia replay games -f games.yaml --from-lake raw
   acequia replay games --from-lake file:///data/raw --from 2026-11-01 --to 2026-12-01 --where 'row.country == "ES"'
+  acequia replay games --from-lake raw --diff
+  acequia replay games --from-lake raw --diff --apply
   acequia replay games --from-dead-letters --json
 
 Exit codes: 0 ok, 1 it failed or was interrupted, 2 usage or configuration, 3 environment, 4 some records are dead letters.`
@@ -64,6 +73,9 @@ func (c replayCmd) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
+	if c.Diff {
+		return c.diff(ctx, t, service)
+	}
 	if c.FromDeadLetters {
 		return c.letters(ctx, t, service)
 	}
@@ -78,6 +90,10 @@ func (c replayCmd) usage() error {
 	switch {
 	case c.FromDeadLetters == (c.FromLake != ""):
 		return wrong("acequia replay", "what is to be read?", "give --from-lake or --from-dead-letters")
+	case c.Diff && (c.FromDeadLetters || c.Where+c.From+c.To != ""):
+		return wrong("--diff", "a part cannot be compared with the whole", "leave --where, --from, --to and --from-dead-letters out")
+	case c.Apply && !c.Diff:
+		return wrong("--apply", "it replaces what --diff has found", "give --diff as well")
 	case c.FromDeadLetters && (len(c.Table) > 0 || c.Where+c.From+c.To != ""):
 		return wrong("--from-dead-letters", "it sends all of them", "acequia dlq retry sends chosen ones")
 	}
