@@ -233,7 +233,11 @@ type tablesDDLCmd struct {
 
 // Help shows examples.
 func (tablesDDLCmd) Help() string {
-	return "Example:\n  acequia tables ddl --dir D --location s3://my-bucket/lake videogames"
+	return `While files of a table are compacted, Athena sees their rows twice in the table, until the grace time is over and the old
+files are deleted; the latest view has each key once at all times.
+
+Example:
+  acequia tables ddl --dir D --location s3://my-bucket/lake videogames`
 }
 
 // Run prints.
