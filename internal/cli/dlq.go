@@ -363,7 +363,7 @@ func (c dlqRetryCmd) retry(ctx context.Context, t terminal) (result app.Retried,
 		}
 		return result, &fault.Error{
 			Code: "ACQ-ENV-002", Place: project.State, Err: errors.New("another acequia process runs on this state, and has no web server that could be asked"),
-			Remedy: "stop it first",
+			Remedy: "stop it first; what acequia serve runs can be asked while it runs",
 		}
 	}
 	if err != nil {

@@ -15,10 +15,9 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// TestRetryOfARunningProcess asks a register that runs to send a dead letter that passes now, and one that does not.
-func TestRetryOfARunningProcess(t *testing.T) {
-	t.Parallel()
-	r := newRegister(t)
+// leaveLetters puts dead letters into the state of a register that is yet to start: one passes now, and one does not.
+func leaveLetters(t *testing.T, r *register) {
+	t.Helper()
 	store, err := checkpoint.Open(t.Context(), filepath.Join(r.dir, "state.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +39,13 @@ func TestRetryOfARunningProcess(t *testing.T) {
 	if err := errors.Join(store.SaveCheckpoint(t.Context(), lane, state.Epoch, in), store.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestRetryOfARunningProcess asks a register that runs, by its directory.
+func TestRetryOfARunningProcess(t *testing.T) {
+	t.Parallel()
+	r := newRegister(t)
+	leaveLetters(t, r)
 	c, err := r.start(order{})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +74,25 @@ func TestRetryOfARunningProcess(t *testing.T) {
 	}
 	if code, out, err := once(t.Context(), order{}, "dlq", "retry", "--dir", r.dir, "videogames-lake"); err != nil || code != exitEnvironment || !strings.Contains(out, "ACQ-ENV-004") {
 		t.Errorf("nothing runs: %d, %v\n%s", code, err, out)
+	}
+}
+
+// TestRetryOfAServedFile asks the process that serves a file.
+func TestRetryOfAServedFile(t *testing.T) {
+	t.Parallel()
+	s := newServed(t, "")
+	leaveLetters(t, s.register)
+	c := s.start(t)
+	code, out, err := once(t.Context(), order{}, "dlq", "retry", "-f", s.file, "videogames-lake")
+	if err != nil || code != exitPartial || !strings.Contains(out, "1 passed, 1 refused again") {
+		t.Errorf("%d, %v\n%s", code, err, out)
+	}
+	if err := c.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	code, out, err = once(t.Context(), order{}, "dlq", "retry", "-f", s.file, "videogames-lake")
+	if err != nil || code != exitPartial || !strings.Contains(out, "0 passed, 1 refused again") {
+		t.Errorf("stopped: %d, %v\n%s", code, err, out)
 	}
 }
 
