@@ -20,6 +20,21 @@ import (
 	"github.com/acequia-io/acequia/routers"
 )
 
+// sequenceProject keeps what was read as it was, beside what the steps make of it. Each of its two pipelines has dead letters.
+const sequenceProject = `version: 1
+sources:
+  lines: { type: file, path: "*.csv", stream: lines, key: [id], schema: { id: int64, year: int32, name: string } }
+sinks:
+  raw: { type: lake, url: raw }
+  lake: { type: lake, url: lake, partition: [century] }
+pipelines:
+  raw: { from: lines, to: [raw] }
+  lines:
+    from: lines
+    steps: [ { filter: 'row.id % 7 != 0' }, { derive: { century: 'row.year / 100' } } ]
+    to: [lake]
+`
+
 // sequence is a project to which anything happens, in any order: its latest view stays what the model says.
 type sequence struct {
 	*fileRun
@@ -82,7 +97,7 @@ func (s *sequence) mend() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	err = app.EachLetter(s.t.Context(), store, "", 0, func(d *checkpoint.DeadLetter) error {
+	err = app.EachLetter(s.t.Context(), store, "lines", 0, func(d *checkpoint.DeadLetter) error {
 		text, _, _ := strings.Cut(string(d.Raw), ",")
 		id, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -100,11 +115,23 @@ func (s *sequence) mend() {
 	}
 }
 
+// replay sends what was read through the steps again. There is nothing to replay before the first run.
+func (s *sequence) replay() {
+	if s.has("raw/_tables/lines.json") {
+		s.do(true, "replay", "lines", "-f", "lines.yaml", "--from-lake", "raw")
+	}
+}
+
+func (s *sequence) has(name string) bool {
+	_, err := os.Stat(filepath.Join(s.dir, name))
+	return err == nil
+}
+
 // check lets all that is under way end and compares the latest view with the model.
 func (s *sequence) check() {
 	s.do(false, "run", "lines.yaml")
 	s.do(false, "dlq", "retry", "-f", "lines.yaml", "lines") // of those that a killed retry has left
-	code, _, output, err := s.command(s.t.Context(), order{}, 0, "query", "-f", "lines.yaml", "-o", "csv",
+	code, _, output, err := s.command(s.t.Context(), order{}, 0, "query", "-f", "lines.yaml", "--sink", "lake", "-o", "csv",
 		"select id, century from lines_latest order by id")
 	if err != nil || code != exitOK {
 		s.t.Fatalf("exit code %d, %v\n%s", code, err, output)
@@ -127,7 +154,8 @@ func (s *sequence) check() {
 	}
 }
 
-// TestSequences does anything to a project in any order, deaths included.
+// TestSequences does anything to a project in any order, deaths included: runs over files that grow, dead letters that are
+// mended and sent again, replays, compaction.
 func TestSequences(t *testing.T) {
 	t.Parallel()
 	engine, err := query.New(query.Config{Lake: t.TempDir()})
@@ -141,7 +169,7 @@ func TestSequences(t *testing.T) {
 	if os.Getenv("ACEQUIA_KILLS") != "" {
 		checks, steps = "100", "20"
 	}
-	if err := errors.Join(flag.Set("rapid.checks", checks), flag.Set("rapid.steps", steps)); err != nil {
+	if err := errors.Join(flag.Set("rapid.checks", checks), flag.Set("rapid.steps", steps), flag.Set("rapid.nofailfile", "true")); err != nil {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
@@ -151,13 +179,21 @@ func TestSequences(t *testing.T) {
 		}
 		s := &sequence{fileRun: &fileRun{dir: dir}, t: rt, want: map[int64]string{}, bad: map[int64]bool{}}
 		s.write(t, "a.csv", []byte("id,year,name\n"))
-		s.write(t, "lines.yaml", []byte(fileProject))
+		s.write(t, "lines.yaml", []byte(sequenceProject))
 		s.add(500)
 		rt.Repeat(map[string]func(*rapid.T){
 			"run":    func(*rapid.T) { s.do(true, "run", "lines.yaml") },
 			"append": func(rt *rapid.T) { s.add(rapid.IntRange(1, 300).Draw(rt, "lines")) },
 			"mend":   func(*rapid.T) { s.mend() },
 			"retry":  func(*rapid.T) { s.do(true, "dlq", "retry", "-f", "lines.yaml", "lines") },
+			"replay": func(*rapid.T) { s.replay() },
+			"compact": func(rt *rapid.T) {
+				grace := rapid.SampledFrom([]string{"0s", "1h"}).Draw(rt, "grace")
+				if !s.has("lake/_tables/lines.json") {
+					return // nothing has run yet
+				}
+				s.do(true, "tables", "compact", "-f", "lines.yaml", "--sink", "lake", "--older-than", "0s", "--grace", grace)
+			},
 		})
 		s.check()
 	})
