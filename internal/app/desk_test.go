@@ -18,9 +18,12 @@ import (
 
 	"github.com/acequia-io/acequia/catalog"
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/web"
 	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -315,5 +318,54 @@ func TestLettersOfNoPipeline(t *testing.T) {
 	service.desk.close()
 	if err := service.desk.Retry(t.Context(), checkpoint.LetterFilter{}); fault.Code(err) != "ACQ-DLQ-005" {
 		t.Error(err)
+	}
+}
+
+// TestSlowRetry sends letters through a step that is slower than they are read: what waits before it is sent, too.
+func TestSlowRetry(t *testing.T) {
+	t.Parallel()
+	store, err := checkpoint.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	lane, in := checkpoint.Lane{Pipeline: "slow", ID: "a"}, checkpoint.Intent{Group: 1, To: "1"}
+	state, err := store.Acquire(t.Context(), lane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const letters = 4500
+	for i := range letters {
+		in.DeadLetters = append(in.DeadLetters, checkpoint.DeadLetter{
+			Stream: "s", Position: "1", Index: int64(i), Step: "wait", Row: fmt.Appendf(nil, `{"id":%d}`, i), At: time.Now(),
+		})
+	}
+	if err := store.SaveCheckpoint(t.Context(), lane, state.Epoch, in); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := record.NewSchema("s", []string{"id"}, record.Field{Name: "id", Kind: record.Int64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait := handlers.Func(func(_ context.Context, b *record.Batch) ([]*record.Batch, error) {
+		<-time.After(50 * time.Millisecond)
+		return []*record.Batch{b.Retain()}, nil
+	})
+	desk := newLetterDesk(store, routers.Options{Log: slog.New(slog.DiscardHandler)}, nil)
+	defer desk.close()
+	desk.add(routers.Pipeline{
+		Name: "slow", Source: &ticks{schema}, Steps: []routers.Step{{Name: "wait", Handler: wait}}, Sinks: []routers.NamedSink{{Name: "nowhere", Sink: discard.New(slog.New(slog.DiscardHandler))}},
+		Limits: routers.Limits{Age: time.Hour},
+	}, func(checkpoint.Refuser) *record.Schema { return schema })
+	got, err := desk.retry(t.Context(), checkpoint.LetterFilter{Pipeline: "slow"})
+	if err != nil || got.Passed != letters || got.Refused != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if n, err := store.CountDeadLetters(t.Context(), "slow"); n != 0 || err != nil {
+		t.Errorf("%d are left, %v", n, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
@@ -95,6 +96,9 @@ func (k *letterDesk) send(ctx context.Context, f checkpoint.LetterFilter) (total
 	return total, nil
 }
 
+// retryIdle is how long a group waits for more letters: nothing else closes it before its sinks would.
+const retryIdle = 100 * time.Millisecond
+
 func (k *letterDesk) sendOf(ctx context.Context, p retryable, by checkpoint.Refuser) (Retried, error) {
 	in := p.given(by)
 	if in == nil {
@@ -108,6 +112,7 @@ func (k *letterDesk) sendOf(ctx context.Context, p retryable, by checkpoint.Refu
 		return Retried{}, &fault.Error{Code: "ACQ-DLQ-002", Place: by.Stream, Err: err, Remedy: "drop the dead letters, or bring the step back under its name"}
 	}
 	rest.StopAfter = 0 // they are dead letters already
+	rest.Limits.Idle = retryIdle
 	options := k.options
 	options.Store, options.Log = letters.State(), options.Log.With(slog.String("job", "retry"))
 	rest.Steps, rest.Sinks = slices.Clone(rest.Steps), slices.Clone(rest.Sinks)

@@ -91,7 +91,7 @@ func (t *traced) trace(ctx context.Context, in *checkpoint.Intent) error {
 	return t.TraceDeadLetters(ctx, t.letters.by, n, in.DeadLetters)
 }
 
-// Drained is closed when all the chosen have been read.
+// Drained is closed when all the chosen are durable: what was only read would be given up by an orderly stop.
 func (l *Letters) Drained() <-chan struct{} { return l.drained }
 
 // Lanes gives the one lane.
@@ -123,13 +123,27 @@ func (l *Letters) Open(ctx context.Context, _ sources.Lane, from record.Position
 	if err := l.store.SettleDeadLetters(ctx, l.by, n); err != nil {
 		return nil, err
 	}
-	return &letterReader{Letters: l, next: n, closed: make(chan struct{})}, nil
+	return &letterReader{Letters: l, next: n, settled: n, closed: make(chan struct{})}, nil
 }
 
 type letterReader struct {
 	*Letters
-	next   int64
+	next   int64 // the last that was read
 	closed chan struct{}
+
+	mu      sync.Mutex
+	last    bool // nothing comes after next
+	settled int64
+}
+
+// note keeps what is known of the end, and tells when it has come.
+func (r *letterReader) note(last bool, settled int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.settled = r.last || last, max(r.settled, settled)
+	if r.last && r.settled >= r.next {
+		r.once.Do(func() { close(r.drained) })
+	}
 }
 
 // lettersPerChunk bounds a chunk.
@@ -142,7 +156,7 @@ func (r *letterReader) Read(ctx context.Context) (record.Chunk, error) {
 		return record.Chunk{}, err
 	}
 	if len(letters) == 0 {
-		r.once.Do(func() { close(r.drained) })
+		r.note(true, 0)
 		select {
 		case <-ctx.Done():
 			return record.Chunk{}, ctx.Err()
@@ -265,7 +279,11 @@ func (r *letterReader) Settle(ctx context.Context, upTo record.Position, err err
 	if err != nil {
 		return err
 	}
-	return r.store.SettleDeadLetters(ctx, r.by, n)
+	if err := r.store.SettleDeadLetters(ctx, r.by, n); err != nil {
+		return err
+	}
+	r.note(false, n)
+	return nil
 }
 
 // Close ends a Read under way.
