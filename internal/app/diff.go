@@ -140,7 +140,7 @@ func (s *Service) replayInto(ctx context.Context, p routers.Pipeline, from *lake
 		return err
 	}
 	from.Fix("diff", files)
-	p.Source, p.StopAfter = from, 0
+	p.Source, p.StopAfter, p.Slots = from, 0, jobs.ReplaySlots()
 	options := routers.Options{Store: store, Budget: routers.NewBudget(int(s.project.Memory)), Log: s.Log.With(slog.String("job", "diff"))}
 	run, err := routers.New(p, options)
 	if err != nil {

@@ -58,6 +58,9 @@ func runChild() int {
 		if name == "lines" { // of runs over files
 			p.Limits.Rows = 10_000
 		}
+		if name == "replayed" {
+			p.Limits.Rows = 3000
+		}
 		options.Probe = func(point string) { probe(name + "/" + point) }
 		o.weaken(p, options)
 	}})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"iter"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ import (
 // read has passed once already.
 func Replay(p routers.Pipeline, from *lake.Source, run *ReplayRun) routers.Pipeline {
 	from.Fix(run.Lanes(), run.Files)
-	p.Source = from
+	p.Source, p.Slots = from, ReplaySlots()
 	p.Steps = slices.Clone(p.Steps)
 	for i, s := range p.Steps {
 		if stateful, ok := s.Handler.(handlers.Stateful); ok {
@@ -52,6 +53,9 @@ func (o ofRun) Track(ctx context.Context, lane string, blocks handlers.Blocks) (
 		}
 	})
 }
+
+// ReplaySlots is how many lanes of a lake are read at a time: more than there are CPUs hold memory and win nothing.
+func ReplaySlots() int { return min(4, runtime.GOMAXPROCS(0)) }
 
 // ReplayRun is one run of a replay, as the state directory keeps it until the replay is done again: what is read was
 // fixed when the run began, so that a run that was cut off goes on with the same files, and never reads what it wrote.
