@@ -33,7 +33,7 @@ func (s *Service) chores() (all []*chore) {
 		if err != nil {
 			continue // the sink could not have been made
 		}
-		o := compaction.Options{Root: root, Lanes: s.state, Column: int(s.project.Memory / 8)}
+		o := compaction.Options{Root: root, Lanes: s.state, Column: int(s.project.Memory / 16)} // pipelines have the most of it
 		if e := c.Expire; e != nil {
 			all = append(all, &chore{name: "expire", every: cmp.Or(e.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
 				o := o

@@ -47,6 +47,7 @@ func jobs() map[string]job {
 		"engine-no-intents": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, noIntents()) },
 		"form-floor":        floorServer,
 		"rewrite":           func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, false) },
+		"rewrite-merged":    rewriteMerged,
 		"rewrite-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, true) },
 		"engine-partitions": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, byDay()) },
 	}
