@@ -173,7 +173,7 @@ func TestSequences(t *testing.T) {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
+		dir, err := os.MkdirTemp(t.TempDir(), "") //nolint:usetesting // one for each sequence
 		if err != nil {
 			rt.Fatal(err)
 		}

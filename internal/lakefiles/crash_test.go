@@ -90,9 +90,6 @@ func merge(dir *blob.Dir, grace time.Duration, probe func(string)) error {
 		}
 		inputs = slices.DeleteFunc(inputs, func(name string) bool { return resting[name] })
 	}
-	if err != nil {
-		return err
-	}
 	if len(inputs) > 0 {
 		id := lakefiles.NewID(time.Now())
 		output, err := stage(dir, t, id, inputs)
