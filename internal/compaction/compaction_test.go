@@ -60,6 +60,23 @@ func TestSmallFilesBecomeOne(t *testing.T) {
 	}
 }
 
+// A merged file is not merged again before its inputs are deleted: its rows would be in the folder three times.
+func TestRowsAreAtMostTwiceInTheFolder(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	o := w.options()
+	o.Grace = time.Hour
+	for range 3 {
+		if err := w.fill(t.Context(), 2, 30, 1); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Compact(t.Context(), o); err != nil || got[0].Inputs != 2 || got[0].Deleted != 0 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	exact(t, w, "in the grace time", 180)
+}
+
 // A partition is closed when its last file is old enough; what has no second small file stays as it is.
 func TestWhatIsChosen(t *testing.T) {
 	t.Parallel()
