@@ -32,6 +32,9 @@ func Replay(p routers.Pipeline, from *lake.Source, run *ReplayRun) routers.Pipel
 			p.Steps[i].Handler = ofRun{stateful, run}
 		}
 	}
+	if p.Limits.Rows == 0 { // all lanes come at full speed: their open files share the memory
+		p.Limits.Rows = groupRows / p.Slots
+	}
 	return p
 }
 
@@ -53,6 +56,9 @@ func (o ofRun) Track(ctx context.Context, lane string, blocks handlers.Blocks) (
 		}
 	})
 }
+
+// groupRows is how many rows the open groups of all lanes have together.
+const groupRows = 1_000_000
 
 // ReplaySlots is how many lanes of a lake are read at a time: more than there are CPUs hold memory and win nothing.
 func ReplaySlots() int { return min(4, runtime.GOMAXPROCS(0)) }
