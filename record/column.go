@@ -176,6 +176,20 @@ func Constant(text string) Column {
 	return Column{Offsets: []uint32{0, uint32(len(text))}, Bytes: []byte(text), Const: true} //nolint:gosec // short
 }
 
+// Clear takes all slots out and keeps the memory for others. Nothing may still look at it.
+func (c *Column) Clear() {
+	c.Ints, c.Floats, c.Wide, c.Bytes = c.Ints[:0], c.Floats[:0], c.Wide[:0], c.Bytes[:0]
+	if c.Offsets = c.Offsets[:0]; cap(c.Offsets) > 0 {
+		c.Offsets = append(c.Offsets, 0)
+	}
+	v := &c.Versions
+	v.Epoch, v.Hi, v.Lo, v.Index = 0, v.Hi[:0], v.Lo[:0], v.Index[:0]
+	for i := range c.Children {
+		c.Children[i].Clear()
+	}
+	c.Valid, c.Absent, c.Const = nil, nil, false
+}
+
 // Gather appends the given rows of src, in their order. Both columns are of field f; dst is not Const and has
 // before slots so far.
 func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {

@@ -141,7 +141,7 @@ func (s *Service) replayInto(ctx context.Context, p routers.Pipeline, from *lake
 	}
 	from.Fix("diff", files)
 	p.Source, p.StopAfter, p.Slots = from, 0, jobs.ReplaySlots()
-	options := routers.Options{Store: store, Budget: routers.NewBudget(int(s.project.Memory)), Log: s.Log.With(slog.String("job", "diff"))}
+	options := routers.Options{Store: store, Budget: s.project.budget(), Log: s.Log.With(slog.String("job", "diff"))}
 	run, err := routers.New(p, options)
 	if err != nil {
 		return err

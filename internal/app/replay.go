@@ -180,7 +180,7 @@ func (s *Service) whole(ctx context.Context, name string) (*Declared, routers.Pi
 
 // runOf prepares the run of a pipeline that a job has made.
 func (s *Service) runOf(p routers.Pipeline) (*routers.Run, error) {
-	options := routers.Options{Store: s.state, Budget: routers.NewBudget(int(s.project.Memory)), Log: s.Log.With(slog.String("job", "replay"))}
+	options := routers.Options{Store: s.state, Budget: s.project.budget(), Log: s.Log.With(slog.String("job", "replay"))}
 	if s.Wire != nil {
 		s.Wire(&p, &options)
 	}

@@ -16,6 +16,7 @@ import (
 // those of before or all are those of after.
 func TestApplyIsKilled(t *testing.T) {
 	t.Parallel()
+	wantsSQL(t)
 	r := newReplayRun(t)
 	before := strings.ReplaceAll(replayProject, ", items]", "]")
 	r.write(t, "lines.yaml", []byte(before))

@@ -27,6 +27,7 @@ type writer struct {
 	tables map[*table]*openTable
 	order  []*openTable // of the open group, in the order of their first record
 	parts  []int32
+	given  []record.Column
 }
 
 // openTable is a table in the open group.
@@ -36,7 +37,8 @@ type openTable struct {
 	parts  map[int32]*part
 	full   []*part // rolled, still to be sealed
 	sorter *sorter.Sorter
-	rows   [][]int32 // by partition, of the current batch
+	rows   [][]int32       // by partition, of the current batch
+	chosen []record.Column // the rows of one partition: their memory is used again
 }
 
 // part is one file being written.
@@ -105,6 +107,9 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 	for len(o.rows) < len(o.router.folders) {
 		o.rows = append(o.rows, nil)
 	}
+	if len(o.chosen) < len(columns) {
+		o.chosen = make([]record.Column, len(columns))
+	}
 	for i, p := range w.parts {
 		o.rows[p] = append(o.rows[p], int32(i))
 	}
@@ -112,15 +117,16 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 		if len(rows) == 0 {
 			continue
 		}
-		chosen := make([]record.Column, len(columns))
+		given := append(w.given[:0], columns...)
 		for i := range columns {
-			if columns[i].Const {
-				chosen[i] = columns[i]
-				continue
+			if !columns[i].Const {
+				o.chosen[i].Clear()
+				o.chosen[i].Gather(o.table.fields[i], &columns[i], rows, 0)
+				given[i] = o.chosen[i]
 			}
-			chosen[i].Gather(o.table.fields[i], &columns[i], rows, 0)
 		}
-		if err := w.append(o, int32(p), chosen, 0, len(rows)); err != nil {
+		w.given = given
+		if err := w.append(o, int32(p), given, 0, len(rows)); err != nil {
 			return err
 		}
 		o.rows[p] = rows[:0]
