@@ -116,20 +116,21 @@ func (p *packed) take(out *record.Column, n, slots int, misfits *[]Misfit) (int,
 	return took, err
 }
 
-// room gives an empty column memory for rows.
+// room gives an empty column memory for rows: what it has, where that is enough.
 func room(f *record.Field, c *record.Column, rows int) {
 	switch {
 	case f.Kind == record.Float32 || f.Kind == record.Float64:
-		c.Floats = make([]float64, 0, rows)
+		c.Floats = slices.Grow(c.Floats[:0], rows)
 	case f.Wide():
-		c.Wide = make([]record.Int128, 0, rows)
+		c.Wide = slices.Grow(c.Wide[:0], rows)
 	case f.Kind == record.String || f.Kind == record.Bytes:
-		c.Offsets = append(make([]uint32, 0, rows+1), 0)
+		c.Offsets = append(slices.Grow(c.Offsets[:0], rows+1), 0)
 	case f.Kind == record.VersionText:
-		c.Versions = record.Versions{Hi: make([]uint64, 0, rows), Lo: make([]uint64, 0, rows), Index: make([]uint32, 0, rows)}
+		v := &c.Versions
+		c.Versions = record.Versions{Hi: slices.Grow(v.Hi[:0], rows), Lo: slices.Grow(v.Lo[:0], rows), Index: slices.Grow(v.Index[:0], rows)}
 	case f.Kind == record.List || f.Kind == record.Struct:
 	default:
-		c.Ints = make([]int64, 0, rows)
+		c.Ints = slices.Grow(c.Ints[:0], rows)
 	}
 }
 

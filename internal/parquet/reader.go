@@ -202,7 +202,10 @@ func clip(v *record.Versions, n int) {
 // column sets a column of so many rows, fewer when the epoch of its versions changes.
 func (r *Reader) column(i int, out *record.Column, rows int) (int, error) {
 	w, s := &r.wanted[i], r.of[i]
-	*out = record.Column{}
+	if w.Field.Kind == record.List || w.Field.Kind == record.Struct {
+		*out = record.Column{}
+	}
+	out.Clear()
 	if s.len() == 0 {
 		*out = nullColumn(&w.Field)
 		return rows, nil

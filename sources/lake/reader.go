@@ -120,7 +120,7 @@ func (s *Source) Open(ctx context.Context, l sources.Lane, from record.Position)
 	if at.piece >= len(found.pieces) {
 		return nil, stop(codePosition, "lane "+l.ID, "start the pipeline anew", fmt.Errorf("%q is no position of this lane", from))
 	}
-	r := &reader{source: s, lane: found, at: at, closed: make(chan struct{})}
+	r := &reader{source: s, lane: found, at: at, spare: make(chan []record.Column, maxSpare), closed: make(chan struct{})}
 	if from != "" {
 		if err := r.enter(&at); err != nil {
 			return nil, err
@@ -138,6 +138,7 @@ type reader struct {
 	before int64 // rows of the file in front of it
 	open   *opened
 
+	spare   chan []record.Column
 	failed  error
 	closed  chan struct{}
 	reading sync.Mutex
@@ -231,7 +232,7 @@ func (r *reader) chunk() (record.Chunk, error) {
 		}
 	}
 	t := r.open.table
-	columns := make([]record.Column, len(t.schema.Fields)+systemColumns)
+	columns := r.columns(len(t.schema.Fields) + systemColumns)
 	rows, misfits, err := r.open.rows.Read(columns, int(min(r.end-r.at.row, r.rowsAtOnce())))
 	if err != nil {
 		return record.Chunk{}, r.damaged(err)
@@ -243,6 +244,29 @@ func (r *reader) chunk() (record.Chunk, error) {
 	r.at.row += int64(rows)
 	chunk.To, chunk.ReadAt = r.at.position(), time.Now()
 	return chunk, nil
+}
+
+// maxSpare bounds the sets of columns that wait to be filled again: as many as batches are on their way.
+const maxSpare = 4
+
+// columns gives memory for a chunk: that of a batch which nobody holds any more, or new.
+func (r *reader) columns(n int) []record.Column {
+	select {
+	case c := <-r.spare:
+		if len(c) == n {
+			return c
+		}
+	default:
+	}
+	return make([]record.Column, n)
+}
+
+// recycle takes the memory of a batch back.
+func (r *reader) recycle(columns []record.Column) {
+	select {
+	case r.spare <- columns:
+	default:
+	}
 }
 
 // rowsAtOnce bounds a chunk by what the row group says of the size of its rows.

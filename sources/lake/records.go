@@ -62,6 +62,7 @@ func (r *reader) chunkOf(columns []record.Column, rows int, misfits []parquet.Mi
 			chunk.Batches = append(chunk.Batches, b)
 		}
 	}
+	in.Release() // what was chosen is memory of its own
 	return chunk, nil
 }
 
@@ -86,7 +87,7 @@ func (r *reader) records(columns []record.Column, rows int) (*records, error) {
 	if err := in.tellApart(from, epochs, rows); err != nil {
 		return nil, err
 	}
-	in.Batch, err = record.NewBatch(schema, rows, columns[:n:n], sys, nil)
+	in.Batch, err = record.NewBatch(schema, rows, columns[:n:n], sys, func() { r.recycle(columns) })
 	return in, err
 }
 
