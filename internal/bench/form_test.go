@@ -26,6 +26,7 @@ import (
 const (
 	connections = 64
 	requests    = 60_000
+	pace        = 5_000 // requests a second of the paced run
 	body        = `{"title":"Tetris","developer":"Алексей Пажитнов, N/A","genre":"Puzzle","year":1984,"competitive":true}`
 )
 
@@ -148,8 +149,9 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
-// load posts the body over and over, on as many connections as asked for, each one request at a time.
-func load(ctx context.Context, address string, conns, total int) (sample, error) {
+// load posts the body over and over, on as many connections as asked for, each one request at a time: as fast as answers
+// come, or, with a pace, so many a second, of which each is timed from the moment at which it was due.
+func load(ctx context.Context, address string, conns, total, pace int) (sample, error) {
 	var left atomic.Int64
 	left.Store(int64(total))
 	took := make([][]time.Duration, conns)
@@ -157,8 +159,21 @@ func load(ctx context.Context, address string, conns, total int) (sample, error)
 	began := time.Now()
 	var all sync.WaitGroup
 	for i := range conns {
+		n := 0
+		next := func() (due time.Time, more bool) {
+			if left.Add(-1) < 0 {
+				return due, false
+			}
+			if pace == 0 {
+				return time.Now(), true
+			}
+			due = began.Add(time.Duration(n*conns+i) * time.Second / time.Duration(pace))
+			n++
+			wait(ctx, time.Until(due))
+			return due, true
+		}
 		all.Go(func() {
-			errs[i] = client(ctx, address, func() bool { return left.Add(-1) >= 0 }, func(d time.Duration) { took[i] = append(took[i], d) })
+			errs[i] = client(ctx, address, next, func(d time.Duration) { took[i] = append(took[i], d) })
 		})
 	}
 	all.Wait()
@@ -173,7 +188,7 @@ func load(ctx context.Context, address string, conns, total int) (sample, error)
 }
 
 // client writes the same bytes and reads answers as sparingly as can be: it shares the cores with the server.
-func client(ctx context.Context, address string, next func() bool, took func(time.Duration)) error {
+func client(ctx context.Context, address string, next func() (due time.Time, more bool), took func(time.Duration)) error {
 	u, err := url.Parse(address)
 	if err != nil {
 		return err
@@ -185,15 +200,14 @@ func client(ctx context.Context, address string, next func() bool, took func(tim
 	defer func() { _ = conn.Close() }()
 	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", u.Path, u.Host, len(body), body)
 	in := bufio.NewReader(conn)
-	for next() {
-		began := time.Now()
+	for due, more := next(); more; due, more = next() {
 		if _, err := conn.Write(request); err != nil {
 			return err
 		}
 		if err := readAnswer(in); err != nil {
 			return err
 		}
-		took(time.Since(began))
+		took(time.Since(due))
 	}
 	return nil
 }
@@ -242,9 +256,9 @@ func demo(ctx context.Context, path, dir string) (*server, error) {
 // BenchmarkForm compares the form of the running demo, lake and all, with a bare handler that appends and syncs in groups.
 func BenchmarkForm(b *testing.B) {
 	path := program(b)
-	samples := map[string][]sample{}
+	order, samples := []string{"bare handler", "form", pacedForm}, map[string][]sample{}
 	for round := range rounds() {
-		for _, name := range []string{"bare handler", "form"} {
+		for _, name := range order {
 			got, err := formRound(b.Context(), name, path, filepath.Join(b.TempDir(), strconv.Itoa(round)))
 			if err != nil {
 				b.Fatal(name, ": ", err)
@@ -257,13 +271,16 @@ func BenchmarkForm(b *testing.B) {
 	rate.name = "requests a second"
 	cpu := figure{"CPU µs a request", func(s sample) float64 { return float64(s.CPU.Microseconds()) / float64(s.Rows) }, func(v float64) string { return fmt.Sprintf("%.0f", v) }}
 	table(b, fmt.Sprintf("Form: %s requests of %d bytes on %d connections", thousands(requests), len(body), connections),
-		[]string{"bare handler", "form"}, samples, rate, named("p50 ms", "p50", ms), named("p99 ms", "p99", ms), cpu, peakMemory())
+		order, samples, rate, named("p50 ms", "p50", ms), named("p99 ms", "p99", ms), cpu, peakMemory())
 	ratio(b, "form to bare handler", samples["form"], samples["bare handler"], rate)
 }
 
+// pacedForm is the form under the load that its target names.
+const pacedForm = "form, 5,000 a second"
+
 func formRound(ctx context.Context, name, path, dir string) (got sample, err error) {
 	var s *server
-	if name == "form" {
+	if name != "bare handler" {
 		s, err = demo(ctx, path, dir)
 	} else {
 		var cmd *exec.Cmd
@@ -275,14 +292,19 @@ func formRound(ctx context.Context, name, path, dir string) (got sample, err err
 		return got, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if _, err := load(ctx, s.url, connections, requests/20); err != nil { // warm
+	if _, err := load(ctx, s.url, connections, requests/20, 0); err != nil { // warm
 		return got, err
 	}
 	before, err := s.cpu()
 	if err != nil {
 		return got, err
 	}
-	if got, err = load(ctx, s.url, connections, requests); err != nil {
+	if name == pacedForm {
+		got, err = load(ctx, s.url, connections, requests/3, pace)
+	} else {
+		got, err = load(ctx, s.url, connections, requests, 0)
+	}
+	if err != nil {
 		return got, err
 	}
 	after, err := s.cpu()

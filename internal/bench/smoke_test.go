@@ -29,7 +29,7 @@ func TestJobsRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		const posted = 300
-		got, err := load(t.Context(), s.url, 8, posted)
+		got, err := load(t.Context(), s.url, 8, posted, 0)
 		if err != nil || got.Rows != posted || got.Figures["p99"] < got.Figures["p50"] {
 			t.Errorf("%+v, %v", got, err)
 		}
