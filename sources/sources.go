@@ -17,6 +17,7 @@ type Lane struct {
 	After      []string // lanes that must have durably ended, on any replica, before this one starts
 	Streams    []string // the streams it carries
 	Replayable bool     // what was read and not settled can be read again
+	Endless    bool     // it follows what happens and ends only when the source is drained: it takes no slot from lanes that end
 }
 
 // Source gives lanes and opens a reader on one of them. Its methods may be called from several goroutines.
@@ -82,11 +83,29 @@ type Lagger interface {
 	Lag(ctx context.Context) (Lag, error)
 }
 
+// Drainer is a source with endless lanes.
+type Drainer interface {
+	// Drain is called before the run starts: an endless lane gives io.EOF once it has given all that was there after the
+	// last of its lanes that end had ended. Its Resumer says in the next run that there may be more.
+	Drain()
+}
+
+// State is what a source remembers beside the positions of its lanes. It is durable when a method returns, and the
+// pipeline's alone.
+type State interface {
+	// Next gives the next number of a stream, from 1, and never the same again. A read that shows the stream as it stood takes its
+	// number before its snapshot; a read of changes takes it after (docs/ARCHITECTURE.md).
+	Next(ctx context.Context, stream string) (uint64, error)
+	Load(ctx context.Context, key string) ([]byte, error) // nil: nothing is kept under the key
+	Save(ctx context.Context, key string, value []byte) error
+}
+
 // Host is what the program lends to a source.
 type Host struct {
 	Pipeline string // the pipeline that the source feeds
 	Log      *slog.Logger
 	Items    *itemstore.Store // the embedded item store of this process; nil where there is none
+	State    State            // nil where the source is only asked, and reads no lane
 }
 
 // Plugin is a source as the catalog lists it.
