@@ -20,7 +20,8 @@ type Lane struct {
 	Endless    bool     // it follows what happens and ends only when the source is drained: it takes no slot from lanes that end
 }
 
-// Source gives lanes and opens a reader on one of them. Its methods may be called from several goroutines.
+// Source gives lanes and opens a reader on one of them. Its methods may be called from several goroutines. One that holds
+// connections is an io.Closer, closed when its readers are.
 type Source interface {
 	// Lanes gives the lanes there are now. It is asked at the start, at intervals, and when a lane ends.
 	Lanes(ctx context.Context) ([]Lane, error)

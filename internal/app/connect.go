@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -154,10 +155,13 @@ func (p *Project) checkItems(ctx context.Context) (string, error) {
 	return path + " can be written", store.Close()
 }
 
-func (s *SourcePart) check(ctx context.Context, pipeline string) (string, error) {
+func (s *SourcePart) check(ctx context.Context, pipeline string) (found string, err error) {
 	source, err := s.Plugin.New(ctx, s.Settings, sources.Host{Pipeline: pipeline, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return "", err
+	}
+	if c, ok := source.(io.Closer); ok {
+		defer func() { err = errors.Join(err, c.Close()) }()
 	}
 	checker, ok := source.(sources.Checker)
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -43,6 +44,7 @@ type Service struct {
 	sinks   map[*SinkPart]sinks.Sink
 	runs    []*routers.Run
 	served  []sources.Served
+	closers []io.Closer // sources that hold connections
 	desk    *letterDesk
 }
 
@@ -130,6 +132,9 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{Pipeline: d.Name, Log: log, Items: s.items})
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
+	}
+	if c, ok := out.Source.(io.Closer); ok {
+		s.closers = append(s.closers, c)
 	}
 	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err
@@ -259,6 +264,9 @@ func (s *Service) Close(ctx context.Context) error {
 	var errs []error
 	if s.desk != nil {
 		s.desk.close()
+	}
+	for _, c := range s.closers {
+		errs = append(errs, c.Close())
 	}
 	for _, sink := range s.sinks {
 		errs = append(errs, sink.Close(ctx))
