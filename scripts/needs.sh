@@ -4,6 +4,7 @@ set -euo pipefail
 
 missing=()
 for command in "$@"; do
+    [ "$command" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && continue
     command -v "$command" >/dev/null && continue
     case $command in
     go) echo "missing: Go $(awk '$1 == "go" {print $2}' go.mod) or newer, see https://go.dev/doc/install" >&2; exit 1 ;;
@@ -20,5 +21,10 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
+# Debian's PostgreSQL would start a server when it is installed; the tests start their own.
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+fi
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

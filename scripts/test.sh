@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/needs.sh go gcc node npm chromium
+scripts/needs.sh go gcc node npm chromium postgresql
 CGO_LDFLAGS=$(scripts/cgo.sh)
 export CGO_LDFLAGS
 scripts/tools.sh gotestsum

@@ -26,7 +26,7 @@ const (
 var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
-	"wire": layerStores, "broker": layerStores,
+	"wire": layerStores, "broker": layerStores, "postgres": layerStores,
 	"lakefiles": layerStores, "compaction": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
@@ -153,6 +153,7 @@ var fences = []fence{
 	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},
 	{"github.com/parquet-go/parquet-go", []string{"internal/parquet", "internal/query", "sources/file"}},
 	{"cel.dev/cel-go", []string{"internal/expr"}},
+	{"github.com/jackc/", []string{"internal/postgres", "sources/postgres", "sinks/postgres"}},
 	{"github.com/alecthomas/kong", []string{"internal/cli"}},
 }
 
