@@ -36,11 +36,11 @@ func (s *slot) Subscribe(context.Context, string) (<-chan *message.Message, erro
 // Close does nothing: the slot has ended when the Router closes.
 func (s *slot) Close() error { return nil }
 
-// serve runs lanes until there are none. The channel is closed only then, when all that it carried is settled.
+// serve runs lanes that end until there are none. The channel is closed only then, when all that it carried is settled.
 func (s *slot) serve(ctx, reads context.Context) {
 	defer close(s.out)
 	for {
-		lane, ok := s.run.lanes.next()
+		lane, ok := s.run.lanes.next(false)
 		if !ok {
 			return
 		}
@@ -165,6 +165,7 @@ func (s *slot) flow(ctx, reads context.Context, in *incarnation) error {
 	in.account = in.run.budget.account()
 	defer in.account.close()
 	in.board.runs(in.account)
+	in.run.lanes.reads(in.lane.ID)
 	if l, ok := in.reader.(sources.Lagger); ok {
 		watching, cancel := context.WithCancel(ctx)
 		var watch sync.WaitGroup

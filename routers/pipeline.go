@@ -67,7 +67,7 @@ type Pipeline struct {
 	Limits      Limits
 	Retry       Retry
 	StopAfter   float64       // share of a lane's records, from its 1,000th on, that may be dead letters; 0: any
-	Slots       int           // lanes that run at the same time; default 4
+	Slots       int           // lanes that end and run at the same time, beside all endless ones; default 4
 	Refresh     time.Duration // how often the source is asked for its lanes; default 10 s
 	StepTimeout time.Duration // of each step of a commit; default 5 min
 	// StopTimeout is how long an orderly stop may take, default 30 s: then the commits under way are cut off, and

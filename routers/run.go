@@ -71,14 +71,22 @@ func (r *Run) Run(ctx context.Context) error {
 	}
 	router.AddMiddleware(keepError)
 	for i := range r.pipeline.Slots {
-		s := &slot{run: r, out: make(chan *message.Message)}
-		router.AddConsumerHandler(fmt.Sprintf("%s/slot-%d", r.pipeline.Name, i), "chunks", s, carry)
+		s := r.subscribe(router, fmt.Sprintf("slot-%d", i))
 		others.Go(func() { s.serve(hard, reads) })
 	}
+	s := r.subscribe(router, "endless")
+	others.Go(func() { s.serveEndless(hard, reads, router) })
 	// The Router closes itself when the last slot has closed its channel. No signal cancels its context: that would
 	// cancel the messages before they are durable.
 	err = router.Run(context.WithoutCancel(ctx))
 	return errors.Join(err, router.Close(), r.lanes.failures())
+}
+
+// subscribe gives the Router one more subscriber. The name is the only one of its kind in the run.
+func (r *Run) subscribe(router *message.Router, name string) *slot {
+	s := &slot{run: r, out: make(chan *message.Message)}
+	router.AddConsumerHandler(r.pipeline.Name+"/"+name, "chunks", s, carry)
+	return s
 }
 
 // limitStop ends the reads when the run is stopped, and cuts the work off when that takes too long.

@@ -20,23 +20,27 @@ const (
 	over // failed or stopped: not again in this run
 )
 
-// schedule gives lanes to slots; a lane starts when all of its After have durably ended.
+// schedule gives lanes to those that serve them; a lane starts when all of its After have durably ended.
 type schedule struct {
 	run     *Run
 	mu      sync.Mutex
 	lanes   []sources.Lane
 	phases  map[string]phase
 	resumed map[string]record.Position // lanes that had ended there, and had more
+	read    map[string]bool            // lanes whose source was read in this run: an endless one that has ended was drained
+	closed  bool                       // nothing runs and nothing may start: so it stays for the rest of the run
 	errs    []error
 	changed chan struct{} // closed and replaced at each change
 }
 
 func newSchedule(run *Run) *schedule {
-	return &schedule{run: run, phases: map[string]phase{}, resumed: map[string]record.Position{}, changed: make(chan struct{})}
+	return &schedule{
+		run: run, phases: map[string]phase{}, resumed: map[string]record.Position{}, read: map[string]bool{}, changed: make(chan struct{}),
+	}
 }
 
 // refresh asks the source and the store again: lanes appear, and other replicas end lanes. asked says of which ended lanes
-// the source is asked whether there is more.
+// the source is asked whether there is more; of an endless lane that was drained in this run it is not.
 func (s *schedule) refresh(ctx context.Context, asked func(id string) bool) error {
 	var lanes []sources.Lane
 	err := guard(func() (err error) {
@@ -52,7 +56,7 @@ func (s *schedule) refresh(ctx context.Context, asked func(id string) bool) erro
 	}
 	again := map[string]bool{}
 	for _, l := range lanes {
-		if at, ok := done[l.ID]; ok && asked(l.ID) && !s.hasResumed(l.ID, at) {
+		if at, ok := done[l.ID]; ok && asked(l.ID) && !s.hasResumed(l.ID, at) && !s.drained(l) {
 			if again[l.ID], err = s.run.more(ctx, l, at); err != nil {
 				return fmt.Errorf("look for more in lane %s: %w", l.ID, err)
 			}
@@ -89,6 +93,20 @@ func (s *schedule) hasResumed(id string, at record.Position) bool {
 	return ok && from == at
 }
 
+// reads notes that the source of a lane is read.
+func (s *schedule) reads(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read[id] = true
+}
+
+// drained says whether a lane that has ended is an endless one, and ended in this run because its source was drained.
+func (s *schedule) drained(l sources.Lane) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.Endless && s.read[l.ID]
+}
+
 // more asks the source whether an ended lane has more.
 func (r *Run) more(ctx context.Context, lane sources.Lane, at record.Position) (more bool, err error) {
 	resumer, ok := r.pipeline.Source.(sources.Resumer)
@@ -120,14 +138,14 @@ func (s *schedule) keepFresh(ctx context.Context) {
 	}
 }
 
-// next waits for a lane that may start; false means that the slot has no more work.
-func (s *schedule) next() (sources.Lane, bool) {
+// next waits for a lane that may start, an endless one or one that ends; false means that there is no more work.
+func (s *schedule) next(endless bool) (sources.Lane, bool) {
 	for !isClosed(s.run.stop) {
 		s.mu.Lock()
-		lane, found, busy := s.pick()
-		changed := s.changed
+		lane, found := s.pick(endless)
+		closed, changed := s.closed, s.changed
 		s.mu.Unlock()
-		if found || !busy {
+		if found || closed {
 			return lane, found
 		}
 		select {
@@ -138,19 +156,31 @@ func (s *schedule) next() (sources.Lane, bool) {
 	return sources.Lane{}, false
 }
 
-// pick marks a lane that may start as running. busy says that a lane runs, whose end may let others start.
-func (s *schedule) pick() (lane sources.Lane, found, busy bool) {
+// pick marks a lane that may start as running. While a lane runs, or may start, its end may let others start; when there is
+// none, the schedule closes for all who ask, so that none waits for work that nobody is left to do.
+func (s *schedule) pick(endless bool) (lane sources.Lane, found bool) {
+	if s.closed {
+		return lane, false
+	}
+	busy := false
 	for _, p := range s.phases {
 		busy = busy || p == running
 	}
 	for _, l := range s.lanes {
 		notEnded := func(before string) bool { return s.phases[before] != ended }
-		if s.phases[l.ID] == waiting && !slices.ContainsFunc(l.After, notEnded) {
+		if s.phases[l.ID] != waiting || slices.ContainsFunc(l.After, notEnded) {
+			continue
+		}
+		if busy = true; l.Endless == endless {
 			s.phases[l.ID] = running
-			return l, true, true
+			return l, true
 		}
 	}
-	return lane, false, busy
+	if !busy {
+		s.closed = true
+		s.tell()
+	}
+	return lane, false
 }
 
 // finish records how a lane went, asks for the lanes again, and lets waiting slots look.
