@@ -25,6 +25,7 @@ import (
 	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/itemchanges"
 	"github.com/acequia-io/acequia/sources/lake"
+	"github.com/acequia-io/acequia/sources/postgres"
 )
 
 // Catalog is the plugins of a program.
@@ -43,6 +44,7 @@ func Default() Catalog {
 			form.Plugin(),
 			itemchanges.Plugin(),
 			lake.Plugin(),
+			postgres.Plugin(),
 		},
 		Handlers: []handlers.Plugin{
 			canonical.Plugin(),

@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// A chunk ends at so many rows, or so many bytes of columns.
+const (
+	chunkRows  = 10_000
+	chunkBytes = 4 << 20
+)
+
+// rangePosition is where a part of a backfill stands.
+type rangePosition struct {
+	After []string `json:"after"` // the last key that was read
+}
+
+// rangeReader reads the rows of a range of keys in their order, in one statement that runs while its chunks are taken. It may be
+// cut off anywhere, and goes on after the last key that is durable.
+type rangeReader struct {
+	*stream
+}
+
+// backfill opens a part of a table's backfill.
+func (s *Source) backfill(ctx context.Context, t *table, number string, from record.Position) (sources.Reader, error) {
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= len(t.note.Parts) {
+		return nil, fault.Stop(fmt.Errorf("postgres: table %s has no part %q", t.stream, number))
+	}
+	r := t.note.Parts[i]
+	if from != "" {
+		var at rangePosition
+		if err := json.Unmarshal([]byte(from), &at); err != nil || len(at.After) != len(t.Key) {
+			return nil, fault.Stop(fmt.Errorf("postgres: %q is no position in %s", from, t.stream))
+		}
+		r.After = at.After
+	}
+	layout, err := s.layout(t)
+	if err != nil {
+		return nil, err
+	}
+	where, args := keyRange(t, layout, r)
+	sql := "select " + layout.Select() + " from " + t.Quoted() + where + " order by " + quotedKey(t)
+	position := func(b *record.Batch) record.Position {
+		text, _ := json.Marshal(rangePosition{layout.KeyText(b, b.Rows-1)}) // texts always can be
+		return record.Position(text)
+	}
+	return &rangeReader{s.stream(ctx, t, layout, sql, args, position)}, nil
+}
+
+func quotedKey(t *table) string {
+	names := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		names[i] = pgx.Identifier{k}.Sanitize()
+	}
+	return strings.Join(names, ", ")
+}
+
+// keyRange gives the condition of a range, and its parameters.
+func keyRange(t *table, layout *postgres.Layout, r part) (where string, args []string) {
+	var conditions []string
+	bound := func(operator string, values []string) {
+		if values == nil {
+			return
+		}
+		casts := layout.KeyCasts()
+		parameters := make([]string, len(values))
+		for i := range values {
+			args = append(args, values[i])
+			parameters[i] = "$" + strconv.Itoa(len(args)) + casts[i]
+		}
+		conditions = append(conditions, "("+quotedKey(t)+") "+operator+" ("+strings.Join(parameters, ", ")+")")
+	}
+	bound(">", r.After)
+	bound("<=", r.UpTo)
+	if len(conditions) == 0 {
+		return "", nil
+	}
+	return " where " + strings.Join(conditions, " and "), args
+}
+
+// stream runs a statement on a connection of its own and gives its rows as chunks.
+type stream struct {
+	chunks chan record.Chunk
+	err    error // valid when chunks is closed
+	cancel context.CancelFunc
+}
+
+// stream starts reading. Its rows have one version, whose number is taken before the statement's snapshot.
+func (s *Source) stream(ctx context.Context, t *table, layout *postgres.Layout, sql string, args []string, position func(*record.Batch) record.Position) *stream {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	out := &stream{chunks: make(chan record.Chunk), cancel: cancel}
+	go func() {
+		defer close(out.chunks)
+		out.err = s.with(ctx, func(c *postgres.Conn) error {
+			number, at, err := s.stand(ctx, c, t)
+			if err != nil {
+				return err
+			}
+			d := layout.Decoder()
+			send := func() error {
+				batches, err := d.Batches(t.system(number, record.Snapshot, at))
+				if err != nil || len(batches) == 0 {
+					return err
+				}
+				chunk := record.Chunk{Batches: batches, To: position(batches[len(batches)-1]), ReadAt: time.Now()}
+				select {
+				case out.chunks <- chunk:
+					return nil
+				case <-ctx.Done():
+					chunk.Release()
+					return ctx.Err()
+				}
+			}
+			if err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{Rows: chunkRows, Bytes: chunkBytes, Full: send}); err != nil {
+				return postgres.Explain(err, "read "+t.Quoted(), t.stream)
+			}
+			return send()
+		})
+	}()
+	return out
+}
+
+// stand gives the number of a read that shows a table as it stands, and the server's time. It is asked before the read.
+func (s *Source) stand(ctx context.Context, c *postgres.Conn, t *table) (number uint64, at time.Time, err error) {
+	if number, err = s.state.Next(ctx, t.stream); err != nil {
+		return 0, at, err
+	}
+	if err = c.QueryRow(ctx, "select clock_timestamp()").Scan(&at); err != nil {
+		return 0, at, postgres.Explain(err, "ask for the time", t.stream)
+	}
+	return number, at, nil
+}
+
+// Read gives the next chunk.
+func (r *stream) Read(ctx context.Context) (record.Chunk, error) {
+	select {
+	case chunk, ok := <-r.chunks:
+		switch {
+		case ok:
+			return chunk, nil
+		case r.err != nil:
+			return record.Chunk{}, r.err
+		}
+		return record.Chunk{}, io.EOF
+	case <-ctx.Done():
+		return record.Chunk{}, ctx.Err()
+	}
+}
+
+// Settle has nothing to confirm.
+func (r *stream) Settle(context.Context, record.Position, error) error { return nil }
+
+// Close ends the statement.
+func (r *stream) Close() error {
+	r.cancel()
+	for chunk := range r.chunks {
+		chunk.Release()
+	}
+	return nil
+}
+
+// partRows is how many rows a part of a backfill should have: a file of the lake takes as many.
+const partRows = 1_000_000
+
+// split cuts a table's keys into parts of about partRows rows, by a sample in the order of the server.
+func (s *Source) split(ctx context.Context, c *postgres.Conn, t *table) error {
+	if len(t.Key) == 0 {
+		t.note.Parts = nil
+		return nil
+	}
+	bounds, err := s.quantiles(ctx, c, t, int(max(t.Rows, 0)/partRows))
+	if err != nil {
+		return err
+	}
+	t.note.Parts = make([]part, len(bounds)+1)
+	for i, b := range bounds {
+		t.note.Parts[i].UpTo, t.note.Parts[i+1].After = b, b
+	}
+	return nil
+}
+
+// sampleRows is how many keys of each part are looked at to find where it ends.
+const sampleRows = 300
+
+// quantiles gives n keys that cut a table into n+1 parts of about the same size.
+func (s *Source) quantiles(ctx context.Context, c *postgres.Conn, t *table, n int) ([][]string, error) {
+	if n == 0 || t.Kind != postgres.Ordinary || t.Rows <= 0 {
+		return nil, nil
+	}
+	share := min(100, 100*float64(n+1)*sampleRows/float64(t.Rows))
+	texts := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		texts[i] = pgx.Identifier{k}.Sanitize() + "::text"
+	}
+	sql := fmt.Sprintf("select array[%s] from %s tablesample system (%g) order by %s", strings.Join(texts, ", "), t.Quoted(), max(share, 0.0001), quotedKey(t))
+	rows, err := c.Query(ctx, sql)
+	if err != nil {
+		return nil, postgres.Explain(err, "sample the keys of "+t.Quoted(), t.stream)
+	}
+	defer rows.Close()
+	var keys [][]string
+	for rows.Next() {
+		var key []string
+		if err := rows.Scan(&key); err != nil {
+			return nil, postgres.Explain(err, "sample the keys of "+t.Quoted(), t.stream)
+		}
+		keys = append(keys, key)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, postgres.Explain(err, "sample the keys of "+t.Quoted(), t.stream)
+	}
+	var bounds [][]string
+	for i := 1; i <= n && len(keys) > n; i++ {
+		k := keys[i*len(keys)/(n+1)]
+		if len(bounds) == 0 || !slices.Equal(bounds[len(bounds)-1], k) {
+			bounds = append(bounds, k)
+		}
+	}
+	return bounds, nil
+}

@@ -1,0 +1,107 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// The lanes of a table are called STREAM@EPOCH/PART: the numbered parts of its backfill or one snapshot, what completes a
+// re-read, and what follows.
+const (
+	followPart   = "follow"
+	completePart = "complete"
+	snapshotPart = "snapshot"
+	followSuffix = "/" + followPart
+)
+
+func (t *table) lane(part string) string {
+	return fmt.Sprintf("%s@%d/%s", t.stream, t.note.Epoch, part)
+}
+
+// Lanes asks the catalog which tables there are, makes a note of those that are new, and gives the lanes of all.
+func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
+	err := s.with(ctx, func(c *postgres.Conn) error { return s.refresh(ctx, c) })
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lanes []sources.Lane
+	for _, t := range s.sorted() {
+		lanes = append(lanes, s.lanesOf(t)...)
+	}
+	return lanes, nil
+}
+
+func (s *Source) lanesOf(t *table) []sources.Lane {
+	if t.err != nil {
+		return nil
+	}
+	streams := []string{t.stream}
+	var lanes []sources.Lane
+	var reads []string
+	add := func(l sources.Lane) {
+		l.Streams, l.Replayable = streams, true
+		lanes = append(lanes, l)
+	}
+	if len(t.note.Parts) == 0 {
+		reads = append(reads, t.lane(snapshotPart))
+		add(sources.Lane{ID: reads[0]})
+	}
+	for i := range t.note.Parts {
+		reads = append(reads, t.lane(strconv.Itoa(i)))
+		add(sources.Lane{ID: reads[i]})
+	}
+	if t.note.Epoch > 1 || len(t.note.Parts) == 0 {
+		add(sources.Lane{ID: t.lane(completePart), After: reads})
+		reads = []string{t.lane(completePart)}
+	}
+	if t.poller != nil {
+		follow := sources.Lane{ID: t.lane(followPart), Endless: true}
+		if s.drains {
+			follow.After = reads // what was changed while they were read is to be given too
+		}
+		add(follow)
+	}
+	return lanes
+}
+
+// find gives the table and the part of it that a lane is.
+func (s *Source) find(lane sources.Lane) (*table, string, error) {
+	at := strings.LastIndexByte(lane.ID, '@')
+	slash := strings.LastIndexByte(lane.ID, '/')
+	if at < 0 || slash < at {
+		return nil, "", fault.Stop(fmt.Errorf("postgres: no lane is called %q", lane.ID))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tables[lane.ID[:at]]
+	if t == nil || lane.ID[at+1:slash] != strconv.Itoa(int(t.note.Epoch)) {
+		return nil, "", fault.Retry(fmt.Errorf("postgres: lane %q is of a table that is gone or was begun anew", lane.ID))
+	}
+	return t, lane.ID[slash+1:], nil
+}
+
+// system fills what acequia knows of the records of a batch that was read as it stood.
+func (t *table) system(number uint64, op record.Op, at time.Time) func(rows int, sys *record.System) {
+	return func(rows int, sys *record.System) {
+		sys.Source, sys.IngestTime = t.source, time.Now().UnixMicro()
+		sys.EventTimes = []int64{at.UnixMicro()}
+		sys.Ops = []record.Op{op}
+		sys.Versions = record.Versions{Epoch: t.note.Epoch, Lo: []uint64{number}}
+		if len(t.Key) == 0 { // only the version tells the rows apart
+			sys.Versions.Index = make([]uint32, rows)
+			for i := range sys.Versions.Index {
+				sys.Versions.Index[i] = uint32(i)
+			}
+		}
+	}
+}

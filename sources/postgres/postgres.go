@@ -1,0 +1,107 @@
+// Package postgres reads the tables of a PostgreSQL database: what is in them first, then what changes.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+)
+
+var errOtherSettings = fault.Stop(errors.New("postgres: a *postgres.Config is needed"))
+
+// Source is the tables of one database that one pipeline reads.
+type Source struct {
+	config   Config
+	pipeline string
+	log      *slog.Logger
+	state    sources.State
+	pool     *pool
+
+	mu     sync.Mutex
+	tables map[string]*table // by stream
+	drains bool
+	listed time.Time
+}
+
+var (
+	_ sources.Source  = (*Source)(nil)
+	_ sources.Drainer = (*Source)(nil)
+	_ sources.Resumer = (*Source)(nil)
+)
+
+// Plugin lists the source.
+func Plugin() sources.Plugin {
+	return sources.Plugin{
+		Type: "postgres", Doc: "The tables of a PostgreSQL database: all that is in them, then every change.",
+		Config: func() any { return &Config{} },
+		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
+			c, ok := settings.(*Config)
+			if !ok {
+				return nil, errOtherSettings
+			}
+			return nil, c.check()
+		},
+		New: func(_ context.Context, settings any, host sources.Host) (sources.Source, error) {
+			c, ok := settings.(*Config)
+			if !ok {
+				return nil, errOtherSettings
+			}
+			return New(*c, host)
+		},
+	}
+}
+
+// New makes the source. Nothing is connected to before it is asked for lanes.
+func New(c Config, host sources.Host) (*Source, error) {
+	if err := c.check(); err != nil {
+		return nil, fault.Stop(fmt.Errorf("postgres: %w", err))
+	}
+	log := host.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c = c.filled()
+	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}}
+	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
+	return s, nil
+}
+
+// Drain lets the lanes that follow changes end when there is nothing left.
+func (s *Source) Drain() { s.drains = true }
+
+// More says that what follows changes may have more in every run.
+func (s *Source) More(_ context.Context, lane sources.Lane, _ record.Position) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tables[lane.Streams[0]]
+	return t != nil && strings.HasSuffix(lane.ID, followSuffix) && !t.drained, nil
+}
+
+// Open starts reading a lane.
+func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
+	t, part, err := s.find(lane)
+	if err != nil {
+		return nil, err
+	}
+	switch part {
+	case followPart:
+		return s.follow(ctx, t, from)
+	case completePart:
+		return &completion{source: s, table: t, done: from != ""}, nil
+	case snapshotPart:
+		return s.snapshot(ctx, t, from)
+	}
+	return s.backfill(ctx, t, part, from)
+}
+
+// Close ends the connections that nobody uses any more.
+func (s *Source) Close() error { return s.pool.close(context.Background()) }
