@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
@@ -43,9 +44,12 @@ type Service struct {
 	items   *itemstore.Store
 	sinks   map[*SinkPart]sinks.Sink
 	runs    []*routers.Run
+	sources []sources.Source // of each run
 	served  []sources.Served
 	closers []io.Closer // sources that hold connections
 	desk    *letterDesk
+
+	draining []atomic.Bool // by run; nil: no source was told to drain
 }
 
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.
@@ -91,7 +95,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: %w", d.Name, err)
 		}
-		s.runs = append(s.runs, run)
+		s.runs, s.sources = append(s.runs, run), append(s.sources, pipeline.Source)
 	}
 	return s, nil
 }
@@ -129,7 +133,9 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 		return out, errForm
 	}
 	var err error
-	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{Pipeline: d.Name, Log: log, Items: s.items})
+	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{
+		Pipeline: d.Name, Log: log, Items: s.items, State: &sourceState{s.state, d.Name},
+	})
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
 	}
@@ -199,19 +205,20 @@ func (s *Service) Status() []routers.Status {
 	return out
 }
 
-// idleEvery is how often Run looks whether the pipelines have nothing to do.
-const idleEvery = 200 * time.Millisecond
-
-// Run runs the pipelines until all have ended, ctx ends, or, if untilIdle is not 0, nothing has come for so long. Then
-// it stops them in order. The errors of the pipelines that failed are joined.
+// Run runs the pipelines until all have ended, ctx ends, or, if untilIdle is not 0, nothing has come for so long, except
+// that sources which can be drained are, and end their pipelines by themselves. Then it stops them in order. The errors of the pipelines that failed are joined.
 func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	background := context.WithoutCancel(ctx)
 	errs := make([]error, len(s.runs))
 	var pipelines, watch sync.WaitGroup
+	if untilIdle > 0 {
+		s.drain()
+	}
 	for i, run := range s.runs {
 		pipelines.Go(func() {
+			defer s.drained(i)
 			if err := run.Run(background); err != nil {
 				errs[i] = fmt.Errorf("pipeline %s: %w", s.project.Pipelines[i].Name, err)
 			}
@@ -230,33 +237,6 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 	cancel()
 	watch.Wait()
 	return errors.Join(errs...)
-}
-
-// waitIdle returns when nothing was read or committed for a while, and what was read is committed.
-func (s *Service) waitIdle(ctx context.Context, quiet time.Duration) {
-	tick := time.NewTicker(idleEvery)
-	defer tick.Stop()
-	var last int64
-	since := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var now int64
-		busy := false
-		for _, st := range s.Status() {
-			now += st.RowsRead + st.Commits
-			busy = busy || st.State == routers.Starting || st.State == routers.Retrying
-		}
-		if now != last || busy {
-			last, since = now, time.Now()
-		}
-		if time.Since(since) >= quiet {
-			return
-		}
-	}
 }
 
 // Close closes the sinks and the state. It is called after Run has returned.

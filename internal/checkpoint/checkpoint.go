@@ -1,5 +1,6 @@
 // Package checkpoint keeps, for each lane of a pipeline, its epoch, its checkpoint and its pending intent; the dead
-// letters that became durable with them; and the counters that number the reads of polled streams.
+// letters that became durable with them; and, of sources, the counters that number the reads of their streams and the
+// notes that they keep beside the lanes.
 package checkpoint
 
 import (

@@ -69,6 +69,8 @@ create index dead_letter_retry on dead_letter(pipeline, stream, step, retry) whe
 create table memory(
 	pipeline text not null, step text not null, lane text not null, grp integer not null, newest integer not null, block blob not null,
 	primary key(pipeline, step, lane, grp));
+`, `
+create table note(pipeline text not null, key text not null, value blob not null, primary key(pipeline, key)) without rowid;
 `,
 }
 
