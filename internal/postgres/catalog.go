@@ -13,6 +13,9 @@ import (
 // ownSchema is where acequia keeps what it installs.
 const ownSchema = "acequia"
 
+// StampColumn is the column, of type xid8, that acequia adds to a table whose changes it finds by it. It is none of the table's.
+const StampColumn = "acequia_xid"
+
 // ListTables gives the tables whose schema.name a glob matches and no glob after a ! does, in the order of their names. Partitions
 // are not listed: their root is.
 func ListTables(ctx context.Context, c *Conn, globs []string) ([]*Table, error) {
@@ -51,7 +54,7 @@ func Matches(globs []string, schema, name string) (bool, error) {
 func relations(ctx context.Context, c *Conn, globs []string) ([]*Table, error) {
 	rows, err := c.Query(ctx, `
 		SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8, pg_table_size(c.oid), c.relreplident::text,
-			coalesce(pg_relation_filenode(c.oid), 0),
+			coalesce(pg_relation_filenode(c.oid), 0), c.relnatts,
 			(SELECT count(*) FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid WHERE i.inhparent = c.oid AND NOT k.relispartition)
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema', $1)
@@ -67,7 +70,7 @@ func relations(ctx context.Context, c *Conn, globs []string) ([]*Table, error) {
 		t := &Table{}
 		var kind, identity string
 		var estimate float64
-		if err := rows.Scan(&t.OID, &t.Schema, &t.Name, &kind, &estimate, &t.Bytes, &identity, &t.Filenode, &t.Children); err != nil {
+		if err := rows.Scan(&t.OID, &t.Schema, &t.Name, &kind, &estimate, &t.Bytes, &identity, &t.Filenode, &t.Attributes, &t.Children); err != nil {
 			return nil, err
 		}
 		t.Kind, t.Identity, t.Rows = Kind(kind[0]), identity[0], int64(estimate)
@@ -90,7 +93,8 @@ func columns(ctx context.Context, c *Conn, tables []*Table) error {
 	}
 	rows, err := c.Query(ctx, `
 		SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> ''
-		FROM pg_attribute a WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum`, oids)
+		FROM pg_attribute a WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped AND NOT (a.attname = $2 AND a.atttypid = 'xid8'::regtype)
+		ORDER BY a.attrelid, a.attnum`, oids, StampColumn)
 	if err != nil {
 		return err
 	}
