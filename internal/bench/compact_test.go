@@ -84,6 +84,7 @@ func compact(ctx context.Context, rows int, dir string, shuffled bool) (sample, 
 	if _, _, err := smallFiles(dir, rows, shuffled); err != nil {
 		return sample{}, err
 	}
+	defer profile(map[bool]string{false: "compact", true: "compact-shuffled"}[shuffled])()
 	m := startMeter()
 	got, err := compaction.Compact(ctx, compaction.Options{Root: dir, Lanes: done{}})
 	if err != nil {
@@ -101,7 +102,7 @@ func rewrite(_ context.Context, rows int, dir string, shuffled bool) (sample, er
 	if err != nil {
 		return sample{}, err
 	}
-	return copyFiles(dir, t, names)
+	return copyFiles(map[bool]string{false: "rewrite", true: "rewrite-shuffled"}[shuffled], dir, t, names)
 }
 
 // rewriteMerged does the same with merged files: rows in the order of shuffled keys have versions and times in no order, which
@@ -119,14 +120,15 @@ func rewriteMerged(ctx context.Context, rows int, dir string) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	return copyFiles(dir, t, names)
+	return copyFiles("rewrite-merged", dir, t, names)
 }
 
-func copyFiles(dir string, t *schemas.LakeTable, names []string) (sample, error) {
+func copyFiles(job, dir string, t *schemas.LakeTable, names []string) (sample, error) {
 	out, err := blob.Open(dir)
 	if err != nil {
 		return sample{}, err
 	}
+	defer profile(job)()
 	m := startMeter()
 	c := copier{dir: dir, out: out, fields: append(append([]record.Field{}, t.Columns...), schemas.SystemFields()...)}
 	for _, name := range names {

@@ -74,6 +74,7 @@ type table struct {
 	locked      *lakefiles.Table // nil in a dry run
 	result      Result
 	plan        *parquet.Plan
+	merger      *merge // its memory is used again
 	schema      string
 
 	// the next swap
@@ -81,6 +82,7 @@ type table struct {
 	inputs  []string
 	outputs []blob.Publication
 	bytes   int64
+	sealer  blob.Sealer // puts one output on disk while the next is made
 }
 
 // Compact merges small files, and deletes those whose grace time is over. A table that fails does not keep others from it.
@@ -162,6 +164,7 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 	if err == nil {
 		err = do(t, ctx)
 	}
+	err = errors.Join(err, t.sealer.Wait())
 	deleted, _, sweepErr := t.locked.Sweep(ctx, time.Now())
 	t.result.Deleted = before + deleted
 	if err = errors.Join(err, sweepErr); err != nil {
@@ -245,7 +248,10 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 	for i, f := range files {
 		names[i] = f.name
 	}
-	m := newMerge(t.description, t.o.Column)
+	if t.merger == nil {
+		t.merger = newMerge(t.description, t.o.Column)
+	}
+	m := t.merger
 	if err := m.open(t.o.Root, names); err != nil {
 		return err
 	}
@@ -269,8 +275,7 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
-	var sealer blob.Sealer
-	if err := errors.Join(sealer.Seal(out), sealer.Wait()); err != nil {
+	if err := t.sealer.Seal(out); err != nil {
 		return err
 	}
 	t.count(files)
@@ -290,6 +295,9 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 func (t *table) swap(ctx context.Context) error {
 	if len(t.inputs) == 0 {
 		return nil
+	}
+	if err := t.sealer.Wait(); err != nil {
+		return err
 	}
 	if err := t.locked.Swap(ctx, t.id, t.inputs, t.outputs, t.o.Grace); err != nil {
 		return err

@@ -2,7 +2,6 @@ package compaction
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -19,15 +18,17 @@ var errFull = errors.New("the column needs too much memory")
 // loaded is a column of all inputs, or those of its rows that come at some places of the order.
 type loaded struct {
 	field    record.Field
-	rows     int           // in column or versions; 0: every row has the value of constant
+	rows     int           // in column, versions or lexicon; 0: every row has the value of constant
 	constant record.Column // as long as every row has one value
 	alike    int           // rows that have it
 	most     int           // rows that there will be
 	column   record.Column
 	versions versions
-	part     versions // of one piece, as they are read
-	slots    []int32  // of the rows that were chosen; nil: all were
-	some     []int32  // rows of a piece, in the order that they are kept in
+	lexicon  lexicon
+	read     record.Column // a piece, in memory that is used again
+	part     versions      // of one piece, when they are of several epochs
+	slots    []int32       // of the rows that were chosen; nil: all were
+	some     []int32       // rows of a piece, in the order that they are kept in
 }
 
 // slot says where a kept row is in the column.
@@ -40,18 +41,23 @@ func (c *loaded) slot(row int32) int32 {
 
 // load reads those rows of a field that come at places [lo,hi) of the order. When they need more memory than may be it
 // gives errFull and how many rows it had looked at; what is loaded is whole if that is all of them.
-func (m *merge) load(ctx context.Context, field, lo, hi int) (seen int, err error) {
-	c := &m.column
+func (m *merge) load(ctx context.Context, c *loaded, field, lo, hi, limit int) (seen int, err error) {
 	c.reset(m.fields[field])
+	c.most = hi - lo
 	if lo > 0 || hi < m.rows {
 		m.ranks()
 		c.slots = make([]int32, m.rows)
+		c.lexicon.on = false // it would hold the texts of other rows too
 	}
 	err = m.each(ctx, field, func(r *parquet.Reader, rows int) error {
-		if err := m.piece(r, seen, rows, lo, hi); err != nil {
+		m.choose(c, seen, rows, lo, hi)
+		if err := c.piece(r, rows); err != nil {
 			return err
 		}
 		seen += rows
+		if c.size() > limit {
+			return errFull
+		}
 		return nil
 	})
 	return seen, err
@@ -86,11 +92,12 @@ func (m *merge) each(ctx context.Context, field int, do func(r *parquet.Reader, 
 	return nil
 }
 
-// readPiece reads rows of one field; it takes more than one read where versions are of several epochs.
-func readPiece(r *parquet.Reader, rows int, do func(c *record.Column, n int) error) error {
-	var read [1]record.Column
+// readPiece reads rows of one field; it takes more than one read where versions are of several epochs. The memory of what it
+// read last is used again.
+func readPiece(r *parquet.Reader, read *record.Column, rows int, do func(n int) error) error {
+	one := [1]record.Column{*read}
 	for rows > 0 {
-		n, misfits, err := r.Read(read[:], rows)
+		n, misfits, err := r.Read(one[:], rows)
 		switch {
 		case errors.Is(err, io.EOF):
 			return io.ErrUnexpectedEOF
@@ -99,7 +106,8 @@ func readPiece(r *parquet.Reader, rows int, do func(c *record.Column, n int) err
 		case len(misfits) > 0:
 			return misfits[0].Err
 		}
-		if err := do(&read[0], n); err != nil {
+		*read = one[0]
+		if err := do(n); err != nil {
 			return err
 		}
 		rows -= n
@@ -107,9 +115,8 @@ func readPiece(r *parquet.Reader, rows int, do func(c *record.Column, n int) err
 	return nil
 }
 
-// piece reads rows of one input, the first of which has the number seen, and keeps those that are wanted.
-func (m *merge) piece(r *parquet.Reader, seen, rows, lo, hi int) error {
-	c := &m.column
+// choose says which rows of a piece, the first of which has the number seen, are kept, and in which order.
+func (m *merge) choose(c *loaded, seen, rows, lo, hi int) {
 	c.some = c.some[:0]
 	for i := range rows {
 		if c.slots != nil {
@@ -124,22 +131,52 @@ func (m *merge) piece(r *parquet.Reader, seen, rows, lo, hi int) error {
 		}
 		c.some = append(c.some, row)
 	}
+}
+
+// piece reads a piece and keeps the chosen rows.
+func (c *loaded) piece(r *parquet.Reader, rows int) error {
+	known := 0
+	if c.lexicon.on {
+		n, err := c.lexicon.take(r, rows)
+		if err != nil {
+			return err
+		}
+		if n == rows {
+			c.addNumbers()
+			if c.lexicon.full() {
+				c.spell()
+			}
+			return nil
+		}
+		c.spell()
+		known = n
+	}
 	c.part.reset()
-	var last *record.Column
-	err := readPiece(r, rows, func(read *record.Column, n int) error {
-		if last = read; n < rows {
-			c.part.add(&read.Versions, n)
+	err := readPiece(r, &c.read, rows-known, func(n int) error {
+		if c.field.Kind == record.VersionText && n < rows {
+			c.part.add(&c.read.Versions, n)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	c.add(last, hi-lo)
-	if c.size() > m.limit {
-		return errFull
+	if known > 0 {
+		c.join(known, rows)
 	}
+	c.add()
 	return nil
+}
+
+// join puts the texts of a lexicon in front of those that were read.
+func (c *loaded) join(known, rows int) {
+	both, rest := record.Column{}, make([]int32, rows-known)
+	for i := range rest {
+		rest[i] = int32(i)
+	}
+	both.Gather(c.field, &c.lexicon.texts, c.lexicon.piece[:known], 0)
+	both.Gather(c.field, &c.read, rest, known)
+	c.read = both
 }
 
 // ranks turns the order round.
@@ -156,6 +193,7 @@ func (m *merge) ranks() {
 func (c *loaded) reset(field record.Field) {
 	empty(&c.column)
 	c.versions.reset()
+	c.lexicon.reset(&field)
 	c.field, c.rows, c.alike, c.slots = field, 0, 0, nil
 }
 
@@ -167,45 +205,103 @@ func empty(c *record.Column) {
 // size is the memory in use; what earlier columns left is not counted.
 func (c *loaded) size() int {
 	x, v := &c.column, &c.versions
-	n := 8*(len(x.Ints)+len(x.Floats)+len(x.Valid)) + 16*len(x.Wide) + 4*len(x.Offsets) + len(x.Bytes) + 22*len(v.lo)
+	n := 8*(len(x.Ints)+len(x.Floats)+len(x.Valid)) + 16*len(x.Wide) + 4*len(x.Offsets) + len(x.Bytes) + 22*len(v.lo) + c.lexicon.size()
 	for i := range x.Children {
 		n += x.Children[i].Size()
 	}
 	return n
 }
 
-// add appends the chosen rows of a piece to what will have so many. As long as all have one value they are only counted.
-func (c *loaded) add(piece *record.Column, most int) {
+// add keeps the chosen rows of the piece. As long as all have one value they are only counted.
+func (c *loaded) add() {
 	if len(c.some) == 0 {
 		return
 	}
 	whole := len(c.part.lo) == 0
-	if c.rows == 0 && whole && piece.Const && (c.alike == 0 || equal(&c.field, &c.constant, piece)) {
-		c.constant = *piece
+	if c.rows == 0 && whole && c.read.Const && (c.alike == 0 || equal(&c.field, &c.constant, &c.read)) {
+		if c.alike == 0 {
+			c.constant = first(c.field, &c.read, 0)
+		}
 		c.alike += len(c.some)
 		return
 	}
-	if c.rows == 0 {
-		c.reserve(most)
-	}
-	for zeros := make([]int32, min(c.alike, pieceRows)); c.alike > 0; {
-		n := min(c.alike, pieceRows)
-		c.append(&c.constant, zeros[:n])
-		c.alike -= n
-	}
+	c.vary()
 	if whole {
-		c.append(piece, c.some)
+		c.append(&c.read, c.some)
 		return
 	}
 	c.versions.gather(&c.part, c.some)
 	c.rows += len(c.some)
 }
 
+// addNumbers does the same with a piece of the lexicon.
+func (c *loaded) addNumbers() {
+	x := &c.lexicon
+	if len(c.some) == 0 {
+		return
+	}
+	if c.rows == 0 && x.one() {
+		one := first(c.field, &x.texts, x.piece[0])
+		if c.alike == 0 || equal(&c.field, &c.constant, &one) {
+			c.constant = one
+			c.alike += len(c.some)
+			return
+		}
+	}
+	if c.rows == 0 && c.alike > 0 {
+		id := int32(0)
+		if c.constant.IsValid(0) {
+			id = x.number(c.constant.Text(0))
+		}
+		for ; c.alike > 0; c.alike-- {
+			x.ids = append(x.ids, id)
+			c.rows++
+		}
+	}
+	x.ids = slices.Grow(x.ids, max(len(c.some), c.most-len(x.ids)))
+	for _, row := range c.some {
+		x.ids = append(x.ids, x.piece[row])
+	}
+	c.rows += len(c.some)
+}
+
+// first is a constant with the value of a row.
+func first(f record.Field, c *record.Column, row int32) record.Column {
+	var one record.Column
+	one.Gather(f, c, []int32{row}, 0)
+	one.Const = true
+	return one
+}
+
+// spell leaves the lexicon: from here on the column holds its texts.
+func (c *loaded) spell() {
+	x := &c.lexicon
+	if !x.on {
+		return
+	}
+	x.on = false
+	if len(x.ids) > 0 {
+		c.reserve()
+		c.column.Gather(c.field, &x.texts, x.ids, 0)
+		x.ids = x.ids[:0]
+	}
+}
+
+// vary turns the rows that were only counted into slots.
+func (c *loaded) vary() {
+	if c.rows == 0 {
+		c.reserve()
+	}
+	for zeros := make([]int32, min(c.alike, pieceRows)); c.alike > 0; {
+		n := min(c.alike, pieceRows)
+		c.append(&c.constant, zeros[:n])
+		c.alike -= n
+	}
+}
+
 func (c *loaded) append(from *record.Column, rows []int32) {
 	if c.field.Kind == record.VersionText {
-		c.part.reset()
-		c.part.add(&from.Versions, int(slices.Max(rows))+1)
-		c.versions.gather(&c.part, rows)
+		c.versions.take(&from.Versions, rows)
 	} else {
 		first := c.rows == 0
 		c.column.Gather(c.field, from, rows, c.rows)
@@ -217,9 +313,8 @@ func (c *loaded) append(from *record.Column, rows []int32) {
 }
 
 // reserve makes room, so that a column of numbers is never moved.
-func (c *loaded) reserve(rows int) {
-	x := &c.column
-	c.most = rows
+func (c *loaded) reserve() {
+	x, rows := &c.column, c.most
 	switch k := c.field.Kind; {
 	case k == record.Float32 || k == record.Float64:
 		x.Floats = slices.Grow(x.Floats, rows)
@@ -258,79 +353,4 @@ func equal(f *record.Field, a, b *record.Column) bool {
 		return a.Wide[0] == b.Wide[0]
 	}
 	return a.Ints[0] == b.Ints[0]
-}
-
-// versions are versions of any epochs.
-type versions struct {
-	epochs     []uint16
-	hi, lo     []uint64
-	index      []uint32
-	one, oneHi bool // all epochs, or all high words, are one
-	some       record.Versions
-}
-
-func (v *versions) reset() {
-	v.epochs, v.hi, v.lo, v.index, v.one, v.oneHi = v.epochs[:0], v.hi[:0], v.lo[:0], v.index[:0], true, true
-}
-
-func (v *versions) grow(rows int) {
-	v.epochs, v.hi = slices.Grow(v.epochs, rows), slices.Grow(v.hi, rows)
-	v.lo, v.index = slices.Grow(v.lo, rows), slices.Grow(v.index, rows)
-}
-
-// add appends the first rows of versions.
-func (v *versions) add(from *record.Versions, rows int) {
-	for row := range rows {
-		x := from.At(row)
-		v.one = v.one && (len(v.epochs) == 0 || v.epochs[0] == x.Epoch)
-		v.oneHi = v.oneHi && (len(v.hi) == 0 || v.hi[0] == x.Hi)
-		v.epochs, v.hi, v.lo, v.index = append(v.epochs, x.Epoch), append(v.hi, x.Hi), append(v.lo, x.Lo), append(v.index, x.Index)
-	}
-}
-
-// gather appends some rows of others.
-func (v *versions) gather(from *versions, rows []int32) {
-	v.one = v.one && from.one && (len(v.epochs) == 0 || v.epochs[0] == from.epochs[0])
-	v.oneHi = v.oneHi && from.oneHi && (len(v.hi) == 0 || v.hi[0] == from.hi[0])
-	for _, row := range rows {
-		v.epochs, v.hi = append(v.epochs, from.epochs[row]), append(v.hi, from.hi[row])
-		v.lo, v.index = append(v.lo, from.lo[row]), append(v.index, from.index[row])
-	}
-}
-
-// compare orders two rows by their versions, or as they stand.
-func (v *versions) compare(a, b int32) int {
-	one := record.Version{Epoch: v.epochs[a], Hi: v.hi[a], Lo: v.lo[a], Index: v.index[a]}
-	return cmp.Or(one.Compare(record.Version{Epoch: v.epochs[b], Hi: v.hi[b], Lo: v.lo[b], Index: v.index[b]}), cmp.Compare(a, b))
-}
-
-// put gives the versions of rows; those of one column are of one epoch.
-func (v *versions) put(out *record.Column, rows []int32, put parquet.Put) error {
-	for len(rows) > 0 {
-		epoch, n := v.epochs[rows[0]], len(rows)
-		if !v.one {
-			n = 1
-			for n < len(rows) && v.epochs[rows[n]] == epoch {
-				n++
-			}
-		}
-		x := &v.some
-		x.Epoch, x.Hi, x.Lo, x.Index = epoch, x.Hi[:0], x.Lo[:0], x.Index[:0]
-		for _, row := range rows[:n] {
-			x.Lo, x.Index = append(x.Lo, v.lo[row]), append(x.Index, v.index[row])
-		}
-		if v.oneHi {
-			x.Hi = append(x.Hi, v.hi[0])
-		} else {
-			for _, row := range rows[:n] {
-				x.Hi = append(x.Hi, v.hi[row])
-			}
-		}
-		out.Versions = *x
-		if err := put(out, 0, n); err != nil {
-			return err
-		}
-		rows = rows[n:]
-	}
-	return nil
 }

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	pieceRows  = 8192     // taken from a reader at a time
+	pieceRows  = 32_768   // taken from a reader at a time
+	pieceSize  = 16 << 20 // bytes of their rows, about
 	sliceRows  = 16_384   // given to a writer at a time
 	columnSize = 64 << 20 // bytes of a column that are held at a time
 )
@@ -53,7 +54,8 @@ type merge struct {
 	inOrder bool    // the rows stand in order already
 	rank    []int32 // the place of each kept row; made when a column does not fit
 	column  loaded
-	out     record.Column // a slice of the column, in order
+	ahead   loading
+	writer  *parquet.Writer
 }
 
 func newMerge(t *schemas.LakeTable, limit int) *merge {
@@ -71,6 +73,7 @@ func newMerge(t *schemas.LakeTable, limit int) *merge {
 
 // open opens the inputs. On an error those that are open are closed.
 func (m *merge) open(root string, names []string) (err error) {
+	m.rows = 0
 	defer func() {
 		if err != nil {
 			m.close()
@@ -118,8 +121,9 @@ func (m *merge) bind(in *input) error {
 		}
 	}
 	for _, g := range in.parquet.Groups() {
-		for left := int(g.Rows); left > 0; left -= pieceRows {
-			in.pieces = append(in.pieces, min(left, pieceRows))
+		most := int(min(pieceRows, max(1024, pieceSize*g.Rows/max(1, g.Plain))))
+		for left := int(g.Rows); left > 0; left -= most {
+			in.pieces = append(in.pieces, min(left, most))
 		}
 	}
 	m.rows += int(in.parquet.Rows())
@@ -142,7 +146,14 @@ func (m *merge) write(ctx context.Context, to io.Writer, plan *parquet.Plan, met
 	if m.inOrder = slices.IsSorted(m.order); !m.inOrder {
 		m.settle()
 	}
-	w := parquet.NewWriter(to, m.fields, plan, parquet.Options{Checked: true})
+	defer m.ahead.stop()
+	w := m.writer
+	if w == nil {
+		w = parquet.NewWriter(to, m.fields, plan, parquet.Options{Checked: true})
+		m.writer = w
+	} else {
+		w.Reset(to)
+	}
 	err := w.WriteGroup(m.rows, func(field int, put parquet.Put) error { return m.field(ctx, field, put) })
 	if err != nil {
 		return err
@@ -176,9 +187,14 @@ func (m *merge) field(ctx context.Context, field int, put parquet.Put) error {
 	if m.inOrder {
 		return m.pass(ctx, field, put)
 	}
+	if c := m.ahead.take(field); c != nil { // it was read while the one before it was written
+		m.column, m.ahead.column = *c, m.column
+		m.lookAhead(ctx, field+1)
+		return m.put(&m.column, 0, m.rows, put)
+	}
 	for lo, window := 0, m.rows; lo < m.rows; {
 		hi := min(lo+window, m.rows)
-		seen, err := m.load(ctx, field, lo, hi)
+		seen, err := m.load(ctx, &m.column, field, lo, hi, m.limit)
 		if errors.Is(err, errFull) && window > 1 {
 			window = max(1, int(float64(window)*0.8*float64(seen)/float64(m.rows)))
 			continue
@@ -186,7 +202,10 @@ func (m *merge) field(ctx context.Context, field int, put parquet.Put) error {
 		if err != nil && !errors.Is(err, errFull) {
 			return err
 		}
-		if err := m.put(field, lo, hi, put); err != nil {
+		if hi == m.rows {
+			m.lookAhead(ctx, field+1)
+		}
+		if err := m.put(&m.column, lo, hi, put); err != nil {
 			return err
 		}
 		lo = hi
@@ -197,8 +216,8 @@ func (m *merge) field(ctx context.Context, field int, put parquet.Put) error {
 // pass puts one column as it is read.
 func (m *merge) pass(ctx context.Context, field int, put parquet.Put) error {
 	return m.each(ctx, field, func(r *parquet.Reader, rows int) error {
-		return readPiece(r, rows, func(c *record.Column, n int) error {
-			if err := put(c, 0, n); err != nil {
+		return readPiece(r, &m.column.read, rows, func(n int) error {
+			if err := put(&m.column.read, parquet.Rows{Hi: n}); err != nil {
 				return fmt.Errorf("%w: %w", errOutput, err)
 			}
 			return nil
@@ -207,30 +226,35 @@ func (m *merge) pass(ctx context.Context, field int, put parquet.Put) error {
 }
 
 // put gives the loaded rows of places [lo,hi) in their order.
-func (m *merge) put(field, lo, hi int, put parquet.Put) error {
-	c := &m.column
+func (m *merge) put(c *loaded, lo, hi int, put parquet.Put) error {
 	if c.rows == 0 { // every row has the one value
-		return put(&c.constant, 0, hi-lo)
+		return put(&c.constant, parquet.Rows{Hi: hi - lo})
 	}
-	rows := make([]int32, 0, sliceRows)
+	pick := make([]uint32, 0, sliceRows)
 	for lo < hi {
 		n := min(hi-lo, sliceRows)
-		rows = rows[:0]
+		pick = pick[:0]
 		for _, row := range m.order[lo : lo+n] {
-			rows = append(rows, c.slot(row))
+			pick = append(pick, uint32(c.slot(row))) //nolint:gosec // never negative
 		}
-		empty(&m.out)
-		if c.field.Kind == record.VersionText {
-			if err := c.versions.put(&m.out, rows, put); err != nil {
-				return err
-			}
-		} else {
-			m.out.Gather(m.fields[field], &c.column, rows, 0)
-			if err := put(&m.out, 0, n); err != nil {
-				return err
-			}
+		if err := c.put(pick, put); err != nil {
+			return err
 		}
 		lo += n
 	}
 	return nil
+}
+
+// put gives slots in the order of pick, which it may change.
+func (c *loaded) put(pick []uint32, put parquet.Put) error {
+	if c.field.Kind == record.VersionText {
+		return c.versions.put(pick, put)
+	}
+	if !c.lexicon.on {
+		return put(&c.column, parquet.Rows{Pick: pick})
+	}
+	for i, slot := range pick {
+		pick[i] = uint32(c.lexicon.ids[slot]) //nolint:gosec // never negative
+	}
+	return put(&c.lexicon.texts, parquet.Rows{Pick: pick})
 }

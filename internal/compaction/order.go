@@ -21,9 +21,9 @@ type entry struct {
 // sort makes the order: by key, nulls first, then by version, then as the inputs stand. A table without a key is ordered
 // by version alone.
 func (m *merge) sort(ctx context.Context) error {
-	m.order, m.local, m.rank = make([]int32, m.rows), nil, nil
-	for i := range m.order {
-		m.order[i] = int32(i)
+	m.order, m.local, m.rank = slices.Grow(m.order[:0], m.rows), nil, nil
+	for i := range m.rows {
+		m.order = append(m.order, int32(i))
 	}
 	ties := []tie{{0, m.rows}}
 	if len(m.keys) > 0 {
@@ -79,7 +79,8 @@ type tie struct{ lo, hi int }
 
 // loadWhole loads a field of all rows.
 func (m *merge) loadWhole(ctx context.Context, field int) error {
-	_, err := m.load(ctx, field, 0, m.rows)
+	_, err := m.load(ctx, &m.column, field, 0, m.rows, m.limit)
+	m.column.spell()
 	if errors.Is(err, errFull) {
 		return errWide
 	}

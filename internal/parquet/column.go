@@ -129,26 +129,27 @@ func (c *column) dictBytes() int {
 	return len(c.textDict.bytes) + 4*len(c.textDict.offsets) + 8*len(c.wordDict.words)
 }
 
-// write takes rows [lo,hi) of col and ends pages as they fill.
-func (c *column) write(s *scratch, col *record.Column, lo, hi int) {
+// write takes rows of col and ends pages as they fill.
+func (c *column) write(s *scratch, col *record.Column, rows span) {
 	switch {
 	case c.nested():
-		c.writeNested(s, col, lo, hi)
+		c.writeNested(s, col, rows)
 	case col.Const || c.form == versions && col.Valid == nil && col.Versions.Constant():
-		c.writeConstant(s, col, hi-lo)
+		c.writeConstant(s, col, rows.len())
 	default:
 		c.vary(s)
-		for lo < hi {
-			n := c.fit(s.o, col, lo, min(hi-lo, max(1, s.o.PageRows-c.lv.entries%s.o.PageRows)))
-			c.add(col, lo, lo+n)
-			lo += n
+		for at, most := 0, rows.len(); at < most; {
+			n := c.fit(s.o, col, rows.part(at, min(most-at, max(1, s.o.PageRows-c.lv.entries%s.o.PageRows))))
+			c.add(col, rows.part(at, n))
+			at += n
 			c.endFull(s)
 		}
 	}
 }
 
-// fit cuts a step of n rows so that no page, and no dictionary, grows much beyond its limit by it.
-func (c *column) fit(o Options, col *record.Column, lo, n int) int {
+// fit cuts a step of rows so that no page, and no dictionary, grows much beyond its limit by it.
+func (c *column) fit(o Options, col *record.Column, rows span) int {
+	n := rows.len()
 	if c.form != texts {
 		return n
 	}
@@ -156,8 +157,17 @@ func (c *column) fit(o Options, col *record.Column, lo, n int) int {
 	if c.encoding != asDictionary {
 		room = uint32(max(1, o.PageBytes-c.open())) //nolint:gosec // limited
 	}
-	from := col.Offsets[lo]
-	for n > 1 && col.Offsets[lo+n]-from > room {
+	if rows.pick != nil {
+		size := uint32(0)
+		for i, r := range rows.pick {
+			if size += col.Offsets[r+1] - col.Offsets[r]; size > room && i > 0 {
+				return i
+			}
+		}
+		return n
+	}
+	from := col.Offsets[rows.lo]
+	for n > 1 && col.Offsets[rows.lo+n]-from > room {
 		n /= 2
 	}
 	return n
@@ -201,38 +211,44 @@ func (c *column) vary(s *scratch) {
 	c.expand()
 }
 
-// add takes rows [lo,hi) of a flat column.
-func (c *column) add(col *record.Column, lo, hi int) {
-	n := hi - lo
+// add takes rows of a flat column.
+func (c *column) add(col *record.Column, rows span) {
+	n := rows.len()
 	if col.Valid == nil || !c.steps[0].nullable {
 		c.lv.same(true, n)
-		c.take(col, span{lo: lo, hi: hi})
+		c.take(col, rows)
 		return
 	}
 	before := c.lv.nulls
-	c.lv.add(col.Valid, lo, hi)
+	if rows.pick != nil {
+		c.slots = c.lv.pick(c.slots[:0], col.Valid, rows.pick)
+	} else {
+		c.lv.add(col.Valid, rows.lo, rows.hi)
+	}
 	switch c.lv.nulls - before {
 	case 0:
-		c.take(col, span{lo: lo, hi: hi})
+		c.take(col, rows)
 	case n:
 	default:
-		c.slots = appendValid(c.slots[:0], col.Valid, lo, hi)
+		if rows.pick == nil {
+			c.slots = appendValid(c.slots[:0], col.Valid, rows.lo, rows.hi)
+		}
 		c.take(col, span{pick: c.slots})
 	}
 }
 
-// writeNested takes rows [lo,hi) of a column in a list or struct. A row may be of any size, so they are taken in
-// strides that follow the size seen.
-func (c *column) writeNested(s *scratch, col *record.Column, lo, hi int) {
+// writeNested takes rows of a column in a list or struct. A row may be of any size, so they are taken in strides that
+// follow the size seen.
+func (c *column) writeNested(s *scratch, col *record.Column, rows span) {
 	c.vary(s)
-	for lo < hi {
-		n := min(hi-lo, c.stride, max(1, s.o.PageRows-c.lv.rows))
+	for at, most := 0, rows.len(); at < most; {
+		n := min(most-at, c.stride, max(1, s.o.PageRows-c.lv.rows))
 		before := c.open() + c.dictBytes()
-		values, slots := c.shredder.shred(c.steps, &c.lv, col, lo, lo+n)
+		values, slots := c.shredder.shred(c.steps, &c.lv, col, rows.part(at, n))
 		if slots.len() > 0 {
 			c.take(values, slots)
 		}
-		lo += n
+		at += n
 		if grown := c.open() + c.dictBytes() - before; grown > s.o.PageBytes/4 {
 			c.stride = max(1, c.stride/4)
 		} else if grown < s.o.PageBytes/16 {

@@ -12,8 +12,14 @@ import (
 
 var errRows = errors.New("the columns of a row group have different numbers of rows")
 
-// Put takes rows [lo,hi) of a column.
-type Put func(column *record.Column, lo, hi int) error
+// Rows names rows of a column: [Lo,Hi), or those of Pick in its order, when that is not nil.
+type Rows struct {
+	Lo, Hi int
+	Pick   []uint32
+}
+
+// Put takes rows of a column.
+type Put func(column *record.Column, rows Rows) error
 
 // WriteGroup writes a row group of so many rows column after column, so that only one has to be in memory: for each field
 // in turn values gives put its rows, in any number of pieces. The limits of Options hold for pages; the group is as large as
@@ -33,9 +39,11 @@ func (w *Writer) WriteGroup(rows int, values func(field int, put Put) error) err
 			next++
 		}
 		put := 0
-		err := values(i, func(column *record.Column, lo, hi int) error {
-			put += hi - lo
-			return w.putRows(i, w.columns[from:next], column, lo, hi)
+		w.lend(&w.columns[from])
+		err := values(i, func(column *record.Column, rows Rows) error {
+			s := span{lo: rows.Lo, hi: rows.Hi, pick: rows.Pick}
+			put += s.len()
+			return w.putRows(i, w.columns[from:next], column, s)
 		})
 		if err == nil && put != rows {
 			err = fmt.Errorf("column %s: %d of %d: %w", w.fields[i].Name, put, rows, errRows)
@@ -47,6 +55,7 @@ func (w *Writer) WriteGroup(rows int, values func(field int, put Put) error) err
 		for k := from; k < next; k++ {
 			w.columns[k].flush(w.work[0])
 			w.endChunk(&w.columns[k], &g)
+			w.keep(&w.columns[k])
 		}
 	}
 	w.fail(w.work[0].err)
@@ -56,22 +65,42 @@ func (w *Writer) WriteGroup(rows int, values func(field int, put Put) error) err
 }
 
 // putRows takes rows of one field.
-func (w *Writer) putRows(field int, leaves []column, values *record.Column, lo, hi int) error {
+func (w *Writer) putRows(field int, leaves []column, values *record.Column, rows span) error {
 	if !w.o.Checked {
-		one := append([]record.Column(nil), *values)
-		if err := check(w.fields[field:field+1], one, lo, hi); err != nil {
-			return fmt.Errorf("write rows: %s", err) //nolint:errorlint // as Write
+		one, at, n := append([]record.Column(nil), *values), 0, rows.len()
+		step := n // what is picked is looked at row by row
+		if rows.pick != nil {
+			step = 1
+		}
+		for ; at < n; at += step {
+			if err := check(w.fields[field:field+1], one, rows.at(at), rows.at(at)+step); err != nil {
+				return fmt.Errorf("write rows: %s", err) //nolint:errorlint // as Write
+			}
 		}
 	}
-	for lo < hi && w.err == nil {
-		n := min(hi-lo, w.o.PageRows)
+	for at, most := 0, rows.len(); at < most && w.err == nil; {
+		n := min(most-at, w.o.PageRows)
 		for i := range leaves {
-			leaves[i].write(w.work[0], values, lo, lo+n)
+			leaves[i].write(w.work[0], values, rows.part(at, n))
 		}
-		lo += n
+		at += n
 		w.fail(w.work[0].err)
 	}
 	return w.err
+}
+
+// lend gives a column the memory that the chunk before it was made in: chunks of a group follow each other.
+func (w *Writer) lend(c *column) {
+	if cap(w.spare) > cap(c.chunk) {
+		c.chunk, w.spare = w.spare[:0], nil
+	}
+}
+
+// keep takes it back.
+func (w *Writer) keep(c *column) {
+	if cap(c.chunk) > cap(w.spare) {
+		w.spare, c.chunk = c.chunk[:0], nil
+	}
 }
 
 func (w *Writer) newGroup(rows int) format.RowGroup {

@@ -94,6 +94,28 @@ func (l *levels) add(valid []uint64, lo, hi int) {
 	}
 }
 
+// pick adds chosen rows of a bitmap, and appends those that have a value to dst.
+func (l *levels) pick(dst []uint32, valid []uint64, rows []uint32) []uint32 {
+	l.rows += len(rows)
+	l.mix()
+	for len(rows) > 0 {
+		k := min(64, len(rows))
+		w, at := uint64(0), len(dst)
+		dst = append(dst, rows[:k]...)
+		for i, r := range rows[:k] {
+			bit := valid[r>>6] >> (r & 63) & 1
+			w |= bit << i
+			dst[at] = r // the next one takes its place when it has no value
+			at += int(bit)
+		}
+		dst = dst[:at]
+		l.word(w, k)
+		l.nulls += k - bits.OnesCount64(w)
+		rows = rows[k:]
+	}
+	return dst
+}
+
 // appendBitmap appends the definition levels of a flat column, as the hybrid of runs and bit-packed groups of width 1, with
 // the length in front that data pages v1 want.
 func (l *levels) appendBitmap(dst []byte) []byte {

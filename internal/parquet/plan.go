@@ -114,7 +114,7 @@ func (l *leaf) measure(p *Plan, col *record.Column, rows int, e encoding) (raw, 
 	s := newScratch(Options{PageRows: 1 << 30, PageBytes: maxText, DictBytes: maxText}, &p.codec)
 	c := &column{leaf: l, stride: firstStride, choice: choice{encoding: e, zstd: true, without: e}, left: new(atomic.Bool)}
 	c.resetChunk()
-	c.write(s, col, 0, rows)
+	c.write(s, col, span{hi: rows})
 	n := c.lv.values()
 	if n == 0 || e == asDictionary && 4*c.dictLen() > n {
 		return 0, 0, false

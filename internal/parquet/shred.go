@@ -15,6 +15,22 @@ func (s span) len() int {
 	return s.hi - s.lo
 }
 
+// at is the slot at a place.
+func (s span) at(i int) int {
+	if s.pick != nil {
+		return int(s.pick[i])
+	}
+	return s.lo + i
+}
+
+// part is the n slots from a place on.
+func (s span) part(at, n int) span {
+	if s.pick != nil {
+		return span{pick: s.pick[at : at+n]}
+	}
+	return span{lo: s.lo + at, hi: s.lo + at + n}
+}
+
 // shredder takes nested rows apart: repetition and definition levels, and the slots that have values.
 type shredder struct {
 	steps []step
@@ -23,8 +39,8 @@ type shredder struct {
 	pick  []uint32
 }
 
-// shred appends the levels of rows [lo,hi) of col to lv, and gives the column of the values and the slots in it.
-func (s *shredder) shred(steps []step, lv *levels, col *record.Column, lo, hi int) (*record.Column, span) {
+// shred appends the levels of rows of col to lv, and gives the column of the values and the slots in it.
+func (s *shredder) shred(steps []step, lv *levels, col *record.Column, rows span) (*record.Column, span) {
 	s.steps, s.lv, s.way, s.pick = steps, lv, append(s.way[:0], col), s.pick[:0]
 	for _, st := range steps[1:] {
 		if st.child >= len(col.Children) { // no list has an element
@@ -34,10 +50,10 @@ func (s *shredder) shred(steps []step, lv *levels, col *record.Column, lo, hi in
 		}
 		s.way = append(s.way, col)
 	}
-	for r := lo; r < hi; r++ {
-		s.slot(0, r, 0)
+	for i := range rows.len() {
+		s.slot(0, rows.at(i), 0)
 	}
-	lv.rows += hi - lo
+	lv.rows += rows.len()
 	if n := len(s.pick); n > 0 && int(s.pick[n-1])-int(s.pick[0]) == n-1 && ascends(s.pick) {
 		return col, span{lo: int(s.pick[0]), hi: int(s.pick[n-1]) + 1}
 	}

@@ -68,6 +68,7 @@ type Writer struct {
 	groups  []format.RowGroup
 	pages   [][]page   // of every chunk written
 	work    []*scratch // one a worker; the first is the writer's own
+	spare   []byte     // of chunks that were written by column
 	broken  error      // the schema cannot be written
 	err     error
 }
@@ -149,7 +150,7 @@ func (w *Writer) Write(columns []record.Column, lo, hi int) error {
 	}
 	for lo < hi && w.err == nil {
 		n := min(hi-lo, w.o.RowGroupRows-w.rows, w.o.PageRows)
-		w.each(func(s *scratch, c *column) { c.write(s, &columns[c.top], lo, lo+n) })
+		w.each(func(s *scratch, c *column) { c.write(s, &columns[c.top], span{lo: lo, hi: lo + n}) })
 		lo += n
 		w.rows += n
 		w.total += int64(n)
@@ -197,7 +198,7 @@ func (w *Writer) Written() int64 {
 
 // Held is the memory that the writer holds, in bytes.
 func (w *Writer) Held() int {
-	n := 0
+	n := cap(w.spare)
 	for _, s := range w.work {
 		n += s.held()
 	}
