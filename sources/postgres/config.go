@@ -36,6 +36,7 @@ type Capture struct {
 	Every    time.Duration `yaml:"every" doc:"How often a table is asked for changes; default 5s. The log gives them by itself."`
 	MaxScan  config.Size   `yaml:"max_scan" doc:"Largest table that xmin, which reads all of it each time, is taken for; default 20GiB."`
 	Column   string        `yaml:"column" doc:"Time: the column that holds when a row was last changed; default updated_at."`
+	Zone     string        `yaml:"zone" doc:"Time: where the column has no zone, the zone of the time that every writer writes: UTC or an offset such as +02:00. A zone with summer time will not do."`
 	Margin   time.Duration `yaml:"margin" doc:"Time: how far behind the database's clock the watermark stays; default 2s, at least 200ms."`
 	Snapshot time.Duration `yaml:"snapshot_every" doc:"How often a table without a key is read anew; default 24h."`
 	Slot     string        `yaml:"slot" doc:"Log: the replication slot and the publication; default: acequia_ and the pipeline."`
@@ -78,6 +79,11 @@ func (c Config) check() error {
 	}
 	if c.Parallel < 0 || c.Parallel > maxParallel {
 		wrong("parallel", "want 1 to %d", maxParallel)
+	}
+	if z := c.Capture.Zone; z != "" && z != "UTC" {
+		if _, err := time.Parse("-07:00", z); err != nil {
+			bad = append(bad, config.At(errors.New("want UTC, or an offset such as +02:00: in a zone with summer time an hour comes twice"), "capture", "zone"))
+		}
 	}
 	if m := c.Capture.Margin; m != 0 && m < leastMargin {
 		bad = append(bad, config.At(errors.New("want at least 200ms: writers must have shown themselves by then"), "capture", "margin"))

@@ -26,10 +26,11 @@ type Source struct {
 	state    sources.State
 	pool     *pool
 
-	mu     sync.Mutex
-	tables map[string]*table // by stream
-	drains bool
-	listed time.Time
+	refreshing sync.Mutex // the catalog is asked by one at a time
+	mu         sync.Mutex
+	tables     map[string]*table // by stream
+	drains     bool
+	listed     time.Time
 }
 
 var (

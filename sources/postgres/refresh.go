@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
 )
 
 // refresh brings the tables up to the catalog: those that are new are begun, those that were replaced are read anew.
 func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
+	s.refreshing.Lock()
+	defer s.refreshing.Unlock()
 	server, err := postgres.Inspect(ctx, c)
 	if err != nil {
 		return err
@@ -36,9 +40,12 @@ func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Ser
 	old := s.tables[found.Stream()]
 	s.mu.Unlock()
 	t := &table{Table: found, stream: found.Stream(), source: "postgresql." + server.Database + "." + found.Schema + "." + found.Name}
+	t.nulls = new(atomic.Int64)
 	if old != nil {
-		t.note, t.poller, t.drained, t.err = old.note, old.poller, old.drained, old.err
-	} else {
+		t.note, t.poller, t.drained, t.err, t.anew, t.facts, t.nulls = old.note, old.poller, old.drained, old.err, old.anew, old.facts, old.nulls
+	}
+	if old == nil || fault.Code(old.err) == unfitCode {
+		t.err = nil
 		known, err := s.load(ctx, t)
 		if err != nil {
 			return err
@@ -52,7 +59,12 @@ func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Ser
 			return err
 		}
 	}
-	if t.note.OID != t.OID {
+	if t.anew != "" {
+		if err := s.again(ctx, c, t, t.anew); err != nil {
+			return err
+		}
+	}
+	if t.err == nil && t.note.OID != t.OID {
 		if err := s.again(ctx, c, t, "it was dropped and made again"); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
@@ -18,9 +19,12 @@ type table struct {
 	stream  string
 	source  string // as _source tells it
 	note    note
-	poller  poller // nil: the log follows it, or nothing does
-	drained bool   // its follower has given all there was
-	err     error  // why it is stopped; the others go on
+	poller  poller        // nil: the log follows it, or nothing does
+	drained bool          // its follower has given all there was
+	err     error         // why it is stopped; the others go on
+	anew    string        // why the next refresh reads it anew; "": nothing has asked for it
+	facts   means         // as they were when its strategy was chosen
+	nulls   *atomic.Int64 // time: rows that have none
 }
 
 // note is what is kept of a table between runs, under the key "table " and its stream.
@@ -100,12 +104,17 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 		return &fault.Error{Code: "ACQ-PG-031", Place: t.stream, Err: errors.New("the table was read anew 65,535 times"), Remedy: "give it another name"}
 	}
 	before := t.note
+	t.anew, t.drained = "", false
 	t.note = note{OID: t.OID, Epoch: before.Epoch + 1, Schema: before.Schema, Began: time.Now().UTC(), Why: why}
 	if why != "" {
 		s.log.WarnContext(ctx, "the table is read anew", "table", t.Quoted(), "reason", why)
 	}
 	if err := s.choose(ctx, c, t); err != nil {
 		return err
+	}
+	if t.err != nil { // it may be had later
+		t.note = before
+		return nil
 	}
 	if err := s.split(ctx, c, t); err != nil {
 		return err

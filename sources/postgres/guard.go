@@ -1,0 +1,270 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres"
+)
+
+// guard is what the catalog said of a table when its changes were last complete. No trigger and no row's transaction tells of a
+// TRUNCATE, of an ALTER TABLE that writes the rows anew, of a partition that was attached with rows in it, or of changes made
+// while a trigger was disabled. Each of them leaves its mark in the catalog.
+type guard struct {
+	Seen    string          `json:"seen"`    // the moment of the look
+	Columns int16           `json:"columns"` // pg_class.relnatts
+	Files   map[uint32]file `json:"files"`   // by the table's OID, or its partitions' and children's
+}
+
+// file is where the rows of a table or partition are.
+type file struct {
+	Node     uint32 `json:"node"`               // pg_class.relfilenode: another one after each rewrite
+	Triggers string `json:"triggers,omitempty"` // of the strategy: a row of pg_trigger has another xmin after each change
+	joined   string // the transaction that made it a partition or child
+}
+
+// sight is one look at the catalog; all of it is of one snapshot.
+type sight struct {
+	guard
+	at      visible
+	standby bool
+	clock   time.Time // the server's
+}
+
+// anew says that a table must be read anew, since its changes are not complete any more.
+type anew struct{ why string }
+
+// Error gives the reason.
+func (a *anew) Error() string { return "the table must be read anew: " + a.why }
+
+var (
+	errGone    = fault.Retry(errors.New("postgres: the table is gone"))
+	errColumns = fault.Retry(errors.New("postgres: the table has other columns than when it was last asked for"))
+)
+
+// lookSQL asks for a table and the partitions or children below it: a row each. It reads the catalog as any table is read, so that
+// what it says is of the snapshot that it gives.
+const lookSQL = `
+WITH RECURSIVE tree(oid, joined) AS (
+	SELECT $1::oid, '' UNION ALL SELECT i.inhrelid, i.xmin::text FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid WHERE NOT i.inhdetachpending)
+SELECT pg_current_snapshot()::text, pg_is_in_recovery(), clock_timestamp(), c.oid, c.relnatts, c.relfilenode, tree.joined,
+	coalesce((SELECT string_agg(t.oid || ':' || t.xmin || ':' || t.tgenabled, ',' ORDER BY t.oid) FROM pg_trigger t
+		WHERE t.tgrelid = c.oid AND $2 <> '' AND starts_with(t.tgname::text, $2)), '')
+FROM tree JOIN pg_class c ON c.oid = tree.oid`
+
+// look asks for the moment, and for what the guard of a table is compared with. triggers is how the names of the strategy's begin.
+func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sight, error) {
+	s := sight{guard: guard{Files: map[uint32]file{}}}
+	rows, err := c.Query(ctx, lookSQL, t.OID, triggers)
+	if err != nil {
+		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
+	}
+	var oid uint32
+	var columns int16
+	var f file
+	_, err = pgx.ForEachRow(rows, []any{&s.Seen, &s.standby, &s.clock, &oid, &columns, &f.Node, &f.joined, &f.Triggers}, func() error {
+		if oid == t.OID {
+			s.Columns = columns
+		}
+		s.Files[oid] = f
+		return nil
+	})
+	switch {
+	case err != nil:
+		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
+	case s.Columns == 0:
+		return s, errGone
+	}
+	if s.at, err = parseVisible(s.Seen); err != nil {
+		return s, fault.Stop(err)
+	}
+	if s.standby {
+		s.at = s.at.floor()
+	}
+	return s, nil
+}
+
+// watch is the guard of a table that is polled.
+type watch struct {
+	source   *Source
+	table    *table
+	triggers string                                                    // how the names of the strategy's begin; "": it has none
+	deletes  bool                                                      // the strategy sees them, so that a partition that is gone must not go unseen
+	emptied  func(ctx context.Context, c *postgres.Conn) (bool, error) // whether the strategy itself tells of a TRUNCATE; nil: never
+	guard    *guard
+}
+
+// key is where it is kept. Each incarnation of a stream has its own.
+func (w *watch) key() string {
+	return "guard " + w.table.stream + "@" + strconv.Itoa(int(w.table.note.Epoch))
+}
+
+// begin takes what is there now for what is complete.
+func (w *watch) begin(ctx context.Context, c *postgres.Conn, t *table) (sight, error) {
+	w.table = t
+	now, err := look(ctx, c, t, w.triggers)
+	if err != nil {
+		return now, err
+	}
+	w.guard = new(now.guard)
+	return now, w.save(ctx)
+}
+
+func (w *watch) save(ctx context.Context) error {
+	text, err := json.Marshal(w.guard)
+	if err != nil {
+		return fmt.Errorf("keep what the catalog says of %s: %w", w.table.stream, err)
+	}
+	return w.source.state.Save(ctx, w.key(), text)
+}
+
+func (w *watch) load(ctx context.Context) error {
+	if w.guard != nil {
+		return nil
+	}
+	text, err := w.source.state.Load(ctx, w.key())
+	if err != nil {
+		return err
+	}
+	g := &guard{}
+	if text == nil || json.Unmarshal(text, g) != nil {
+		return &anew{"what is kept of it does not say what the catalog was"}
+	}
+	w.guard = g
+	return nil
+}
+
+// see looks, and says whether the changes since the last look are complete: if not, the error is an *anew.
+func (w *watch) see(ctx context.Context, c *postgres.Conn, t *table) (sight, error) {
+	w.table = t
+	if err := w.load(ctx); err != nil {
+		return sight{}, err
+	}
+	now, err := look(ctx, c, t, w.triggers)
+	switch {
+	case err != nil:
+		return now, err
+	case now.Columns != t.Attributes:
+		return now, errColumns
+	}
+	return now, w.compare(ctx, c, now)
+}
+
+func (w *watch) compare(ctx context.Context, c *postgres.Conn, now sight) error {
+	if now.Columns == w.guard.Columns && maps.EqualFunc(now.Files, w.guard.Files, func(a, b file) bool {
+		return a.Node == b.Node && a.Triggers == b.Triggers
+	}) {
+		w.guard.Seen = now.Seen
+		return nil
+	}
+	if now.Columns != w.guard.Columns {
+		if err := w.columns(ctx, c); err != nil {
+			return err
+		}
+	}
+	for _, oid := range slices.Sorted(maps.Keys(w.guard.Files)) {
+		if err := w.file(ctx, c, now, oid); err != nil {
+			return err
+		}
+	}
+	for _, oid := range slices.Sorted(maps.Keys(now.Files)) {
+		if _, known := w.guard.Files[oid]; !known {
+			if err := w.joined(ctx, c, oid, now.Files[oid]); err != nil {
+				return err
+			}
+		}
+	}
+	w.guard = new(now.guard)
+	return w.save(ctx)
+}
+
+// columns looks at those that were added: rows that were there before have the default of such a column, and nothing tells of it.
+func (w *watch) columns(ctx context.Context, c *postgres.Conn) error {
+	var filled bool
+	err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attnum > $2 AND NOT attisdropped
+		AND (atthasdef OR atthasmissing OR attidentity <> '' OR attgenerated <> ''))`, w.table.OID, w.guard.Columns).Scan(&filled)
+	switch {
+	case err != nil:
+		return postgres.Explain(err, "look at the columns of "+w.table.Quoted(), w.table.stream)
+	case filled:
+		return &anew{"a column was added with a default, which its rows have without being changed"}
+	}
+	return nil
+}
+
+// file compares a table or partition that was there before.
+func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint32) error {
+	before := w.guard.Files[oid]
+	f, there := now.Files[oid]
+	switch {
+	case !there && w.deletes:
+		return &anew{"a partition was detached or dropped"}
+	case !there:
+		w.source.log.WarnContext(ctx, "a partition was detached or dropped; its rows are deletes that this strategy does not see",
+			"table", w.table.Quoted(), "remedy", "acequia sweep")
+		return nil
+	case f.Triggers != before.Triggers:
+		return &anew{"a trigger of acequia was disabled, enabled, dropped or made since"}
+	case f.Node == before.Node:
+		return nil
+	}
+	seen, err := parseVisible(w.guard.Seen)
+	if err != nil {
+		return fault.Stop(err)
+	}
+	same, err := w.older(ctx, c, oid, ">", low32(seen.xmin))
+	switch {
+	case err != nil:
+		return err
+	case !same && w.emptied != nil && oid == w.table.OID:
+		if told, err := w.emptied(ctx, c); err != nil || told {
+			return err
+		}
+		fallthrough
+	case !same:
+		return &anew{"it was truncated, or its rows were rewritten by ALTER TABLE"}
+	}
+	w.source.log.InfoContext(ctx, "the table was rewritten with the rows that it had, as VACUUM FULL does", "table", w.table.Quoted())
+	return nil
+}
+
+// joined looks at a partition or child that was not there before. One that was made empty gets its rows from writers whom the
+// strategy sees; rows that were in it when it was attached it does not.
+func (w *watch) joined(ctx context.Context, c *postgres.Conn, oid uint32, f file) error {
+	had, err := w.older(ctx, c, oid, ">=", f.joined)
+	switch {
+	case err != nil:
+		return err
+	case had:
+		return &anew{"a partition was attached with rows in it"}
+	case w.triggers != "" && f.Triggers == "" && w.guard.Files[w.table.OID].Triggers != "":
+		return &anew{"a partition or child has no trigger of acequia"}
+	}
+	return nil
+}
+
+// older says whether a table or partition has a row whose writer is older than a transaction. VACUUM FULL, CLUSTER and pg_repack
+// keep the writers of rows; TRUNCATE leaves no row, and ALTER TABLE writes all of them itself.
+func (w *watch) older(ctx context.Context, c *postgres.Conn, oid uint32, operator, than string) (found bool, err error) {
+	var name, kind string
+	err = c.QueryRow(ctx, `SELECT format('%I.%I', n.nspname, c.relname), c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = $1`, oid).Scan(&name, &kind)
+	if err == nil && (kind == "r" || kind == "m") {
+		err = c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ONLY "+name+" WHERE age(xmin) "+operator+" age($1::text::xid))", than).Scan(&found)
+	}
+	return found, postgres.Explain(err, "look for rows from before in "+name, w.table.stream)
+}
+
+// low32 is a transaction as the xmin of a row has it. The first three numbers are none of transactions.
+func low32(xid uint64) string {
+	return strconv.FormatUint(max(xid&(1<<32-1), 3), 10)
+}

@@ -1,0 +1,180 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/record"
+)
+
+// stampTrigger sets the column acequia_xid to the transaction that writes the row. It is called last of the triggers that are
+// called before a row is written, which are called in the order of their names.
+const stampTrigger = "zzz_acequia_stamp"
+
+// xidPoller finds rows by the transaction that wrote them, which a trigger notes in a column (see install.go). A round gives what is
+// visible in the snapshot that it begins with and was not in that of the round before. So no transaction is missed however late it
+// commits, none holds up the others, and the clock has no part in it.
+type xidPoller struct {
+	source *Source
+	watch  watch
+}
+
+// span is where a round stands.
+type span struct {
+	Since string   `json:"c"`           // the snapshot that all is given of
+	UpTo  string   `json:"s,omitempty"` // that of the round under way; "": none is
+	XID   uint64   `json:"x,omitempty"` // of the last row that was given of it
+	Key   []string `json:"k,omitempty"`
+
+	since, upTo visible
+}
+
+// spanAt reads a position.
+func spanAt(t *table, from record.Position) (p span, err error) {
+	if p, err = unpack[span](t.stream, from); err != nil {
+		return p, err
+	}
+	if p.since, err = parseVisible(p.Since); err == nil && p.UpTo != "" {
+		p.upTo, err = parseVisible(p.UpTo)
+	}
+	return p, err
+}
+
+// rest is the position between two rounds.
+func rest(v visible) record.Position { return pack(span{Since: v.String()}) }
+
+// round is the span of what is new in a moment.
+func (p span) round(now visible) span {
+	return span{Since: p.Since, since: p.since, UpTo: now.String(), upTo: now}
+}
+
+// reads gives the conditions on a column of transactions, with their parameters, whose rows in the order of transaction and key
+// are what is left of the round. The first is for the transactions that were under way when the round before began.
+func (p span) reads(column string) (conditions []string, args [][]string) {
+	if late := p.upTo.late(p.since); len(late) > 0 && p.XID < p.since.xmax {
+		conditions = append(conditions, column+" = ANY($1::xid8[])")
+		args = append(args, []string{"{" + joinXIDs(late) + "}"})
+	}
+	if p.upTo.xmax > p.since.xmax {
+		conditions = append(conditions, column+" >= $1::xid8 AND "+column+" < $2::xid8 AND "+column+" <> ALL($3::xid8[])")
+		args = append(args, []string{strconv.FormatUint(p.since.xmax, 10), strconv.FormatUint(p.upTo.xmax, 10), "{" + joinXIDs(p.upTo.xip) + "}"})
+	}
+	return conditions, args
+}
+
+// errBehind says that nothing can be new.
+var errBehind = errors.New("the standby is behind")
+
+// turned says what a moment that is before the one a table stands at means.
+func turned(now sight, p span) error {
+	switch {
+	case now.at.xmax >= p.since.xmax:
+		return nil
+	case now.standby: // it lags, or a transaction is under way that has begun before
+		return errBehind
+	}
+	return &anew{"the server has gone back to an earlier time: transaction " + strconv.FormatUint(p.since.xmax, 10) + " is not there yet"}
+}
+
+func (p *xidPoller) begin(ctx context.Context, c *postgres.Conn, t *table) (record.Position, error) {
+	now, err := p.watch.begin(ctx, c, t)
+	return rest(now.at), err
+}
+
+func (p *xidPoller) covers(at record.Position, m moment) bool { return spanCovers(at, m) }
+
+// spanCovers says whether all that was visible at a moment is given.
+func spanCovers(at record.Position, m moment) bool {
+	p, err := unpack[span]("", at)
+	if err != nil || p.UpTo != "" {
+		return false
+	}
+	since, err := parseVisible(p.Since)
+	return err == nil && since.covers(m.at)
+}
+
+func (p *xidPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
+	now, err := p.watch.see(ctx, c, t)
+	if err != nil {
+		return from, err
+	}
+	return rounds(t, now, from, func(r span) error { return p.round(ctx, c, t, now, r, give) })
+}
+
+// rounds ends the round that was cut off, if one was, and does the next.
+func rounds(t *table, now sight, from record.Position, do func(span) error) (record.Position, error) {
+	at, err := spanAt(t, from)
+	if err != nil {
+		return from, err
+	}
+	if at.UpTo != "" {
+		if err := do(at); err != nil {
+			return from, err
+		}
+		at = span{Since: at.UpTo, since: at.upTo}
+	}
+	switch err := turned(now, at); {
+	case errors.Is(err, errBehind):
+		return rest(at.since), nil
+	case err != nil:
+		return from, err
+	}
+	if err := do(at.round(now.at)); err != nil {
+		return from, err
+	}
+	return rest(now.at), nil
+}
+
+// round gives the rows of a round, by one statement after the other.
+func (p *xidPoller) round(ctx context.Context, c *postgres.Conn, t *table, now sight, r span, give func(record.Chunk) error) error {
+	layout, err := p.source.layout(t)
+	if err != nil {
+		return err
+	}
+	column := pgx.Identifier{postgres.StampColumn}.Sanitize()
+	conditions, all := r.reads(column)
+	for i, condition := range conditions {
+		for rows := pageRows; rows == pageRows; {
+			where, args := condition, all[i]
+			if r.XID > 0 {
+				where, args = p.after(layout, t, column, where, args, r)
+			}
+			pg := page{
+				table: t, layout: layout, args: args, clock: now.clock, lead: 1,
+				sql: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d", column, layout.Select(), t.Quoted(), where, quotedKey(t), pageRows),
+				leads: func(values [][]byte) error {
+					r.XID = binary.BigEndian.Uint64(values[0])
+					return nil
+				},
+				position: func(b *record.Batch) record.Position {
+					r.Key = layout.KeyText(b, b.Rows-1)
+					return pack(r)
+				},
+			}
+			if i == len(conditions)-1 {
+				pg.end = rest(r.upTo)
+			}
+			if rows, err = p.source.polled(ctx, c, pg, give); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// after adds to a condition that rows come after the last that was given.
+func (p *xidPoller) after(layout *postgres.Layout, t *table, column, where string, args []string, r span) (string, []string) {
+	args = append(append([]string(nil), args...), strconv.FormatUint(r.XID, 10))
+	parameters := "$" + strconv.Itoa(len(args)) + "::xid8"
+	for i, cast := range layout.KeyCasts() {
+		args = append(args, r.Key[i])
+		parameters += ", $" + strconv.Itoa(len(args)) + cast
+	}
+	return where + " AND (" + column + ", " + quotedKey(t) + ") > (" + parameters + ")", args
+}
