@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
@@ -36,16 +32,16 @@ type rangeReader struct {
 }
 
 // backfill opens a part of a table's backfill.
-func (s *Source) backfill(ctx context.Context, t *table, number string, from record.Position) (sources.Reader, error) {
+func (s *Source) backfill(ctx context.Context, t *table, number string, after record.Position) (sources.Reader, error) {
 	i, err := strconv.Atoi(number)
 	if err != nil || i < 0 || i >= len(t.note.Parts) {
 		return nil, fault.Stop(fmt.Errorf("postgres: table %s has no part %q", t.stream, number))
 	}
 	r := t.note.Parts[i]
-	if from != "" {
+	if after != "" {
 		var at rangePosition
-		if err := json.Unmarshal([]byte(from), &at); err != nil || len(at.After) != len(t.Key) {
-			return nil, fault.Stop(fmt.Errorf("postgres: %q is no position in %s", from, t.stream))
+		if err := json.Unmarshal([]byte(after), &at); err != nil || len(at.After) != len(t.Key) {
+			return nil, fault.Stop(fmt.Errorf("postgres: %q is no position in %s", after, t.stream))
 		}
 		r.After = at.After
 	}
@@ -53,44 +49,13 @@ func (s *Source) backfill(ctx context.Context, t *table, number string, from rec
 	if err != nil {
 		return nil, err
 	}
-	where, args := keyRange(t, layout, r)
-	sql := "select " + layout.Select() + " from " + t.Quoted() + where + " order by " + quotedKey(t)
+	where, args := keyRange(t.Table, layout, r)
+	sql := "select " + layout.Select() + " from " + from(t.Table) + where + " order by " + quotedKey(t.Table)
 	position := func(b *record.Batch) record.Position {
 		text, _ := json.Marshal(rangePosition{layout.KeyText(b, b.Rows-1)}) // texts always can be
 		return record.Position(text)
 	}
 	return &rangeReader{s.stream(ctx, t, layout, sql, args, position)}, nil
-}
-
-func quotedKey(t *table) string {
-	names := make([]string, len(t.Key))
-	for i, k := range t.Key {
-		names[i] = pgx.Identifier{k}.Sanitize()
-	}
-	return strings.Join(names, ", ")
-}
-
-// keyRange gives the condition of a range, and its parameters.
-func keyRange(t *table, layout *postgres.Layout, r part) (where string, args []string) {
-	var conditions []string
-	bound := func(operator string, values []string) {
-		if values == nil {
-			return
-		}
-		casts := layout.KeyCasts()
-		parameters := make([]string, len(values))
-		for i := range values {
-			args = append(args, values[i])
-			parameters[i] = "$" + strconv.Itoa(len(args)) + casts[i]
-		}
-		conditions = append(conditions, "("+quotedKey(t)+") "+operator+" ("+strings.Join(parameters, ", ")+")")
-	}
-	bound(">", r.After)
-	bound("<=", r.UpTo)
-	if len(conditions) == 0 {
-		return "", nil
-	}
-	return " where " + strings.Join(conditions, " and "), args
 }
 
 // stream runs a statement on a connection of its own and gives its rows as chunks.
@@ -183,53 +148,19 @@ func (s *Source) split(ctx context.Context, c *postgres.Conn, t *table) error {
 		t.note.Parts = nil
 		return nil
 	}
-	bounds, err := s.quantiles(ctx, c, t, int(max(t.Rows, 0)/partRows))
+	layout, bounds, err := quantiles(ctx, c, t.Table, int((t.Rows-1)/partRows))
 	if err != nil {
 		return err
 	}
-	t.note.Parts = make([]part, len(bounds)+1)
-	for i, b := range bounds {
-		t.note.Parts[i].UpTo, t.note.Parts[i+1].After = b, b
+	t.note.Parts = make([]part, 1)
+	if bounds == nil {
+		return nil
+	}
+	defer bounds.Release()
+	for row := range bounds.Rows {
+		b := layout.KeyText(bounds, row)
+		t.note.Parts[row].UpTo = b
+		t.note.Parts = append(t.note.Parts, part{After: b})
 	}
 	return nil
-}
-
-// sampleRows is how many keys of each part are looked at to find where it ends.
-const sampleRows = 300
-
-// quantiles gives n keys that cut a table into n+1 parts of about the same size.
-func (s *Source) quantiles(ctx context.Context, c *postgres.Conn, t *table, n int) ([][]string, error) {
-	if n == 0 || t.Kind != postgres.Ordinary || t.Rows <= 0 {
-		return nil, nil
-	}
-	share := min(100, 100*float64(n+1)*sampleRows/float64(t.Rows))
-	texts := make([]string, len(t.Key))
-	for i, k := range t.Key {
-		texts[i] = pgx.Identifier{k}.Sanitize() + "::text"
-	}
-	sql := fmt.Sprintf("select array[%s] from %s tablesample system (%g) order by %s", strings.Join(texts, ", "), t.Quoted(), max(share, 0.0001), quotedKey(t))
-	rows, err := c.Query(ctx, sql)
-	if err != nil {
-		return nil, postgres.Explain(err, "sample the keys of "+t.Quoted(), t.stream)
-	}
-	defer rows.Close()
-	var keys [][]string
-	for rows.Next() {
-		var key []string
-		if err := rows.Scan(&key); err != nil {
-			return nil, postgres.Explain(err, "sample the keys of "+t.Quoted(), t.stream)
-		}
-		keys = append(keys, key)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, postgres.Explain(err, "sample the keys of "+t.Quoted(), t.stream)
-	}
-	var bounds [][]string
-	for i := 1; i <= n && len(keys) > n; i++ {
-		k := keys[i*len(keys)/(n+1)]
-		if len(bounds) == 0 || !slices.Equal(bounds[len(bounds)-1], k) {
-			bounds = append(bounds, k)
-		}
-	}
-	return bounds, nil
 }

@@ -47,7 +47,7 @@ type anew struct{ why string }
 func (a *anew) Error() string { return "the table must be read anew: " + a.why }
 
 var (
-	errGone    = fault.Retry(errors.New("postgres: the table is gone"))
+	errDropped = fault.Retry(errors.New("postgres: the table is gone"))
 	errColumns = fault.Retry(errors.New("postgres: the table has other columns than when it was last asked for"))
 )
 
@@ -82,7 +82,7 @@ func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sig
 	case err != nil:
 		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
 	case s.Columns == 0:
-		return s, errGone
+		return s, errDropped
 	}
 	if s.at, err = parseVisible(s.Seen); err != nil {
 		return s, fault.Stop(err)

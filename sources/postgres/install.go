@@ -1,11 +1,5 @@
 package postgres
 
-import (
-	"context"
-
-	"github.com/acequia-io/acequia/internal/postgres"
-)
-
 // The triggers of the queue. Those that are called before a row is written are called in the order of their names, and so are those
 // after: ours come last.
 const (
@@ -15,8 +9,3 @@ const (
 	queueDelete   = "zzz_acequia_queue_delete"
 	queueTruncate = "zzz_acequia_queue_truncate"
 )
-
-// logInstalled gives the tables that the publication of strategy log has.
-func (s *Source) logInstalled(context.Context, *postgres.Conn) (map[uint32]bool, error) {
-	return nil, nil
-}

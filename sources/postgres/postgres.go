@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
@@ -30,7 +29,7 @@ type Source struct {
 	mu         sync.Mutex
 	tables     map[string]*table // by stream
 	drains     bool
-	listed     time.Time
+	listed     map[string]*postgres.Table // the catalog as it was last asked, by stream
 }
 
 var (

@@ -147,7 +147,7 @@ func (p *xidPoller) round(ctx context.Context, c *postgres.Conn, t *table, now s
 			}
 			pg := page{
 				table: t, layout: layout, args: args, clock: now.clock, lead: 1,
-				sql: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d", column, layout.Select(), t.Quoted(), where, quotedKey(t), pageRows),
+				sql: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d", column, layout.Select(), t.Quoted(), where, quotedKey(t.Table), pageRows),
 				leads: func(values [][]byte) error {
 					r.XID = binary.BigEndian.Uint64(values[0])
 					return nil
@@ -176,5 +176,5 @@ func (p *xidPoller) after(layout *postgres.Layout, t *table, column, where strin
 		args = append(args, r.Key[i])
 		parameters += ", $" + strconv.Itoa(len(args)) + cast
 	}
-	return where + " AND (" + column + ", " + quotedKey(t) + ") > (" + parameters + ")", args
+	return where + " AND (" + column + ", " + quotedKey(t.Table) + ") > (" + parameters + ")", args
 }

@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/record"
+)
+
+// errOutdated says that a table is no longer what the catalog said when it was last asked.
+var errOutdated = fault.Retry(errors.New("the table was changed meanwhile"))
+
+// errGone says that there is no such table any more: it was dropped, or has another name.
+var errGone = fault.Stop(errors.New("there is no such table any more"))
+
+// reading is what a read that shows a table as it stood gives to its records.
+type reading struct {
+	table  *postgres.Table
+	source string // as _source tells it
+	epoch  uint16
+	number uint64    // taken before the read's snapshot
+	at     time.Time // the server's, before the read
+	given  uint32    // records so far: without a key only their number in the read tells them apart
+}
+
+// system fills what acequia knows of a batch.
+func (r *reading) system(rows int, sys *record.System) {
+	sys.Source, sys.IngestTime = r.source, time.Now().UnixMicro()
+	sys.EventTimes = []int64{r.at.UnixMicro()}
+	sys.Ops = []record.Op{record.Snapshot}
+	sys.Versions = record.Versions{Epoch: r.epoch, Lo: []uint64{r.number}}
+	if len(r.table.Key) > 0 {
+		return
+	}
+	sys.Versions.Lo = make([]uint64, rows)
+	sys.Versions.Index = make([]uint32, rows)
+	for i := range rows {
+		sys.Versions.Lo[i], sys.Versions.Index[i] = r.number, r.given
+		r.given++
+	}
+}
+
+// read runs a read of a table that the catalog was asked for before: in a transaction that keeps the table from being changed, after
+// a look whether it was, and with a number of the stream where one is to be had. do runs its statement, whose snapshot is its own.
+func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func() error) error {
+	place := r.table.Stream()
+	if _, err := c.Exec(ctx, "begin read only"); err != nil {
+		return postgres.Explain(err, "begin to read "+r.table.Quoted(), place)
+	}
+	if _, err := c.Exec(ctx, "select from "+from(r.table)+" limit 0"); err != nil { // locks it as every read does, until the end
+		return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
+	}
+	if err := s.unchanged(ctx, c, r); err != nil {
+		return err
+	}
+	if s.state != nil {
+		var err error
+		if r.number, err = s.state.Next(ctx, place); err != nil {
+			return err
+		}
+	}
+	if err := do(); err != nil {
+		return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
+	}
+	_, err := c.Exec(ctx, "commit")
+	return postgres.Explain(err, "end the read of "+r.table.Quoted(), place)
+}
+
+// unchanged compares a table with the catalog, which holds still while the table is locked, and asks for the server's time.
+func (s *Source) unchanged(ctx context.Context, c *postgres.Conn, r *reading) error {
+	t := r.table
+	var same bool
+	var mark string
+	err := c.QueryRow(ctx, `
+		select clock_timestamp(), $2::regclass::oid = $1 and ($3 = 0 or exists (select from pg_index where indexrelid = $3 and indisvalid)),
+			(select coalesce(string_agg(concat_ws(' ', attnum, atttypid, atttypmod, attname), E'\n' order by attnum), '')
+			from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped)`,
+		t.OID, t.Quoted(), t.KeyIndex).Scan(&r.at, &same, &mark)
+	switch {
+	case err != nil:
+		return changed(err, postgres.Explain(err, "look at the columns of "+t.Quoted(), t.Stream()))
+	case !same || mark != markOf(t):
+		return fmt.Errorf("read %s: %w", t.Quoted(), errOutdated)
+	}
+	return nil
+}
+
+// markOf is the columns of a table as unchanged asks for them.
+func markOf(t *postgres.Table) string {
+	lines := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		lines[i] = fmt.Sprintf("%d %d %d %s", c.Num, c.TypeOID, c.Modifier, c.Name)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// changed marks the errors that say that a table is no longer as the catalog said, or not there.
+func changed(err, explained error) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return explained
+	}
+	switch pg.Code {
+	case "42P01", "3F000": // undefined table, undefined schema
+		return fmt.Errorf("%w: %w", errGone, explained)
+	case "42703", "42804", "42883", "0A000": // undefined column, other type, cached plan
+		return fmt.Errorf("%w: %w", errOutdated, explained)
+	}
+	return explained
+}
+
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
