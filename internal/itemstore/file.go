@@ -80,8 +80,8 @@ func (s *Store) create(ctx context.Context) error {
 }
 
 // load reads what tables there are, and where their logs end.
-func (s *Store) load(ctx context.Context) (err error) {
-	rows, err := s.writes.QueryContext(ctx, `select id, name, no_changes,
+func (s *Store) load(ctx context.Context, db *sql.DB) (err error) {
+	rows, err := db.QueryContext(ctx, `select id, name, no_changes,
 		max(trimmed, coalesce((select max(c.id) from change c where c.id between t.id << ?1 and (t.id + 1 << ?1) - 1), 0) - (t.id << ?1)) from tbl t`, seqBits)
 	if err != nil {
 		return s.refused(err)

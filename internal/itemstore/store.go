@@ -84,13 +84,33 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		err = s.create(ctx)
 	}
 	if err == nil {
-		err = s.load(ctx)
+		err = s.load(ctx, s.writes)
 	}
 	if err == nil {
 		err = s.start(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.reads.Close(), s.writes.Close())
+	}
+	return s, nil
+}
+
+// OpenToRead opens a file that is there, to look at it alone, also while another process writes it: methods that write may not
+// be called.
+func OpenToRead(ctx context.Context, path string) (*Store, error) {
+	s := &Store{path: path, tables: map[string]*table{}}
+	create, err := s.check(ctx)
+	if err == nil && create {
+		err = s.refused(errors.New("there is no item file"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.reads, err = sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(10000)&_pragma=query_only(1)"); err != nil {
+		return nil, s.refused(err)
+	}
+	if err := s.load(ctx, s.reads); err != nil {
+		return nil, errors.Join(err, s.reads.Close())
 	}
 	return s, nil
 }
@@ -103,6 +123,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	if closed {
 		return nil
+	}
+	if s.writes == nil {
+		return s.reads.Close()
 	}
 	close(s.closing)
 	s.writer.Wait()

@@ -94,13 +94,15 @@ func common(a, b []step) int {
 	return n
 }
 
-// Seek goes to a row of a row group.
+// Seek goes to a row of a row group; forward in the group it stands in without beginning anew.
 func (r *Reader) Seek(group int, row int64) error {
 	if group < 0 || group >= len(r.file.groups) || row < 0 || row > r.file.groups[group].Rows {
 		return fmt.Errorf("seek: the file has no row %d of row group %d", row, group)
 	}
-	if err := r.enter(group); err != nil {
-		return err
+	if group != r.group || row < r.row {
+		if err := r.enter(group); err != nil {
+			return err
+		}
 	}
 	for r.row < row {
 		n := int(min(row-r.row, 100_000))
