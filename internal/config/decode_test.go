@@ -378,3 +378,20 @@ func TestLargeFilesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsInClearText wants a warning of each text that is secret, and of a way to connect only when it has a password in it.
+func TestSecretsInClearText(t *testing.T) {
+	t.Parallel()
+	for text, warns := range map[string]bool{
+		"hunter2": true, "a2V5=": true, "postgres://u:hunter2@db/x": true, "'host=db user=u password=hunter2'": true,
+		"postgres://postgres@127.0.0.1:5432/shop": false, "'host=/run dbname=shop'": false, "'postgres://u:${PW:-x}@db/x'": false,
+	} {
+		var x struct {
+			X Secret `yaml:"x"`
+		}
+		problems := decoded(t, "x: "+text, &x)
+		if warned := len(problems) > 0; warned != warns || problems.Errors() {
+			t.Errorf("%s: %v", text, problems)
+		}
+	}
+}

@@ -26,7 +26,7 @@ func (d *decoder) scalar(v reflect.Value, n, key *node, f field) {
 	switch t := v.Type(); {
 	case t == reflect.TypeFor[Secret]():
 		v.SetString(n.text)
-		d.clear(n, f)
+		d.secret(n, f)
 	case t == reflect.TypeFor[time.Duration]():
 		remedy, ok = setDuration(v, n.text)
 	case t == reflect.TypeFor[Size]():
@@ -182,6 +182,18 @@ func (d *decoder) text(n, key *node, f field) {
 		d.userinfo(n, f)
 	}
 }
+
+// secret warns of a secret in the file. A text that says how to connect is one only where it has a password in it.
+func (d *decoder) secret(n *node, f field) {
+	if connects.MatchString(n.written) {
+		d.userinfo(n, f)
+		return
+	}
+	d.clear(n, f)
+}
+
+// connects finds URLs, and the key=value pairs of PostgreSQL.
+var connects = regexp.MustCompile(`^[a-z0-9+]+://|\b(?:host|user|dbname)=`)
 
 // clear warns of a secret that stands in the file.
 func (d *decoder) clear(n *node, f field) {
