@@ -49,11 +49,13 @@ func (p *Project) Connect(ctx context.Context, listen string, port int) []Endpoi
 		return err
 	}
 	unusable := look(Endpoint{Kind: "state", Name: p.State}, p.checkState)
-	items := func(ctx context.Context) (string, error) {
-		if unusable != nil {
-			return "", &fault.Error{Code: fault.Code(unusable), Place: "items.db", Err: errors.New("not looked at, because the state cannot be used")}
+	items := func(file string) func(ctx context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) {
+			if unusable != nil {
+				return "", &fault.Error{Code: fault.Code(unusable), Place: "items.db", Err: errors.New("not looked at, because the state cannot be used")}
+			}
+			return checkItems(ctx, file)
 		}
-		return p.checkItems(ctx)
 	}
 	if slices.ContainsFunc(p.Pipelines, func(d *Declared) bool { return d.Source.Plugin.Type == formType }) {
 		_ = look(Endpoint{Kind: "web", Name: net.JoinHostPort(listen, strconv.Itoa(port))}, func(ctx context.Context) (string, error) {
@@ -70,7 +72,7 @@ func (p *Project) Connect(ctx context.Context, listen string, port int) []Endpoi
 			seen[part] = true
 			do := func(ctx context.Context) (string, error) { return part.check(ctx, d.Name) }
 			if part.Plugin.Items {
-				do = items
+				do = items(p.itemsRead(d))
 			}
 			_ = look(Endpoint{Kind: "source", Name: part.Name, Type: part.Plugin.Type}, do)
 		}
@@ -81,7 +83,7 @@ func (p *Project) Connect(ctx context.Context, listen string, port int) []Endpoi
 			seen[part] = true
 			do := part.check
 			if part.Plugin.Items {
-				do = items
+				do = items(p.itemsFile(part))
 			}
 			_ = look(Endpoint{Kind: "sink", Name: part.Name, Type: part.Plugin.Type}, do)
 		}
@@ -135,9 +137,7 @@ func (p *Project) checkState(ctx context.Context) (string, error) {
 }
 
 // checkItems looks whether the item store can be opened and written. Nobody else holds the state.
-func (p *Project) checkItems(ctx context.Context) (string, error) {
-	d := Dir{Path: p.State}
-	path := d.file("items.db")
+func checkItems(ctx context.Context, path string) (string, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // our own directory
 	if errors.Is(err, fs.ErrNotExist) {
 		return path + " will be made", nil

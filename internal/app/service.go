@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ type Service struct {
 	project *Project
 	dir     *Dir
 	state   *checkpoint.Store
-	items   *itemstore.Store
+	items   map[string]*itemstore.Store // by file; none: no pipeline needs them
 	sinks   map[*SinkPart]sinks.Sink
 	runs    []*routers.Run
 	sources []sources.Source // of each run
@@ -55,7 +54,7 @@ type Service struct {
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.
 func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err error) {
 	debug.SetMemoryLimit(p.Memory * goShare / 100)
-	s := &Service{ServiceOptions: o, project: p, sinks: map[*SinkPart]sinks.Sink{}}
+	s := &Service{ServiceOptions: o, project: p, items: map[string]*itemstore.Store{}, sinks: map[*SinkPart]sinks.Sink{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -67,10 +66,8 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	if s.state, err = checkpoint.Open(ctx, s.dir.file("state.db")); err != nil {
 		return nil, err
 	}
-	if p.needsItems() {
-		if s.items, err = itemstore.Open(ctx, s.dir.file("items.db"), itemstore.Options{}); err != nil {
-			return nil, err
-		}
+	if err = s.openItems(ctx); err != nil {
+		return nil, err
 	}
 	key, err := s.dir.key()
 	if err != nil {
@@ -111,12 +108,6 @@ func (p *Project) budget() *routers.Budget {
 	return routers.NewBudget(int(p.Memory * budgetShare / 100))
 }
 
-func (p *Project) needsItems() bool {
-	return slices.ContainsFunc(p.Pipelines, func(d *Declared) bool {
-		return d.Source.Plugin.Items || slices.ContainsFunc(d.Sinks, func(k *SinkPart) bool { return k.Plugin.Items })
-	})
-}
-
 // errForm is of a form that nothing serves.
 var errForm = &fault.Error{
 	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "start it with: acequia serve FILE",
@@ -134,7 +125,7 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	}
 	var err error
 	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{
-		Pipeline: d.Name, Log: log, Items: s.items, State: &sourceState{s.state, d.Name},
+		Pipeline: d.Name, Log: log, Items: s.items[s.project.itemsRead(d)], State: &sourceState{s.state, d.Name},
 	})
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
@@ -166,7 +157,7 @@ func (s *Service) sink(ctx context.Context, d *Declared, part *SinkPart) (sinks.
 	sink := s.sinks[part]
 	if sink == nil {
 		host := sinks.Host{
-			Pipeline: d.Name, Log: s.Log, Items: s.items, Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks()),
+			Pipeline: d.Name, Log: s.Log, Items: s.items[s.project.itemsFile(part)], Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks()),
 			Dir: s.dir.file(filepath.Join("sinks", part.Name)),
 		}
 		var err error
@@ -251,8 +242,8 @@ func (s *Service) Close(ctx context.Context) error {
 	for _, sink := range s.sinks {
 		errs = append(errs, sink.Close(ctx))
 	}
-	if s.items != nil {
-		errs = append(errs, s.items.Close())
+	for _, store := range s.items {
+		errs = append(errs, store.Close())
 	}
 	if s.state != nil {
 		errs = append(errs, s.state.Close())

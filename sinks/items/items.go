@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,19 @@ type Table struct {
 
 // Config of the sink.
 type Config struct {
+	Path   string           `yaml:"path" doc:"File of the items; default items.db in the folder of the state."`
 	Tables map[string]Table `yaml:"tables" doc:"Settings by stream; others get a table of their own name."` // by stream; a stream that is not named gets a table of its own name
 }
+
+// Locate lets a relative path start at a folder.
+func (c *Config) Locate(folder string) {
+	if c.Path != "" && !filepath.IsAbs(c.Path) {
+		c.Path = filepath.Join(folder, c.Path)
+	}
+}
+
+// File is the file of the items; "": that of the state.
+func (c *Config) File() string { return c.Path }
 
 // Sink writes into an embedded item store.
 type Sink struct {
