@@ -102,8 +102,10 @@ func (s *Source) stream(ctx context.Context, t *table, layout *postgres.Layout, 
 
 // stand gives the number of a read that shows a table as it stands, and the server's time. It is asked before the read.
 func (s *Source) stand(ctx context.Context, c *postgres.Conn, t *table) (number uint64, at time.Time, err error) {
-	if number, err = s.state.Next(ctx, t.stream); err != nil {
-		return 0, at, err
+	if t.note.Strategy != byLog { // what the log tells of a row wins over any read of it: see joinLog
+		if number, err = s.state.Next(ctx, t.stream); err != nil {
+			return 0, at, err
+		}
 	}
 	if err = c.QueryRow(ctx, "select clock_timestamp()").Scan(&at); err != nil {
 		return 0, at, postgres.Explain(err, "ask for the time", t.stream)

@@ -35,14 +35,25 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lanes []sources.Lane
+	var logged []string // those that read tables of the log
 	for _, t := range s.sorted() {
-		lanes = append(lanes, s.lanesOf(t)...)
+		of := s.lanesOf(t)
+		lanes = append(lanes, of...)
+		for i := range of {
+			if t.note.Strategy == byLog {
+				logged = append(logged, of[i].ID)
+			}
+		}
+	}
+	s.awaited(logged)
+	if lane, ok := s.logLane(logged); ok {
+		lanes = append(lanes, lane)
 	}
 	return lanes, nil
 }
 
 func (s *Source) lanesOf(t *table) []sources.Lane {
-	if t.err != nil {
+	if t.err != nil || t.waits != nil || t.note.Strategy == byLog && t.note.Log == nil {
 		return nil
 	}
 	streams := []string{t.stream}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/sources"
 )
 
 // publication is what the log gives of the tables: it is installed by the owner of the database, never by a run.
@@ -32,8 +35,14 @@ func (s *Source) logName() string {
 	return name[:min(len(name), 63)]
 }
 
-// logInstalled says which tables the publication covers so that the log can follow them.
+// logInstalled says which tables the publication covers so that the log can follow them. None are where the server does not let it.
 func (s *Source) logInstalled(ctx context.Context, c *postgres.Conn) (map[uint32]bool, error) {
+	s.mu.Lock()
+	hindered := s.feed.err
+	s.mu.Unlock()
+	if hindered != nil && fault.Of(hindered) == fault.Fatal {
+		return nil, nil //nolint:nilnil // said above
+	}
 	p, err := s.published(ctx, c)
 	if err != nil {
 		return nil, err
@@ -89,9 +98,7 @@ func (s *Source) published(ctx context.Context, c *postgres.Conn) (*publication,
 		oids = append(oids, oid)
 	}
 	unfit, err := unidentified(ctx, c, oids)
-	for oid, why := range unfit {
-		p.reasons[oid] = why
-	}
+	maps.Copy(p.reasons, unfit)
 	return p, err
 }
 
@@ -149,15 +156,9 @@ func unidentified(ctx context.Context, c *postgres.Conn, oids []uint32) (map[uin
 	return unfit, postgres.Explain(err, "look at the replica identities", c.Config().Database)
 }
 
-// logStatement is a statement that installs the log, or takes it away.
-type logStatement struct {
-	SQL string
-	Why string
-}
-
 // logStatements gives what makes the publication cover the tables, and the tables that it leaves out, each with the reason. A table
 // without a replica identity must not be published, or else its owners' updates fail.
-func (s *Source) logStatements(ctx context.Context, c *postgres.Conn, tables []*postgres.Table) (do []logStatement, left map[string]string, err error) {
+func (s *Source) logStatements(ctx context.Context, c *postgres.Conn, tables []*postgres.Table) (do []sources.Statement, left map[string]string, err error) {
 	p, err := s.published(ctx, c)
 	if err != nil {
 		return nil, nil, err
@@ -188,22 +189,22 @@ func (s *Source) logStatements(ctx context.Context, c *postgres.Conn, tables []*
 	name := pgx.Identifier{s.logName()}.Sanitize()
 	switch {
 	case !p.found && len(names) > 0:
-		do = append(do, logStatement{
-			"CREATE PUBLICATION " + name + " FOR TABLE " + strings.Join(names, ", ") + " WITH (publish_via_partition_root = true)",
-			"the log tells the changes of these tables; the run makes the slot " + s.logName() + ", which holds WAL back until it is removed",
+		do = append(do, sources.Statement{
+			SQL: "CREATE PUBLICATION " + name + " FOR TABLE " + strings.Join(names, ", ") + " WITH (publish_via_partition_root = true)",
+			Why: "the log tells the changes of these tables; the run makes the slot " + s.logName() + ", which holds WAL back until it is removed",
 		})
 	case len(names) > 0:
-		do = append(do, logStatement{"ALTER PUBLICATION " + name + " ADD TABLE " + strings.Join(names, ", "), "the log tells the changes of these tables too"})
+		do = append(do, sources.Statement{SQL: "ALTER PUBLICATION " + name + " ADD TABLE " + strings.Join(names, ", "), Why: "the log tells the changes of these tables too"})
 	}
 	return do, left, nil
 }
 
 // unlogStatements gives what takes the publication and the slot away again.
-func (s *Source) unlogStatements() []logStatement {
+func (s *Source) unlogStatements() []sources.Statement {
 	name := s.logName()
-	return []logStatement{
-		{"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = " + literal(name), "no WAL is held back any more"},
-		{"DROP PUBLICATION IF EXISTS " + pgx.Identifier{name}.Sanitize(), "the log tells no changes any more"},
+	return []sources.Statement{
+		{SQL: "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = " + literal(name), Why: "no WAL is held back any more"},
+		{SQL: "DROP PUBLICATION IF EXISTS " + pgx.Identifier{name}.Sanitize(), Why: "the log tells no changes any more"},
 	}
 }
 

@@ -30,6 +30,7 @@ type Source struct {
 	tables     map[string]*table // by stream
 	drains     bool
 	listed     map[string]*postgres.Table // the catalog as it was last asked, by stream
+	feed       feed
 }
 
 var (
@@ -82,12 +83,18 @@ func (s *Source) Drain() { s.drains = true }
 func (s *Source) More(_ context.Context, lane sources.Lane, _ record.Position) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if isLog(lane) {
+		return !s.feed.drained, nil
+	}
 	t := s.tables[lane.Streams[0]]
 	return t != nil && strings.HasSuffix(lane.ID, followSuffix) && !t.drained, nil
 }
 
 // Open starts reading a lane.
 func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
+	if isLog(lane) {
+		return s.openLog(ctx, lane, from)
+	}
 	t, part, err := s.find(lane)
 	if err != nil {
 		return nil, err
@@ -104,4 +111,7 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 }
 
 // Close ends the connections that nobody uses any more.
-func (s *Source) Close() error { return s.pool.close(context.Background()) }
+func (s *Source) Close() error {
+	s.closeExport(context.Background())
+	return s.pool.close(context.Background())
+}

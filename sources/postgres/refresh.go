@@ -26,12 +26,15 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	if err := s.sameServer(ctx, server); err != nil {
 		return err
 	}
+	if err := s.prepareLog(ctx, c, server); err != nil {
+		return err
+	}
 	for _, f := range found {
 		if err := s.meet(ctx, c, server, f); err != nil {
 			return fmt.Errorf("table %s: %w", f.Quoted(), err)
 		}
 	}
-	return nil
+	return s.joinLog(ctx, c)
 }
 
 // meet takes a table in as the catalog has it now.

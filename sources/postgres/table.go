@@ -25,6 +25,7 @@ type table struct {
 	anew    string        // why the next refresh reads it anew; "": nothing has asked for it
 	facts   means         // as they were when its strategy was chosen
 	nulls   *atomic.Int64 // time: rows that have none
+	waits   error         // why the log cannot give it yet
 }
 
 // note is what is kept of a table between runs, under the key "table " and its stream.
@@ -37,6 +38,7 @@ type note struct {
 	Began    time.Time   `json:"began"`
 	Done     time.Time   `json:"done,omitzero"` // of a snapshot without a key: when it was complete
 	Schema   *keptSchema `json:"schema,omitempty"`
+	Log      *logJoin    `json:"log,omitempty"`
 	Why      string      `json:"why,omitempty"` // the table was read anew for this reason
 }
 

@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/acequia-io/acequia/internal/postgres"
+)
+
+// export is the session that made the slot, whose snapshot shows the database as it was when the slot began. The first reads of the
+// tables run in it, so that what is read and what the log tells meet exactly. Without it they are right too: what was changed since the
+// slot began is in the log and wins, whichever state a read shows.
+type export struct {
+	session *postgres.Conn
+	name    string
+	left    map[string]bool // the lanes that have not been opened
+}
+
+// exported gives the snapshot for a lane that is opened the first time; "": the read has its own.
+func (s *Source) exported(t *table) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.feed.export; e != nil && t.note.Log != nil && t.note.Log.Slot == s.feed.note.Epoch && t.note.Log.From == s.feed.note.Start {
+		return e.name
+	}
+	return ""
+}
+
+// in runs something in the exported snapshot if it is still there, and else in its own.
+func (s *Source) inExported(ctx context.Context, c *postgres.Conn, t *table, lane string, do func() error) error {
+	name := s.exported(t)
+	if name == "" {
+		return do()
+	}
+	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
+		return postgres.Explain(err, "begin a read", t.stream)
+	}
+	_, err := c.Exec(ctx, "SET TRANSACTION SNAPSHOT "+literal(name))
+	s.opened(ctx, lane)
+	if err != nil {
+		s.log.InfoContext(ctx, "the snapshot of the slot's beginning is gone: the table is read as it is", slog.String("table", t.Quoted()))
+		if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
+			return postgres.Explain(err, "end a read", t.stream)
+		}
+		return do()
+	}
+	if err := do(); err != nil {
+		return err // the pool closes a connection that is in a transaction
+	}
+	_, err = c.Exec(ctx, "COMMIT")
+	return postgres.Explain(err, "end a read", t.stream)
+}
+
+// awaited says which lanes are to be opened in the exported snapshot; the caller holds the lock.
+func (s *Source) awaited(lanes []string) {
+	if e := s.feed.export; e != nil && e.left == nil {
+		e.left = map[string]bool{}
+		for _, l := range lanes {
+			e.left[l] = true
+		}
+	}
+}
+
+// opened lets the snapshot go when the last lane has taken it: it keeps the database from cleaning up.
+func (s *Source) opened(ctx context.Context, lane string) {
+	s.mu.Lock()
+	e := s.feed.export
+	if e == nil || e.left == nil {
+		s.mu.Unlock()
+		return
+	}
+	delete(e.left, lane)
+	if len(e.left) > 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.feed.export = nil
+	s.mu.Unlock()
+	_ = e.session.Close(context.WithoutCancel(ctx)) // it has nothing to say
+}
+
+// closeExport ends the session at the source's end.
+func (s *Source) closeExport(ctx context.Context) {
+	s.mu.Lock()
+	e := s.feed.export
+	s.feed.export = nil
+	s.mu.Unlock()
+	if e != nil {
+		_ = e.session.Close(ctx)
+	}
+}
