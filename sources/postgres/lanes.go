@@ -53,7 +53,7 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 }
 
 func (s *Source) lanesOf(t *table) []sources.Lane {
-	if t.err != nil || t.waits != nil || t.note.Strategy == byLog && t.note.Log == nil {
+	if t.err != nil || t.waits != nil || t.note.Strategy == byLog && !t.note.Log.joined() {
 		return nil
 	}
 	streams := []string{t.stream}

@@ -53,6 +53,9 @@ type logJoin struct {
 	Broken string `json:"broken,omitempty"` // its changes are left out since then, for this reason: it has to be read anew
 }
 
+// joined says whether the table may be read, and its changes are given.
+func (j *logJoin) joined() bool { return j != nil && j.Wait == 0 && j.Broken == "" }
+
 const logKey = "log"
 
 // errNoPublication says what to install.

@@ -119,7 +119,7 @@ func errUnfit(t *table, reason, remedy string) error {
 func (s *Source) hold(t *table, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.note.Log == nil || t.note.Log.Broken != "" || t.note.Log.Wait != 0 {
+	if !t.note.Log.joined() {
 		t.waits = why
 	}
 }
