@@ -97,9 +97,9 @@ func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sig
 type watch struct {
 	source   *Source
 	table    *table
-	triggers string                                                    // how the names of the strategy's begin; "": it has none
-	deletes  bool                                                      // the strategy sees them, so that a partition that is gone must not go unseen
-	emptied  func(ctx context.Context, c *postgres.Conn) (bool, error) // whether the strategy itself tells of a TRUNCATE; nil: never
+	triggers string               // how the names of the strategy's begin; "": it has none
+	deletes  bool                 // the strategy sees them, so that a partition that is gone must not go unseen
+	emptied  func() (bool, error) // whether the strategy itself tells of a TRUNCATE since the last look; nil: it never does
 	guard    *guard
 }
 
@@ -226,7 +226,7 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 	case err != nil:
 		return err
 	case !same && w.emptied != nil && oid == w.table.OID:
-		if told, err := w.emptied(ctx, c); err != nil || told {
+		if told, err := w.emptied(); err != nil || told {
 			return err
 		}
 		fallthrough

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/acequia-io/acequia/internal/config"
@@ -22,9 +23,12 @@ type means struct {
 
 	stamp, stampIndex bool // the column acequia_xid, and a valid index that begins with it
 
-	queue      bool // the table acequia.queue
-	queueRight bool // and the rights on it
-	subscribed bool // changes come to the table by a subscription, which calls no trigger for statements
+	queueTable bool     // acequia.queue
+	queueRight bool     // and the rights on it
+	queuedKey  []string // that the triggers queue rows by; nil: it is not queued
+	sequence   bool     // that says whether the triggers have stopped
+	stopped    bool     // for the queue had reached its limit
+	subscribed bool     // changes come to the table by a subscription, which calls no trigger for statements
 
 	timeType    string // of the column that strategy time goes by; "": there is none
 	timeNotNull bool
@@ -42,7 +46,7 @@ SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'USAG
 	(SELECT coalesce(sum(pg_table_size(oid)), 0)::int8 FROM tree),
 	(SELECT bool_or(relkind = 'f') FROM pg_class JOIN tree USING (oid)), (SELECT bool_or(relpersistence = 'u') FROM pg_class JOIN tree USING (oid)),
 	ARRAY(SELECT oid || ':' || relkind::text FROM pg_class JOIN tree USING (oid)),
-	ARRAY(SELECT tgrelid || ':' || tgname::text FROM pg_trigger JOIN tree ON tgrelid = tree.oid WHERE tgenabled = 'A' AND starts_with(tgname::text, 'zzz_acequia_')),
+	ARRAY(SELECT tgrelid || ':' || tgname::text FROM pg_trigger JOIN tree ON tgrelid = tree.oid WHERE tgenabled = 'A' AND starts_with(tgname::text, $4)),
 	EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attname = $2 AND atttypid = 'xid8'::regtype AND NOT attisdropped),
 	EXISTS (SELECT FROM indexed WHERE attname = $2),
 	to_regclass('acequia.queue') IS NOT NULL,
@@ -58,8 +62,8 @@ func (s *Source) means(ctx context.Context, c *postgres.Conn, t *table) (means, 
 	m := means{relations: map[uint32]string{}, triggers: map[uint32][]string{}}
 	var relations, triggers []string
 	place := fmt.Sprintf("look how changes of %s can be found", t.Quoted())
-	err := c.QueryRow(ctx, meansSQL, t.OID, postgres.StampColumn, s.config.Capture.Column).Scan(
-		&m.standby, &m.allStats, &m.bytes, &m.foreign, &m.unlogged, &relations, &triggers, &m.stamp, &m.stampIndex, &m.queue, &m.queueRight,
+	err := c.QueryRow(ctx, meansSQL, t.OID, postgres.StampColumn, s.config.Capture.Column, ownTriggers).Scan(
+		&m.standby, &m.allStats, &m.bytes, &m.foreign, &m.unlogged, &relations, &triggers, &m.stamp, &m.stampIndex, &m.queueTable, &m.queueRight,
 		&m.subscribed, &m.timeType, &m.timeNotNull, &m.timeIndex)
 	if err != nil {
 		return m, postgres.Explain(err, place, t.stream)
@@ -74,6 +78,13 @@ func (s *Source) means(ctx context.Context, c *postgres.Conn, t *table) (means, 
 		text, name, _ := strings.Cut(r, ":")
 		_, _ = fmt.Sscan(text, &oid)
 		m.triggers[oid] = append(m.triggers[oid], name)
+	}
+	if m.queueTable {
+		err = c.QueryRow(ctx, `SELECT (SELECT key FROM acequia.queued WHERE tab = $1), to_regclass('acequia.stop_' || $1::text) IS NOT NULL,
+			coalesce(pg_sequence_last_value(to_regclass('acequia.stop_' || $1::text)) % 2 = 1, false)`, t.OID).Scan(&m.queuedKey, &m.sequence, &m.stopped)
+		if err != nil {
+			return m, postgres.Explain(err, place, t.stream)
+		}
 	}
 	published, err := s.logInstalled(ctx, c)
 	m.published = published[t.OID]
@@ -146,10 +157,14 @@ func (s *Source) lacks(t *table, m means, strategy string) *sources.Missing {
 func (s *Source) lacksQueue(t *table, m means, no func(string, string, ...any) *sources.Missing, install func(string) *sources.Missing) *sources.Missing {
 	rows := m.fires(queueTrigger)
 	switch {
-	case !m.queue:
+	case !m.queueTable:
 		return install("the table acequia.queue is not there")
 	case !rows && !m.perStatement(t.OID) || !m.has(t.OID, queueTruncate):
 		return install("its triggers are not there, or not enabled always")
+	case !slices.Equal(m.queuedKey, t.Key):
+		return install("it is queued by another key than it has")
+	case m.stopped:
+		return install("the queue had reached its limit, and its triggers have stopped")
 	case !rows && (len(m.relations) > 1 || m.subscribed):
 		return no("a subscription or a partition brings rows without calling the triggers for statements",
 			"acequia capture install --strategy queue --per-row --tables %s.%s --apply", t.Schema, t.Name)

@@ -47,6 +47,8 @@ func (s *Source) newPoller(strategy string) poller {
 	switch strategy {
 	case xid:
 		return &xidPoller{source: s, watch: watch{source: s, triggers: stampTrigger}}
+	case queue:
+		return &queuePoller{source: s, watch: watch{source: s, triggers: queueTrigger, deletes: true}}
 	}
 	return nil
 }

@@ -27,10 +27,11 @@ type xidPoller struct {
 
 // span is where a round stands.
 type span struct {
-	Since string   `json:"c"`           // the snapshot that all is given of
-	UpTo  string   `json:"s,omitempty"` // that of the round under way; "": none is
-	XID   uint64   `json:"x,omitempty"` // of the last row that was given of it
-	Key   []string `json:"k,omitempty"`
+	Since   string   `json:"c"`           // the snapshot that all is given of
+	UpTo    string   `json:"s,omitempty"` // that of the round under way; "": none is
+	XID     uint64   `json:"x,omitempty"` // of the last row that was given of it
+	Key     []string `json:"k,omitempty"` // and the rest of what rows are in order by
+	Emptied bool     `json:"t,omitempty"` // queue: the TRUNCATE of the round was given
 
 	since, upTo visible
 }
@@ -58,8 +59,9 @@ func (p span) round(now visible) span {
 // are what is left of the round. The first is for the transactions that were under way when the round before began.
 func (p span) reads(column string) (conditions []string, args [][]string) {
 	if late := p.upTo.late(p.since); len(late) > 0 && p.XID < p.since.xmax {
-		conditions = append(conditions, column+" = ANY($1::xid8[])")
-		args = append(args, []string{"{" + joinXIDs(late) + "}"})
+		conditions = append(conditions, column+" >= $1::xid8 AND "+column+" <= $2::xid8 AND "+column+" = ANY($3::xid8[])")
+		first, last := late[0], late[len(late)-1]
+		args = append(args, []string{strconv.FormatUint(first, 10), strconv.FormatUint(last, 10), "{" + joinXIDs(late) + "}"})
 	}
 	if p.upTo.xmax > p.since.xmax {
 		conditions = append(conditions, column+" >= $1::xid8 AND "+column+" < $2::xid8 AND "+column+" <> ALL($3::xid8[])")
