@@ -46,9 +46,12 @@ func jobs() map[string]job {
 		"engine":            func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, oneFile()) },
 		"engine-no-intents": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, noIntents()) },
 		"form-floor":        floorServer,
+		"read-lake":         readLake,
 		"rewrite":           func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, false) },
 		"rewrite-merged":    rewriteMerged,
 		"rewrite-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, true) },
+		"verify":            func(ctx context.Context, n int, dir string) (sample, error) { return compare(ctx, n, dir, 1) },
+		"verify-copies":     func(ctx context.Context, n int, dir string) (sample, error) { return compare(ctx, n, dir, 2) },
 		"engine-partitions": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, byDay()) },
 	}
 }

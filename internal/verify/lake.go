@@ -37,7 +37,9 @@ type lake struct {
 	truncated bool           // there is a truncation
 	cut       record.Version // the newest
 	byVersion bool           // rows without a key are told apart by their versions
-	best      []newest       // of the suspects that are being looked at
+	seen      filter
+	several   repeated
+	best      []newest // of the suspects that are being looked at
 	visited   map[string]bool
 }
 
@@ -312,6 +314,7 @@ func (v *view) read() error {
 	for i, version := range v.versions {
 		v.keys[i] = versionHash(version, salt3)
 	}
+	(&ranges{n: rangesOfVersions}).of(nil, v.keys, v.ranges)
 	return nil
 }
 

@@ -26,41 +26,56 @@ func (l *lake) sum(ctx context.Context, wanted map[int32]bool, each func(worker 
 	if wanted != nil {
 		return l.some(ctx, pieces, wanted, each)
 	}
+	ranges := l.ranges.n
 	if len(l.key) == 0 {
 		l.byVersion = false
 		if err := l.each(ctx, pieces, func(_ int, v *view) error { return l.findCut(v) }); err != nil {
 			return err
 		}
+		l.several.forget()
 		if l.byVersion = l.truncated; !l.truncated {
-			return l.others(ctx, pieces, slice{}, newRepeated(), each)
+			return l.others(ctx, pieces, slice{0, 1}, each)
 		}
+		ranges = rangesOfVersions
+		each = allOne(each)
 	}
-	for _, s := range sliced(rows) {
-		if err := l.slice(ctx, pieces, s, rows, each); err != nil {
+	for _, s := range sliced(ranges, rows) {
+		if err := l.slice(ctx, pieces, s, rows*int64(s.to-s.from)/int64(ranges), each); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// rangesOfVersions divide the rows of a table without a key, which is one range for all others.
+const rangesOfVersions = 256
+
+// allOne hands rows over as those of one range.
+func allOne(each func(int, *hashed) error) func(int, *hashed) error {
+	return func(worker int, h *hashed) error {
+		clear(h.ranges)
+		return each(worker, h)
+	}
+}
+
 // slice hands over the rows of a slice of the keys.
 func (l *lake) slice(ctx context.Context, pieces []piece, s slice, rows int64, each func(int, *hashed) error) error {
-	found, err := l.repeated(ctx, pieces, s, rows>>s.bits)
-	if errors.Is(err, errFull) && s.bits < 32 {
+	err := l.repeat(ctx, pieces, s, rows)
+	if errors.Is(err, errFull) && s.to-s.from > 1 {
 		for _, half := range s.halves() {
-			if err := l.slice(ctx, pieces, half, rows, each); err != nil {
+			if err := l.slice(ctx, pieces, half, rows/2, each); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.others(ctx, pieces, s, each)
 	}
-	if err := l.others(ctx, pieces, s, found, each); err != nil {
-		return err
+	if err == nil {
+		err = l.emit(each)
 	}
-	return l.emit(found, each)
+	return err
 }
 
 // findCut looks for truncations in a batch.
@@ -89,21 +104,22 @@ func (l *lake) stands(v record.Version) bool {
 	return v.Compare(l.cut) >= 0 && (len(l.key) > 0 || v.Epoch == l.cut.Epoch)
 }
 
-// repeated finds the keys of a slice that may have several copies.
-func (l *lake) repeated(ctx context.Context, pieces []piece, s slice, rows int64) (*repeated, error) {
-	seen, out := newFilter(rows), newRepeated()
+// repeat finds the keys of a slice that may have several copies.
+func (l *lake) repeat(ctx context.Context, pieces []piece, s slice, rows int64) error {
+	l.seen.forget(rows)
+	l.several.forget()
 	var mu sync.Mutex
 	var again [workers][]uint64
-	err := l.each(ctx, pieces, func(worker int, v *view) error {
+	return l.each(ctx, pieces, func(worker int, v *view) error {
 		if err := l.findCut(v); err != nil {
 			return err
 		}
 		list := again[worker][:0]
-		for _, h := range v.keys {
-			if !s.holds(h) {
+		for row, h := range v.keys {
+			if !s.holds(v.ranges[row]) {
 				continue
 			}
-			if bit := h & seen.mask; atomic.OrUint64(&seen.words[bit>>6], 1<<(bit&63))>>(bit&63)&1 == 1 {
+			if bit := h & l.seen.mask; atomic.OrUint64(&l.seen.words[bit>>6], 1<<(bit&63))>>(bit&63)&1 == 1 {
 				list = append(list, h)
 			}
 		}
@@ -111,21 +127,23 @@ func (l *lake) repeated(ctx context.Context, pieces []piece, s slice, rows int64
 		mu.Lock()
 		defer mu.Unlock()
 		for _, h := range list {
-			out.add(h)
+			l.several.add(h)
 		}
-		if len(out.list) > l.most {
+		if len(l.several.list) > l.most && s.to-s.from > 1 {
 			return errFull
 		}
 		return nil
 	})
-	return out, err
 }
 
 // others hands over the rows whose keys have one copy, and gathers the newest of those that may have several.
-func (l *lake) others(ctx context.Context, pieces []piece, s slice, several *repeated, each func(int, *hashed) error) error {
+func (l *lake) others(ctx context.Context, pieces []piece, s slice, each func(int, *hashed) error) error {
 	var mu sync.Mutex
 	var outs [workers]hashed
 	return l.each(ctx, pieces, func(worker int, v *view) error {
+		if !slices.ContainsFunc(v.ranges, s.holds) {
+			return nil
+		}
 		err := v.hashRows()
 		if l.truncated && err == nil {
 			err = v.readVersions()
@@ -136,11 +154,11 @@ func (l *lake) others(ctx context.Context, pieces []piece, s slice, several *rep
 		out := &outs[worker]
 		out.size(0)
 		for row, h := range v.keys {
-			if !s.holds(h) {
+			if !s.holds(v.ranges[row]) {
 				continue
 			}
-			if at := several.find(h); at >= 0 {
-				if err := v.put(&mu, several, at, row); err != nil {
+			if at := l.several.find(h); at >= 0 {
+				if err := v.put(&mu, at, row); err != nil {
 					return err
 				}
 				continue
@@ -159,7 +177,7 @@ func (h *hashed) add(v *view, row int) {
 }
 
 // put gives a row to the copies of its key.
-func (v *view) put(mu *sync.Mutex, several *repeated, at int32, row int) error {
+func (v *view) put(mu *sync.Mutex, at int32, row int) error {
 	if v.op(row) == record.Truncate {
 		return nil
 	}
@@ -169,15 +187,15 @@ func (v *view) put(mu *sync.Mutex, several *repeated, at int32, row int) error {
 	c := v.copy(row)
 	mu.Lock()
 	defer mu.Unlock()
-	several.put(at, &c, v.ranges[row])
+	v.lake.several.put(at, &c, v.ranges[row])
 	return nil
 }
 
 // emit hands over the newest copies.
-func (l *lake) emit(several *repeated, each func(int, *hashed) error) error {
+func (l *lake) emit(each func(int, *hashed) error) error {
 	var out hashed
-	for i := range several.list {
-		c := &several.list[i]
+	for i := range l.several.list {
+		c := &l.several.list[i]
 		if c.op == 0 || c.op == record.Delete || !l.stands(record.Version{Epoch: c.epoch, Hi: c.hi, Lo: c.lo, Index: c.index}) {
 			continue
 		}
@@ -194,17 +212,17 @@ func (l *lake) emit(several *repeated, each func(int, *hashed) error) error {
 
 // some hands over the rows of some ranges, of which there are few enough to keep the newest of each.
 func (l *lake) some(ctx context.Context, pieces []piece, wanted map[int32]bool, each func(int, *hashed) error) error {
-	several := newRepeated()
+	l.several.forget()
 	pick := func(v *view, row int) (int32, bool) { return 0, wanted[v.ranges[row]] }
 	err := l.copies(ctx, pieces, pick, func(v *view, row int, _ int32) error {
 		c := v.copy(row)
-		several.put(several.add(v.keys[row]), &c, v.ranges[row])
+		l.several.put(l.several.add(v.keys[row]), &c, v.ranges[row])
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.emit(several, each)
+	return l.emit(each)
 }
 
 // copies reads the rows that are picked whole, and hands them over, one at a time.

@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"math/bits"
+	"slices"
 
 	"github.com/acequia-io/acequia/record"
 )
@@ -21,31 +22,29 @@ func (n *newest) over(o *newest) bool {
 	return !o.there || cmp.Or(n.version.Compare(o.version), cmp.Compare(n.event, o.event)) > 0
 }
 
-// slice is a part of all keys, by their hashes, for which there is memory.
-type slice struct {
-	bits  uint
-	value uint64
-}
+// slice is consecutive ranges, for whose keys there is memory.
+type slice struct{ from, to int32 }
 
-func (s slice) holds(h uint64) bool { return h>>1>>(63-s.bits) == s.value }
+func (s slice) holds(r int32) bool { return r >= s.from && r < s.to }
 
 func (s slice) halves() [2]slice {
-	return [2]slice{{s.bits + 1, s.value << 1}, {s.bits + 1, s.value<<1 | 1}}
+	middle := s.from + (s.to-s.from)/2
+	return [2]slice{{s.from, middle}, {middle, s.to}}
 }
 
-// sliced gives as many slices as rows need.
-func sliced(rows int64) []slice {
-	n := uint(bits.Len64(uint64(rows / mostFiltered))) //nolint:gosec // not negative
+// sliced divides ranges into as many slices as rows need.
+func sliced(ranges int, rows int64) []slice {
+	n := min(int64(ranges), rows/mostFiltered+1)
 	var out []slice
-	for v := range uint64(1) << n {
-		out = append(out, slice{n, v})
+	for i := range n {
+		out = append(out, slice{int32(i * int64(ranges) / n), int32((i + 1) * int64(ranges) / n)}) //nolint:gosec // ranges
 	}
 	return out
 }
 
 const (
 	mostFiltered = 1 << 25 // rows of a slice: the filter has 16 bits for each, 64 MiB in all
-	mostRepeated = 1_500_000
+	mostRepeated = 1 << 20 // keys of a slice: some 60 bytes each
 )
 
 // filter tells keys that were perhaps met before: two keys may share a bit.
@@ -54,10 +53,11 @@ type filter struct {
 	mask  uint64
 }
 
-func newFilter(rows int64) *filter {
+// forget makes room for rows.
+func (f *filter) forget(rows int64) {
 	n := uint64(1) << bits.Len64(uint64(max(rows, 4096)*16))
 	n = min(n, 16*mostFiltered)
-	return &filter{make([]uint64, n/64), n - 1}
+	f.words, f.mask = zeroed(f.words, int(n/64)), n-1 //nolint:gosec // bounded
 }
 
 // repeated holds the keys of a slice of which there is more than one copy, or that may be such, with the newest copy.
@@ -79,14 +79,20 @@ type copyOf struct {
 	op                record.Op
 }
 
-func newRepeated() *repeated {
-	r := &repeated{names: map[int32]string{}}
-	r.grow(12)
-	return r
+// beginsToGrow is from how many keys on there is memory for all.
+const beginsToGrow = 1 << 16
+
+// leastPlaces is the logarithm of how many places there are at first.
+const leastPlaces = 12
+
+// forget takes all keys out; the memory stays.
+func (r *repeated) forget() {
+	r.list, r.names = r.list[:0], map[int32]string{}
+	r.grow(leastPlaces)
 }
 
 func (r *repeated) grow(size uint) {
-	r.keys, r.at, r.shift = make([]uint64, 1<<size), make([]int32, 1<<size), 64-size
+	r.keys, r.at, r.shift = zeroed(r.keys, 1<<size), zeroed(r.at, 1<<size), 64-size
 	for i := range r.list {
 		place := r.place(r.list[i].key)
 		r.keys[place], r.at[place] = r.list[i].key|1, int32(i)
@@ -120,6 +126,9 @@ func (r *repeated) add(key uint64) int32 {
 	}
 	n := int32(len(r.list)) //nolint:gosec // bounded
 	r.keys[i], r.at[i] = key|1, n
+	if n == beginsToGrow {
+		r.list = slices.Grow(r.list, mostRepeated) // at once: to grow by and by takes twice the memory
+	}
 	r.list = append(r.list, copyOf{key: key})
 	if len(r.list)*4 > len(r.keys)*3 {
 		r.grow(64 - r.shift + 1)

@@ -43,6 +43,9 @@ type ranges struct {
 // memory where a range differs.
 const rowsOfRange = 32_000
 
+// leastHashed is how many ranges by hash there are at least: an estimate of rows may be of long ago.
+const leastHashed = 64
+
 // newRanges makes ranges of the parts of a source, of about so many rows in all; -1: not known.
 func newRanges(key []record.Field, parts []sources.KeyRange, rows int64) *ranges {
 	if len(key) == 0 {
@@ -62,7 +65,7 @@ func newRanges(key []record.Field, parts []sources.KeyRange, rows int64) *ranges
 	if rows < 0 {
 		n = 1000
 	}
-	return &ranges{n: int(min(n, 1<<16)), key: key}
+	return &ranges{n: int(min(max(n, leastHashed), 1<<16)), key: key}
 }
 
 // held says whether the values of a kind are compared as integers.
