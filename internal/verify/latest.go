@@ -57,7 +57,7 @@ type filter struct {
 func (f *filter) forget(rows int64) {
 	n := uint64(1) << bits.Len64(uint64(max(rows, 4096)*16))
 	n = min(n, 16*mostFiltered)
-	f.words, f.mask = zeroed(f.words, int(n/64)), n-1 //nolint:gosec // bounded
+	f.words, f.mask = zeroed(f.words, int(n/64)), n-1
 }
 
 // repeated holds the keys of a slice of which there is more than one copy, or that may be such, with the newest copy.
@@ -124,7 +124,7 @@ func (r *repeated) add(key uint64) int32 {
 	if r.keys[i] != 0 {
 		return r.at[i]
 	}
-	n := int32(len(r.list)) //nolint:gosec // bounded
+	n := int32(len(r.list))
 	r.keys[i], r.at[i] = key|1, n
 	if n == beginsToGrow {
 		r.list = slices.Grow(r.list, mostRepeated) // at once: to grow by and by takes twice the memory
