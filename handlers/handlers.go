@@ -52,6 +52,11 @@ type Tracker interface {
 	Close()
 }
 
+// Holder is a Stateful that holds memory for what its trackers share, or a Tracker that holds some for the open group.
+type Holder interface {
+	Held() int // bytes
+}
+
 // Memory is what a commit group adds to what a stateful handler remembers.
 type Memory struct {
 	Block  []byte // nil: nothing

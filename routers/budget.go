@@ -2,13 +2,15 @@ package routers
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
 )
 
-// Budget is the memory that all lanes of the process share, for batches in flight and for open writers. When it runs
-// out, reads wait, and the lane that holds most in its open group closes it at once. A lane that holds nothing may
+// Budget is the memory that all lanes of the process share, for batches in flight, for open writers and for what steps
+// remember, which may be half of it. When it runs out, reads wait, and the lane that holds most in its open group closes it at once. A lane that holds nothing may
 // always read one chunk, and a commit never waits, so lanes cannot wait for each other for ever.
 type Budget struct {
 	limit int // bytes; 0: none
@@ -16,13 +18,14 @@ type Budget struct {
 	mu       sync.Mutex
 	used     int
 	accounts map[*account]struct{}
+	kept     map[*Run]int  // bytes that steps remember
 	waiting  int           // reads
 	freed    chan struct{} // closed and replaced when memory comes back while a read waits
 }
 
 // NewBudget makes a budget of a number of bytes; 0 sets no limit.
 func NewBudget(bytes int) *Budget {
-	return &Budget{limit: bytes, accounts: map[*account]struct{}{}, freed: make(chan struct{})}
+	return &Budget{limit: bytes, accounts: map[*account]struct{}{}, kept: map[*Run]int{}, freed: make(chan struct{})}
 }
 
 // Used is the memory that is charged now, in bytes.
@@ -127,14 +130,50 @@ func (a *account) change(do func()) {
 	}
 	before := a.sum()
 	do()
-	b.used += a.sum() - before
-	if a.sum() < before && b.waiting > 0 {
+	b.add(a.sum() - before)
+}
+
+// add changes what is used; the lock is held.
+func (b *Budget) add(bytes int) {
+	b.used += bytes
+	if bytes < 0 && b.waiting > 0 {
 		close(b.freed)
 		b.freed = make(chan struct{})
 	}
 	if b.over() {
 		b.pressLargest()
 	}
+}
+
+// keep charges what the steps of a run remember. No group that is closed gives it back, so it is an error when the steps of
+// all runs remember more than half of the budget.
+func (b *Budget) keep(r *Run, bytes int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add(bytes - b.kept[r])
+	b.kept[r] = bytes
+	all := 0
+	for _, n := range b.kept {
+		all += n
+	}
+	if b.limit == 0 || all <= b.limit/2 {
+		return nil
+	}
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-RUN-007", Place: "pipeline " + r.pipeline.Name,
+		Err: fmt.Errorf(
+			"its steps remember %d MiB, those of all pipelines %d MiB, and half of the %d MiB for records may be that", bytes>>20, all>>20, b.limit>>20,
+		),
+		Remedy: "shorten the window of dedupe, or set memory in the configuration to more",
+	}
+}
+
+// forget gives back what a run had kept.
+func (b *Budget) forget(r *Run) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add(-b.kept[r])
+	delete(b.kept, r)
 }
 
 func (b *Budget) over() bool { return b.limit > 0 && b.used >= b.limit }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/sinks"
 )
 
 // Rememberer is a store that keeps what stateful steps remember: SaveIntent and SaveCheckpoint save the group's part of it.
@@ -53,7 +54,38 @@ func (in *incarnation) track(ctx context.Context) error {
 		}
 		in.handlers = append(in.handlers, t)
 	}
-	return nil
+	return in.run.charge()
+}
+
+// charge tells the budget what the steps of the pipeline remember.
+func (r *Run) charge() error {
+	held, holds := 0, false
+	for _, step := range r.pipeline.Steps {
+		if h, ok := step.Handler.(handlers.Holder); ok {
+			held, holds = held+h.Held(), true
+		}
+	}
+	if !holds {
+		return nil
+	}
+	return r.budget.keep(r, held)
+}
+
+// held is the memory of the open group, in the writers and in what the steps remember of it.
+func (in *incarnation) held() int {
+	held := 0
+	for _, w := range in.writers {
+		if h, ok := w.(sinks.Holder); ok {
+			held += h.Held()
+		}
+	}
+	for _, t := range in.handlers {
+		_, tracks := t.(handlers.Tracker)
+		if h, ok := t.(handlers.Holder); ok && tracks {
+			held += h.Held()
+		}
+	}
+	return held
 }
 
 // untrack ends the trackers.

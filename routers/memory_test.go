@@ -7,6 +7,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
 )
@@ -61,5 +62,44 @@ func TestAcceptedBatchesAreLetGo(t *testing.T) {
 	r.mustRun(t, p)
 	if sink.alive == 0 || sink.alive > 5 { // that of the sink, and what is read ahead
 		t.Errorf("%d of %d batches are alive", sink.alive, len(sink.seen))
+	}
+}
+
+// What steps remember is charged, for as long as the run lasts; where it would be more than half of the budget the pipeline stops.
+func TestWhatStepsRememberIsCharged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limit int
+		code  string
+	}{"it fits": {4 << 20, ""}, "no limit": {0, ""}, "it does not": {200_000, "ACQ-RUN-007"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, g := newRig(t), &generator{lanes: 2, chunks: 40, rows: 100}
+			p := r.pipeline(g)
+			if err := giveCopies(&p, g); err != nil {
+				t.Fatal(err)
+			}
+			budget, least := NewBudget(c.limit), 0
+			run, err := New(p, Options{Store: r.store, Log: r.log.logger(), Budget: budget, Probe: func(point string) {
+				if point == accepted {
+					r.log.mu.Lock()
+					defer r.log.mu.Unlock()
+					least = max(least, budget.Used())
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = run.Run(t.Context())
+			if fault.Code(err) != c.code || (err == nil) != (c.code == "") {
+				t.Errorf("got %v, want %q", err, c.code)
+			}
+			if keys := 32 * g.total(); c.code == "" && least < keys {
+				t.Errorf("at most %d bytes were charged, and the keys alone take %d", least, keys)
+			}
+			if n := budget.Used(); n != 0 {
+				t.Errorf("%d bytes are still charged", n)
+			}
+		})
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/acequia-io/acequia/record"
-	"github.com/acequia-io/acequia/sinks"
 )
 
 // pump reads the chunks of one incarnation, hands them to the Router one at a time, and closes groups.
@@ -147,18 +146,8 @@ func (p *pump) deliver(ctx context.Context, chunk record.Chunk) error {
 	if limits.Idle > 0 {
 		p.idle.Reset(limits.Idle)
 	}
-	p.account.accepted(heldBy(p.writers))
-	return nil
-}
-
-func heldBy(writers []sinks.Writer) int {
-	held := 0
-	for _, w := range writers {
-		if h, ok := w.(sinks.Holder); ok {
-			held += h.Held()
-		}
-	}
-	return held
+	p.account.accepted(p.held())
+	return p.incarnation.run.charge()
 }
 
 // refuse tells the reader about every chunk that will not be durable in this incarnation, in the order of the reads.

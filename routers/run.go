@@ -50,6 +50,7 @@ func (r *Run) Stop() { r.stopOnce() }
 // Run returns when every lane has ended, was stopped, or has failed for good; the error joins those of the lanes that
 // failed. The end of ctx is an orderly stop, as Stop is.
 func (r *Run) Run(ctx context.Context) error {
+	defer r.budget.forget(r)
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, &routerLog{r.log})
 	if err != nil {
 		return fmt.Errorf("make router: %w", err)

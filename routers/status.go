@@ -37,7 +37,7 @@ type Progress struct {
 	LastCommit    time.Time     `json:"last_commit,omitzero"`
 	CommitTime    time.Duration `json:"commit_ns"` // of the last group, from stage to settle
 	LastFiles     []string      `json:"last_files,omitempty"`
-	Held          int           `json:"held_bytes"`    // batches in flight and open writers
+	Held          int           `json:"held_bytes"`    // batches in flight, open writers, and what steps remember of open groups
 	Lag           *sources.Lag  `json:"lag,omitempty"` // nil: not known
 }
 

@@ -28,8 +28,8 @@ type Config struct {
 	Window time.Duration `yaml:"window" required:"true" doc:"How far apart the times of two copies may be."`
 	// By is event_time, or a column that holds a time. The wall clock is never looked at. Default event_time.
 	By string `yaml:"by" doc:"What the window is measured by: event_time, or a timestamp or date column; never the wall clock."`
-	// MaxKeys bounds the memory: more keys in the window stop the pipeline. Some 60 bytes a key. Default 1,000,000.
-	MaxKeys int `yaml:"max_keys" doc:"Keys in the window that stop the pipeline; each takes some 60 bytes of memory and 24 of the state file."`
+	// MaxKeys bounds the memory: more keys in the window stop the pipeline. Some 50 bytes a key. Default 1,000,000.
+	MaxKeys int `yaml:"max_keys" doc:"Keys in the window that stop the pipeline; each takes some 50 bytes of memory and 24 of the state file."`
 }
 
 // Plugin is the handler as the catalog lists it.
@@ -62,6 +62,8 @@ type Handler struct {
 var (
 	_ handlers.Stateful = (*Handler)(nil)
 	_ handlers.Shaper   = (*Handler)(nil)
+	_ handlers.Holder   = (*Handler)(nil)
+	_ handlers.Holder   = (*tracker)(nil)
 )
 
 // New checks the configuration, all of it, and makes the handler.
@@ -101,6 +103,13 @@ func (h *Handler) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch,
 	return alone.Handle(ctx, b)
 }
 
+// Held is the memory of the keys in the window, in bytes.
+func (h *Handler) Held() int {
+	h.seen.mu.Lock()
+	defer h.seen.mu.Unlock()
+	return h.seen.table.slots * slotLen
+}
+
 // Track begins an incarnation of a lane. The first one of all reads what every lane has seen.
 func (h *Handler) Track(_ context.Context, lane string, blocks handlers.Blocks) (handlers.Tracker, error) {
 	h.mu.Lock()
@@ -112,18 +121,17 @@ func (h *Handler) Track(_ context.Context, lane string, blocks handlers.Blocks) 
 	if h.ready {
 		from = lane
 	}
+	h.seen.lanes[own].live = true // from here on it keeps the window of its own time
 	if !h.ready || h.seen.lanes[own].known {
 		h.seen.forget(own)
 		if err := load(h.seen, blocks(from)); err != nil {
+			h.seen.lanes[own].live = false
 			return nil, err
 		}
-		h.seen.lanes[own].live = true // it keeps the window of its own time
-		h.seen.sweep()
+		h.seen.table.keep(h.seen.fresh)
 	}
-	h.ready = true
-	state := &h.seen.lanes[own]
-	state.live, state.known = true, true
-	return &tracker{handler: h, seen: h.seen, lane: own, newest: state.newest}, nil
+	h.ready, h.seen.lanes[own].known = true, true
+	return &tracker{handler: h, seen: h.seen, lane: own, newest: h.seen.lanes[own].newest}, nil
 }
 
 func load(s *seen, blocks iter.Seq2[handlers.Block, error]) error {
@@ -147,7 +155,11 @@ type tracker struct {
 	newest  int64  // of added
 	digests []digest
 	text    []byte
+	warm    uint64 // means nothing
 }
+
+// warmed is how many keys are fetched before they are looked up.
+const warmed = 64
 
 // Handle gives the records of which no copy was seen, or b itself when all pass.
 func (t *tracker) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch, error) {
@@ -161,9 +173,13 @@ func (t *tracker) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch,
 	t.digests, t.text = p.digests(b, t.digests[:0], t.text)
 	t.seen.mu.Lock()
 	defer t.seen.mu.Unlock()
+	t.added = slices.Grow(t.added, entryLen*b.Rows)
 	var kept []int32 // valid from the first copy on
 	copies := 0
 	for row := range b.Rows {
+		if row%warmed == 0 {
+			t.warm += t.seen.table.warm(t.digests[row:min(row+warmed, b.Rows)])
+		}
 		if !t.pass(p, b, row) {
 			if copies++; copies == 1 {
 				kept = upTo(row, b.Rows)
@@ -201,7 +217,7 @@ func (t *tracker) pass(p *plan, b *record.Batch, row int) bool {
 	}
 	if op == record.Delete { // what is inserted again after it is no copy
 		t.add(d.key, gone)
-		t.seen.remove(d.key)
+		t.seen.table.remove(d.key)
 		return true
 	}
 	at, ok := p.time(b, row)
@@ -231,6 +247,9 @@ func (t *tracker) Cut() handlers.Memory {
 	t.added, t.newest = nil, t.seen.lanes[t.lane].newest
 	return m
 }
+
+// Held is the memory of what the open group adds, in bytes.
+func (t *tracker) Held() int { return cap(t.added) }
 
 // Close ends the incarnation: what it has seen stays until the lane begins again.
 func (t *tracker) Close() {

@@ -10,7 +10,21 @@ import (
 
 // key is the first half of the SHA-256 of a stream's name and a record's key: nobody can make two records that are taken for
 // copies of each other.
-type key [16]byte
+type key struct{ hi, lo uint64 }
+
+// keyLen is the length of a key in a block.
+const keyLen = 16
+
+func keyOf(b []byte) key { return key{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])} }
+
+func (k key) append(dst []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, k.hi), k.lo)
+}
+
+func (k key) less(other key) bool { return k.hi < other.hi || k.hi == other.hi && k.lo < other.lo }
+
+// part is the number of the table's part that holds the key.
+func (k key) part() byte { return byte(k.hi >> 56) }
 
 // digest is the key of a row; none where a part of it is null.
 type digest struct {
@@ -35,7 +49,7 @@ func (p *plan) digests(b *record.Batch, out []digest, text []byte) (digests []di
 		}
 		if !d.none {
 			sum := sha256.Sum256(text)
-			d.key = key(sum[:])
+			d.key = keyOf(sum[:])
 		}
 		out = append(out, d)
 	}

@@ -19,17 +19,10 @@ type seen struct {
 	most   int
 
 	mu      sync.Mutex
-	entries map[key]entry
-	sweepAt int // size at which entries that are too old are removed
+	table   table
 	lanes   []laneSeen
 	numbers map[string]int32
 	newest  int64 // of all lanes
-}
-
-// entry is when a key was seen, and by which lane.
-type entry struct {
-	at   int64
-	lane int32
 }
 
 type laneSeen struct {
@@ -38,12 +31,9 @@ type laneSeen struct {
 	known  bool // it has seen something, in this process or before
 }
 
-// firstSweep is the least size at which it is worth to look for what is too old.
-const firstSweep = 4096
-
 func newSeen(window int64, most int) *seen {
 	return &seen{
-		window: window, most: most, entries: map[key]entry{}, sweepAt: firstSweep,
+		window: window, most: most,
 		lanes: []laneSeen{{newest: gone}}, numbers: map[string]int32{"": 0}, newest: gone,
 	}
 }
@@ -62,7 +52,7 @@ func (s *seen) number(lane string) int32 {
 // look says whether a record is no copy, and whether its time is to be remembered. A record that is older than what was
 // seen by more than the window is no copy, and is not remembered in its place.
 func (s *seen) look(k key, at int64, lane int32) (fresh, newer bool) {
-	if e, ok := s.entries[k]; ok {
+	if e := s.table.get(k); e != nil {
 		if apart(e.at, at) < uint64(s.window) { //nolint:gosec // it is positive
 			return false, false
 		}
@@ -83,12 +73,13 @@ func apart(a, b int64) uint64 {
 }
 
 func (s *seen) put(k key, at int64, lane int32) {
-	s.entries[k] = entry{at, lane}
+	s.table.put(slot{key: k, at: at, lane: lane, used: true}, s.fresh)
 	s.lanes[lane].newest = max(s.lanes[lane].newest, at)
 	s.newest = max(s.newest, at)
 }
 
-func (s *seen) remove(k key) { delete(s.entries, k) }
+// fresh says whether a slot is still of use.
+func (s *seen) fresh(e *slot) bool { return e.at > s.horizon(e.lane) }
 
 // horizon is up to which time what a lane has seen can be forgotten: by its own time while it flows, so that a lane that
 // reads old records beside one that reads new ones keeps its window.
@@ -105,47 +96,29 @@ func (s *seen) horizon(lane int32) int64 {
 
 // bound keeps the memory small. Too many keys in the window end the incarnation.
 func (s *seen) bound() error {
-	if len(s.entries) > min(s.sweepAt, s.most) {
-		s.sweep()
+	if s.table.keys > s.most {
+		s.table.keep(s.fresh)
 	}
-	if len(s.entries) <= s.most {
+	if s.table.keys <= s.most {
 		return nil
 	}
 	return &fault.Error{
-		Class: fault.Fatal, Code: "ACQ-DEDUPE-002", Err: fmt.Errorf("there are %d keys in the window, and at most %d are kept", len(s.entries), s.most),
+		Class: fault.Fatal, Code: "ACQ-DEDUPE-002", Err: fmt.Errorf("there are %d keys in the window, and at most %d are kept", s.table.keys, s.most),
 		Remedy: "shorten the window, or raise max_keys and give the process memory",
 	}
 }
 
-// sweep removes what is too old, and waits until the rest has doubled: each key is looked at a few times.
-func (s *seen) sweep() {
-	horizons := make([]int64, len(s.lanes))
-	for i := range horizons {
-		horizons[i] = s.horizon(int32(i))
-	}
-	for k, e := range s.entries {
-		if e.at <= horizons[e.lane] {
-			delete(s.entries, k)
-		}
-	}
-	s.sweepAt = max(firstSweep, 2*len(s.entries))
-}
-
 // forget removes what a lane has seen.
 func (s *seen) forget(n int32) {
-	for k, e := range s.entries {
-		if e.lane == n {
-			delete(s.entries, k)
-		}
-	}
+	s.table.keep(func(e *slot) bool { return e.lane != n })
 	s.lanes[n].newest = gone
 }
 
 // entryLen is the length of a key and its time in a block.
-const entryLen = len(key{}) + 8
+const entryLen = keyLen + 8
 
 func appendEntry(dst []byte, k key, at int64) []byte {
-	return binary.LittleEndian.AppendUint64(append(dst, k[:]...), uint64(at)) //nolint:gosec // its bits
+	return binary.LittleEndian.AppendUint64(k.append(dst), uint64(at)) //nolint:gosec // its bits
 }
 
 var errBlock = &fault.Error{
@@ -159,11 +132,11 @@ func (s *seen) load(lane int32, block []byte) error {
 		return errBlock
 	}
 	for ; len(block) > 0; block = block[entryLen:] {
-		k := key(block)
-		at := int64(binary.LittleEndian.Uint64(block[len(k):])) //nolint:gosec // its bits
-		if e, ok := s.entries[k]; at == gone {
-			s.remove(k)
-		} else if !ok || e.at <= at {
+		k := keyOf(block)
+		at := int64(binary.LittleEndian.Uint64(block[keyLen:])) //nolint:gosec // its bits
+		if e := s.table.get(k); at == gone {
+			s.table.remove(k)
+		} else if e == nil || e.at <= at {
 			s.put(k, at, lane)
 		}
 	}
