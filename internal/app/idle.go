@@ -48,7 +48,8 @@ func (s *Service) waitIdle(ctx context.Context, quiet time.Duration) {
 		busy := false
 		for i, st := range s.Status() {
 			now += st.RowsRead + st.Commits
-			busy = busy || unsettled(st.State) || slices.ContainsFunc(st.Lanes, func(l routers.LaneStatus) bool { return unsettled(l.State) }) ||
+			busy = busy || st.Held > 0 || // a slow commit is not the end
+				unsettled(st.State) || slices.ContainsFunc(st.Lanes, func(l routers.LaneStatus) bool { return unsettled(l.State) }) ||
 				s.draining[i].Load() && !stuck(st)
 		}
 		if now != last || busy {
