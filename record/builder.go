@@ -26,7 +26,7 @@ func NewBuilder(s *Schema, rows int) *Builder {
 		default:
 			c.Ints = make([]int64, 0, rows)
 		}
-		prepare(&b.schema.Fields[i], c)
+		c.Prepare(&b.schema.Fields[i])
 	}
 	return b
 }
@@ -119,79 +119,21 @@ func (b *Builder) Drop() {
 		if at <= b.rows {
 			continue
 		}
-		truncate(b.schema.Fields[i], &b.columns[i], b.rows)
+		b.columns[i].Truncate(&b.schema.Fields[i], b.rows)
 		b.set[i] = b.rows
 	}
 }
 
 func (b *Builder) zero(column int) {
-	appendZero(b.schema.Fields[column], &b.columns[column])
+	b.columns[column].AppendZero(&b.schema.Fields[column])
 	b.set[column] = b.rows + 1
-}
-
-// appendZero appends an empty slot.
-func appendZero(f Field, c *Column) {
-	switch {
-	case f.Kind == Float32 || f.Kind == Float64:
-		c.Floats = append(c.Floats, 0)
-	case f.Wide():
-		c.Wide = append(c.Wide, Int128{})
-	case f.Kind == String || f.Kind == Bytes:
-		c.AppendText(nil)
-	case f.Kind == VersionText:
-		c.Versions.append(Version{})
-	case f.Kind == List:
-		c.Offsets = append(c.Offsets, c.Offsets[len(c.Offsets)-1])
-	case f.Kind == Struct:
-		for i, m := range f.Fields {
-			appendZero(m, &c.Children[i])
-		}
-	default:
-		c.Ints = append(c.Ints, 0)
-	}
-}
-
-// truncate cuts a column to its first slots.
-func truncate(f Field, c *Column, slots int) {
-	switch {
-	case f.Kind == Float32 || f.Kind == Float64:
-		c.Floats = c.Floats[:slots]
-	case f.Wide():
-		c.Wide = c.Wide[:slots]
-	case f.Kind == String || f.Kind == Bytes:
-		c.Offsets = c.Offsets[:slots+1]
-		c.Bytes = c.Bytes[:c.Offsets[slots]]
-	case f.Kind == VersionText:
-		c.Versions.Hi, c.Versions.Lo, c.Versions.Index = c.Versions.Hi[:slots], c.Versions.Lo[:slots], c.Versions.Index[:slots]
-	case f.Kind == List:
-		c.Offsets = c.Offsets[:slots+1]
-		truncate(f.Fields[0], &c.Children[0], int(c.Offsets[slots]))
-	case f.Kind == Struct:
-		for i, m := range f.Fields {
-			truncate(m, &c.Children[i], slots)
-		}
-	default:
-		c.Ints = c.Ints[:slots]
-	}
-	if c.Valid != nil && len(c.Valid)*64 > slots {
-		c.Valid = c.Valid[:(slots+63)/64]
-		if slots&63 != 0 {
-			c.Valid[slots>>6] |= ^uint64(0) << (slots & 63)
-		}
-	}
-	if c.Absent != nil && len(c.Absent)*64 > slots {
-		c.Absent = c.Absent[:(slots+63)/64]
-		if slots&63 != 0 {
-			c.Absent[slots>>6] &= 1<<(slots&63) - 1
-		}
-	}
 }
 
 // Batch hands the rows on as a batch and leaves the builder empty, with no memory: the batch owns the columns.
 // done is as in NewBatch.
 func (b *Builder) Batch(done func()) *Batch {
 	for i := range b.columns {
-		b.columns[i].padNested(&b.schema.Fields[i], b.rows)
+		b.columns[i].Pad(&b.schema.Fields[i], b.rows)
 	}
 	out := newBatch(b.schema, b.rows, b.columns, b.sys, done)
 	*b = *NewBuilder(b.schema, b.rows)

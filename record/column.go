@@ -108,35 +108,6 @@ func (c *Column) SetAbsent(row int) {
 	c.Absent[row>>6] |= 1 << (row & 63)
 }
 
-// pad makes the bitmaps cover rows, so that a builder may hand the column on.
-func (c *Column) pad(rows int) {
-	if c.Valid != nil {
-		for len(c.Valid)*64 < rows {
-			c.Valid = append(c.Valid, ^uint64(0))
-		}
-	}
-	if c.Absent != nil {
-		for len(c.Absent)*64 < rows {
-			c.Absent = append(c.Absent, 0)
-		}
-	}
-}
-
-// padNested pads the column of field f and what it holds: a null struct gives its members a slot and no bit.
-func (c *Column) padNested(f *Field, slots int) {
-	c.pad(slots)
-	switch f.Kind {
-	case Struct:
-		for i := range f.Fields {
-			c.Children[i].padNested(&f.Fields[i], slots)
-		}
-	case List:
-		if n := len(c.Offsets); n > 0 {
-			c.Children[0].padNested(&f.Fields[0], int(c.Offsets[n-1]))
-		}
-	}
-}
-
 // Nulls counts the rows of [lo,hi) that have no value.
 func (c *Column) Nulls(lo, hi int) int {
 	if c.Valid == nil || lo >= hi {
@@ -193,7 +164,7 @@ func (c *Column) Clear() {
 // Gather appends the given rows of src, in their order. Both columns are of field f; dst is not Const and has
 // before slots so far.
 func (c *Column) Gather(f Field, src *Column, rows []int32, before int) {
-	prepare(&f, c)
+	c.Prepare(&f)
 	switch {
 	case f.Kind == Float32 || f.Kind == Float64:
 		c.Floats = gathered(c.Floats, src.Floats, rows, src.Const)
@@ -296,19 +267,6 @@ func (c *Column) slot(row int32) int32 {
 		return 0
 	}
 	return row
-}
-
-// prepare gives an empty column the leading offset and the children that its field wants.
-func prepare(f *Field, c *Column) {
-	if (f.Kind == String || f.Kind == Bytes || f.Kind == List) && len(c.Offsets) == 0 {
-		c.Offsets = append(c.Offsets, 0)
-	}
-	if len(c.Children) < len(f.Fields) {
-		c.Children = make([]Column, len(f.Fields))
-	}
-	for i := range c.Children {
-		prepare(&f.Fields[i], &c.Children[i])
-	}
 }
 
 func (v *Versions) append(x Version) {

@@ -43,7 +43,7 @@ func (b *Builder) AppendJSON(obj []byte) error {
 		}
 		start := d.pos
 		if err := d.value(f, &b.columns[i], b.rows); err != nil {
-			truncate(*f, &b.columns[i], b.rows)
+			b.columns[i].Truncate(f, b.rows)
 			bad = append(bad, &ColumnError{f.Name, err})
 			d.pos = start
 			return d.skip()
@@ -113,7 +113,7 @@ func (d *decoder) value(f *Field, c *Column, rows int) error {
 		if !f.Nullable {
 			return errors.New("must not be null")
 		}
-		appendZero(*f, c)
+		c.AppendZero(f)
 		c.SetNull(rows)
 		return nil
 	}
@@ -261,7 +261,7 @@ func (d *decoder) list(f *Field, c *Column) error {
 		return err
 	})
 	if err != nil {
-		truncate(f.Fields[0], &c.Children[0], int(c.Offsets[len(c.Offsets)-1]))
+		c.Children[0].Truncate(&f.Fields[0], int(c.Offsets[len(c.Offsets)-1]))
 		return err
 	}
 	c.Offsets = append(c.Offsets, uint32(at)) //nolint:gosec // below the object's length
@@ -269,7 +269,7 @@ func (d *decoder) list(f *Field, c *Column) error {
 }
 
 func (d *decoder) members(f *Field, c *Column) error {
-	rows := slots(&f.Fields[0], &c.Children[0])
+	rows := c.Children[0].Slots(&f.Fields[0])
 	seen := make([]bool, len(f.Fields))
 	err := d.object(func(name []byte) error {
 		for i := range f.Fields {
@@ -287,36 +287,16 @@ func (d *decoder) members(f *Field, c *Column) error {
 	for i, m := range f.Fields {
 		switch {
 		case err != nil:
-			truncate(m, &c.Children[i], min(rows, slots(&f.Fields[i], &c.Children[i])))
+			c.Children[i].Truncate(&m, min(rows, c.Children[i].Slots(&f.Fields[i])))
 		case seen[i]:
 		case m.Nullable:
-			appendZero(m, &c.Children[i])
+			c.Children[i].AppendZero(&m)
 			c.Children[i].SetNull(rows)
 		default:
 			err = fmt.Errorf("%s: missing", m.Name)
 		}
 	}
 	return err
-}
-
-// slots counts the slots of a column that is not Const.
-func slots(f *Field, c *Column) int {
-	switch {
-	case f.Kind == Float32 || f.Kind == Float64:
-		return len(c.Floats)
-	case f.Wide():
-		return len(c.Wide)
-	case f.Kind == String || f.Kind == Bytes || f.Kind == List:
-		return max(0, len(c.Offsets)-1)
-	case f.Kind == VersionText:
-		return len(c.Versions.Lo)
-	case f.Kind == Struct:
-		if len(c.Children) == 0 {
-			return 0
-		}
-		return slots(&f.Fields[0], &c.Children[0])
-	}
-	return len(c.Ints)
 }
 
 func appendParsed(f *Field, c *Column, text []byte) error {

@@ -49,7 +49,7 @@ func loadTypes(ctx context.Context, c *Conn, wanted []uint32) (typeTable, error)
 func (k typeTable) load(ctx context.Context, c *Conn, oids []uint32) (parts []uint32, err error) {
 	rows, err := c.Query(ctx, `
 		SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typtypmod, t.typbasetype, t.typrelid,
-			CASE WHEN t.typcategory = 'A' AND t.typsubscript = 'array_subscript_handler'::regproc THEN t.typelem ELSE 0 END,
+			CASE WHEN t.typcategory = 'A' AND t.typarray = 0 AND t.typdelim = ',' THEN t.typelem ELSE 0 END,
 			CASE WHEN EXISTS (SELECT FROM pg_cast c WHERE c.castsource = t.oid AND c.casttarget = 'text'::regtype)
 				THEN format('%I.%I', o.nspname, p.proname) ELSE '' END,
 			ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)

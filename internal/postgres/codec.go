@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/acequia-io/acequia/record"
 )
@@ -34,17 +35,26 @@ const (
 	opInterval           // microseconds, days, months
 	opUUID               // 16 bytes
 	opLSN                // 64 bits
+	opList               // array
+	opStruct             // composite
+	opHstore             // list of key and value
 )
 
-// errOdd says that a value is sound, and that its column cannot hold it.
-var errOdd = errors.New("the column cannot hold the value")
+var (
+	// errOdd says that a value is sound, and that its column cannot hold it.
+	errOdd = errors.New("the column cannot hold the value")
+	// errMalformed says that the server and this package disagree on the type.
+	errMalformed = errors.New("these bytes are no value of the type")
+)
 
 // codec reads the values of one type into the columns of one field.
 type codec struct {
 	op     op
 	field  record.Field // without a name
+	parts  []codec      // the element of a list, the members of a struct
 	cast   bool         // a select list has to give the value as text
 	output string       // the function that does, when a cast does something else
+	verify bool         // text may be no UTF-8
 	note   string       // what a plan says of it
 }
 
@@ -82,27 +92,65 @@ const maxDigits = 38
 
 // codecOf chooses how a type is read.
 func codecOf(t *Type) codec {
-	if t.Schema == "pg_catalog" {
-		if t.Name == "numeric" {
-			return numericCodec(t.Modifier)
-		}
+	switch {
+	case t.Element != nil:
+		return listCodec(t)
+	case t.Class == 'c' && len(t.Members) > 0:
+		return structCodec(t)
+	case t.Class == 'e':
+		return codec{op: opText, field: record.Field{Kind: record.String}} // its binary form is the label
+	case t.Schema == "pg_catalog" && t.Name == "numeric":
+		return numericCodec(t.Modifier)
+	case t.Schema == "pg_catalog":
 		if c, ok := builtin[t.Name]; ok {
 			return c
 		}
-	}
-	text := codec{op: opText, field: record.Field{Kind: record.String}, cast: true, output: t.Output}
-	switch {
-	case t.Class == 'e':
-		text.cast = false // its binary form is the label
-		return text
 	case t.Class == 'b' && (t.Name == "geometry" || t.Name == "geography"):
 		return codec{op: opWKB, field: record.Field{Kind: record.Bytes}, note: "extended well-known binary"}
-	case t.Schema == "pg_catalog" && t.Name == "money":
-		text.note = "text as the server's lc_monetary prints it"
-	default:
-		text.note = "text as PostgreSQL prints it"
+	case t.Class == 'b' && t.Name == "hstore":
+		text := record.Field{Kind: record.String}
+		key, value := named(text, "key", false), named(text, "value", true)
+		entry := record.Field{Name: "element", Kind: record.Struct, Fields: []record.Field{key, value}}
+		return codec{
+			op: opHstore, field: record.Field{Kind: record.List, Fields: []record.Field{entry}}, note: "a list of key and value",
+			parts: []codec{{op: opText, field: key}, {op: opText, field: value}},
+		}
 	}
-	return text
+	return textCodec(t)
+}
+
+// textCodec reads a type as the server prints it.
+func textCodec(t *Type) codec {
+	c := codec{op: opText, field: record.Field{Kind: record.String}, cast: true, output: t.Output, note: "text as PostgreSQL prints it"}
+	switch {
+	case t.Schema == "pg_catalog" && t.Name == "money":
+		c.note = "text as the server's lc_monetary prints it"
+	case t.Schema == "pg_catalog" && t.Name == "char":
+		c.verify = true // any byte
+	}
+	return c
+}
+
+func listCodec(t *Type) codec {
+	element := codecOf(t.Element)
+	f := record.Field{Kind: record.List, Fields: []record.Field{named(element.field, "element", true)}}
+	return codec{op: opList, field: f, parts: []codec{element}, cast: element.cast}
+}
+
+func structCodec(t *Type) codec {
+	c := codec{op: opStruct, field: record.Field{Kind: record.Struct}}
+	for i := range t.Members {
+		member := codecOf(&t.Members[i].Type)
+		c.parts = append(c.parts, member)
+		c.field.Fields = append(c.field.Fields, named(member.field, t.Members[i].Name, true))
+		c.cast = c.cast || member.cast
+	}
+	return c
+}
+
+func named(f record.Field, name string, nullable bool) record.Field {
+	f.Name, f.Nullable = name, nullable
+	return f
 }
 
 // numericCodec reads a modifier: precision and scale, where the scale may be negative or above the precision (PostgreSQL 15).
@@ -119,9 +167,22 @@ func numericCodec(modifier int32) codec {
 	if precision > maxDigits {
 		return codec{op: opNumeric, field: record.Field{Kind: record.String}, note: fmt.Sprintf("text, for it has more than %d digits", maxDigits)}
 	}
-	c := codec{op: opNarrow, field: record.Field{Kind: record.Decimal, Precision: precision, Scale: scale}}
-	if c.field.Wide() {
-		c.op = opWide
+	return decimalCodec(record.Field{Kind: record.Decimal, Precision: precision, Scale: scale})
+}
+
+func decimalCodec(f record.Field) codec {
+	if f.Wide() {
+		return codec{op: opWide, field: f}
+	}
+	return codec{op: opNarrow, field: f}
+}
+
+// verified gives a codec whose texts are looked at, for a server that takes any bytes as text.
+func (c codec) verified() codec {
+	c.verify = true
+	c.parts = slices.Clone(c.parts)
+	for i := range c.parts {
+		c.parts[i] = c.parts[i].verified()
 	}
 	return c
 }

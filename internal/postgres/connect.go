@@ -47,6 +47,7 @@ type Options struct {
 // Conn is a connection whose session reads values the same everywhere. It is for one goroutine at a time.
 type Conn struct {
 	*pgx.Conn
+	buf []byte // for the rows of Stream
 }
 
 // Connect opens a connection. Its errors are explained, and never show the password.

@@ -1,14 +1,14 @@
 package postgres
 
 import (
+	"bytes"
 	"encoding/binary"
-	"errors"
+	"encoding/hex"
 	"math"
+	"math/big"
 	"strconv"
 	"time"
 )
-
-var errMalformed = errors.New("these bytes are no value of the type")
 
 // PostgreSQL counts from 2000-01-01.
 const (
@@ -21,6 +21,120 @@ const (
 	firstMicros = firstDay * dayMicros
 	lastMicros  = (lastDay+1)*dayMicros - 1
 )
+
+// render appends what the server prints for a value in binary.
+func (c *codec) render(dst, v []byte) ([]byte, error) {
+	if c.cast {
+		return append(dst, v...), nil
+	}
+	if w := widths[c.op]; w != 0 && len(v) != w {
+		return dst, errMalformed
+	}
+	switch c.op {
+	case opText:
+		return append(dst, v...), nil
+	case opBytea:
+		return hex.AppendEncode(append(dst, `\x`...), v), nil
+	case opWKB:
+		return appendUpper(dst, hex.AppendEncode(nil, v)), nil
+	case opJSONB:
+		if len(v) == 0 || v[0] != 1 {
+			return dst, errMalformed
+		}
+		return append(dst, v[1:]...), nil
+	case opNumeric, opNarrow, opWide:
+		return renderNumeric(dst, v)
+	case opList:
+		return c.renderArray(dst, v)
+	case opStruct:
+		return c.renderRecord(dst, v)
+	case opHstore:
+		return renderHstore(dst, v)
+	default:
+		return c.renderFixed(dst, v), nil
+	}
+}
+
+// renderFixed renders what has a fixed width.
+func (c *codec) renderFixed(dst, v []byte) []byte {
+	switch c.op {
+	case opBool:
+		return append(dst, "ft"[v[0]&1])
+	case opFloat32:
+		return renderFloat(dst, float64(math.Float32frombits(binary.BigEndian.Uint32(v))), 32)
+	case opFloat64:
+		return renderFloat(dst, math.Float64frombits(binary.BigEndian.Uint64(v)), 64)
+	case opXID8:
+		return strconv.AppendUint(dst, binary.BigEndian.Uint64(v), 10)
+	case opDate:
+		return renderDate(dst, int32(binary.BigEndian.Uint32(v))) //nolint:gosec // signed
+	case opStamp:
+		return renderStamp(dst, int64(binary.BigEndian.Uint64(v)), "") //nolint:gosec // signed
+	case opStampTZ:
+		return renderStamp(dst, int64(binary.BigEndian.Uint64(v)), "+00") //nolint:gosec // signed
+	case opTime:
+		return renderTime(dst, int64(binary.BigEndian.Uint64(v))) //nolint:gosec // signed
+	case opTimeTZ:
+		return renderTimeTZ(dst, v)
+	case opInterval:
+		return renderInterval(dst, v)
+	case opUUID:
+		return renderUUID(dst, v)
+	case opLSN:
+		return renderLSN(dst, v)
+	default:
+		n, _ := c.integer(v) // only dates and timestamps are odd
+		return strconv.AppendInt(dst, n, 10)
+	}
+}
+
+// renderFloat appends the shortest digits that give the value back, as extra_float_digits above 0 prints them (src/common/d2s.c): with an
+// exponent below 1e-4 and from as many digits on as always hold.
+func renderFloat(dst []byte, v float64, bits int) []byte {
+	switch {
+	case math.IsNaN(v):
+		return append(dst, "NaN"...)
+	case math.IsInf(v, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(v, -1):
+		return append(dst, "-Infinity"...)
+	}
+	digits := 15
+	if bits == 32 {
+		digits = 6
+	}
+	format := byte('f')
+	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= math.Pow10(digits)) {
+		format = 'e'
+	}
+	text := strconv.AppendFloat(nil, v, format, -1, bits)
+	for more := bytes.IndexByte(text, 'e') - bytes.IndexByte(text, '.'); format == 'e' && halfway(text, v, bits); more++ {
+		text = strconv.AppendFloat(nil, v, format, max(more, 1), bits)
+	}
+	return append(dst, text...)
+}
+
+// halfway says whether digits lie in the middle between a value and the next: they give it back, as it is even, but the server trusts no
+// reader to round so, and prints more digits.
+func halfway(digits []byte, v float64, bits int) bool {
+	exact, ok := new(big.Rat).SetString(string(digits))
+	if !ok {
+		return false
+	}
+	away := exact.Cmp(new(big.Rat).SetFloat64(v))
+	if away == 0 {
+		return false
+	}
+	next := math.Nextafter(v, math.Inf(away))
+	if bits == 32 {
+		next = float64(math.Nextafter32(float32(v), float32(math.Inf(away))))
+	}
+	if math.IsInf(next, 0) {
+		return false
+	}
+	sum := new(big.Rat).Add(new(big.Rat).SetFloat64(v), new(big.Rat).SetFloat64(next))
+	return exact.Add(exact, exact).Cmp(sum) == 0
+}
 
 // renderDate appends a date in binary as the server prints it in DateStyle ISO.
 func renderDate(dst []byte, days int32) []byte {
@@ -172,12 +286,15 @@ func renderLSN(dst, v []byte) []byte {
 }
 
 func appendUpperHex(dst []byte, n uint64) []byte {
-	from := len(dst)
-	dst = strconv.AppendUint(dst, n, 16)
-	for i := from; i < len(dst); i++ {
-		if dst[i] >= 'a' {
-			dst[i] -= 'a' - 'A'
+	return appendUpper(dst, strconv.AppendUint(nil, n, 16))
+}
+
+func appendUpper(dst, digits []byte) []byte {
+	for _, b := range digits {
+		if b >= 'a' {
+			b -= 'a' - 'A'
 		}
+		dst = append(dst, b)
 	}
 	return dst
 }

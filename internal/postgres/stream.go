@@ -2,49 +2,180 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/acequia-io/acequia/fault"
 )
 
 // StreamOptions say when StreamInto hands on.
 type StreamOptions struct {
-	Lead  int                         // the first expressions of the select list that are no columns
-	Leads func(values [][]byte) error // given those of each row, valid for the call only
-	Rows  int                         // Full is called at so many rows
-	Bytes int                         // or at so many bytes
-	Full  func() error                // takes the batches
+	Lead    int                         // the first expressions of the select list that are no columns
+	Leads   func(values [][]byte) error // given those of each row, valid for the call only
+	Rows    int                         // Full is called at so many rows; 0: never
+	Bytes   int                         // and at so many bytes, after at most 128 rows more; 0: never
+	Full    func() error                // takes the batches; the rows whose Leads were called are in them
+	Refused func(*RowError) error       // rows that cannot be held; nil: they are an error
 }
 
 // Stream runs one statement and hands the values of each row to row, in binary and in place: they are valid for the call only. Its
-// arguments are text; the SQL casts them.
+// arguments are text; the SQL casts them. When row gives an error, or ctx ends, the connection is closed. A row has at most 256 MiB.
 func (c *Conn) Stream(ctx context.Context, sql string, args []string, row func(values [][]byte) error) error {
-	params := make([][]byte, len(args))
-	for i, a := range args {
-		params[i] = []byte(a)
-	}
-	result := c.PgConn().ExecParams(ctx, sql, params, nil, nil, []int16{1})
-	for result.NextRow() {
-		if err := row(result.Values()); err != nil {
-			_, _ = result.Close()
-			return err
-		}
-	}
-	_, err := result.Close()
+	err := c.run(ctx, sql, args, &valueTaker{take: row})
 	return Explain(err, "read rows", c.Config().Database)
 }
 
-// StreamInto is Stream into a decoder.
-func (c *Conn) StreamInto(ctx context.Context, sql string, args []string, d *Decoder, o StreamOptions) error {
-	return c.Stream(ctx, sql, args, func(values [][]byte) error {
-		if o.Lead > 0 && o.Leads != nil {
-			if err := o.Leads(values[:o.Lead]); err != nil {
-				return err
-			}
-		}
-		if err := d.Binary(values[o.Lead:]); err != nil {
+// valueTaker hands on the values of each row.
+type valueTaker struct {
+	values [][]byte
+	take   func(values [][]byte) error
+}
+
+func (t *valueTaker) describe([]pgproto3.FieldDescription) error { return nil }
+
+func (t *valueTaker) flush([]byte) error { return nil }
+
+func (t *valueTaker) row(buf []byte, at, end int) error {
+	v := buf[at:end]
+	if len(v) < 2 {
+		return errMalformed
+	}
+	n := int(binary.BigEndian.Uint16(v))
+	t.values, v = t.values[:0], v[2:]
+	for range n {
+		value, rest, err := next(v)
+		if err != nil {
 			return err
 		}
-		if o.Full != nil && (o.Rows > 0 && d.Rows() >= o.Rows || o.Bytes > 0 && d.Bytes() >= o.Bytes) {
-			return o.Full()
+		t.values, v = append(t.values, value), rest
+	}
+	return t.take(t.values)
+}
+
+func (t *valueTaker) huge(_ []byte, size int) error {
+	return tooLong("", size)
+}
+
+func tooLong(place string, size int) error {
+	return &fault.Error{
+		Class: fault.Poison, Code: codeHuge, Place: place, Err: fmt.Errorf("a row of %d MiB, more than %d MiB", size>>20, maxRow>>20),
+		Remedy: "leave its table out, or read a view without the large column",
+	}
+}
+
+// StreamInto is Stream into a decoder: the fastest way. A row that is too long is refused like one that cannot be held.
+func (c *Conn) StreamInto(ctx context.Context, sql string, args []string, d *Decoder, o StreamOptions) error {
+	t := &blockTaker{d: d, o: &o, columns: o.Lead + len(d.layout.source)}
+	t.b.spans = make([]span, t.columns*blockStride)
+	t.leads = make([][]byte, o.Lead)
+	return Explain(c.run(ctx, sql, args, t), "read rows", d.schema.Stream)
+}
+
+// blockTaker gathers where the values of rows lie, and decodes them column by column.
+type blockTaker struct {
+	d       *Decoder
+	o       *StreamOptions
+	b       block
+	columns int // with the leads
+	rows    int // in b
+	leads   [][]byte
+}
+
+// describe compares the columns with those that the layout was made for: a table may change between the two.
+func (t *blockTaker) describe(columns []pgproto3.FieldDescription) error {
+	if len(columns) != t.columns {
+		return t.d.otherWidth(len(columns) - t.o.Lead)
+	}
+	for i, col := range columns[t.o.Lead:] {
+		want, c := &t.d.layout.table.Columns[i], t.d.codec(i)
+		oid, modifier := want.Type.OID, want.Type.Modifier
+		if c.cast {
+			oid, modifier = pgtype.TextOID, -1
 		}
+		number := c.op == opNarrow || c.op == opWide
+		if col.DataTypeOID != oid || number && col.TypeModifier != -1 && col.TypeModifier != modifier {
+			return &fault.Error{
+				Class: fault.Retryable, Code: codeChanged, Place: t.d.schema.Stream + ", column " + want.Name,
+				Err:    fmt.Errorf("its type is no more %s", want.TypeName),
+				Remedy: "the table was changed; it is looked at anew",
+			}
+		}
+	}
+	return nil
+}
+
+func (t *blockTaker) row(buf []byte, at, end int) error {
+	if end-at < 2 || int(binary.BigEndian.Uint16(buf[at:])) != t.columns {
+		return errMalformed
+	}
+	at += 2
+	spans := t.b.spans[t.rows:]
+	for c := range t.columns {
+		if at+4 > end {
+			return errMalformed
+		}
+		n := int(int32(binary.BigEndian.Uint32(buf[at:]))) //nolint:gosec // signed
+		at += 4
+		spans[c*blockStride] = span{int32(at), int32(n)} //nolint:gosec // a buffer is below 2 GiB
+		at += max(n, 0)
+	}
+	if at != end {
+		return errMalformed
+	}
+	if t.o.Leads != nil {
+		t.b.buf = buf
+		for c := range t.leads {
+			t.leads[c] = t.b.value(c, t.rows)
+		}
+		if err := t.o.Leads(t.leads); err != nil {
+			return err
+		}
+	}
+	if t.rows++; t.rows == blockRows || t.o.Rows > 0 && t.d.rows+t.rows >= t.o.Rows {
+		return t.flush(buf)
+	}
+	return nil
+}
+
+func (t *blockTaker) flush(buf []byte) error {
+	if t.rows == 0 {
 		return nil
+	}
+	b := block{buf: buf, spans: t.b.spans[t.o.Lead*blockStride:]}
+	rows := t.rows
+	t.rows = 0
+	if err := t.d.block(&b, 0, rows, t.o.Refused); err != nil {
+		return err
+	}
+	if t.o.Full != nil && (t.o.Rows > 0 && t.d.rows >= t.o.Rows || t.o.Bytes > 0 && t.d.Bytes() >= t.o.Bytes) {
+		return t.o.Full()
+	}
+	return nil
+}
+
+// huge refuses a row by the values at its beginning.
+func (t *blockTaker) huge(head []byte, size int) error {
+	values := make([][]byte, 0, t.columns)
+	for v := head[2:]; len(values) < t.columns; {
+		value, rest, err := next(v)
+		if err != nil {
+			break // the value does not end here
+		}
+		values, v = append(values, value), rest
+	}
+	values = values[min(t.o.Lead, len(values)):]
+	r := t.d.refusal(tooLong("", size), func(column int) ([]byte, bool) {
+		if column >= len(values) || values[column] == nil {
+			return nil, false
+		}
+		text, err := t.d.codec(column).render(nil, values[column])
+		return text, err == nil
 	})
+	if t.o.Refused == nil {
+		return t.d.poison(r)
+	}
+	return t.o.Refused(r)
 }

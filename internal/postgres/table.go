@@ -50,6 +50,8 @@ type Table struct {
 	Filenode   uint32   // changes when the table is rewritten
 	Attributes int16    // all columns that there ever were
 	Children   int      // tables that inherit from it and are no partitions
+
+	anyBytes bool // the database is SQL_ASCII: its texts may be no UTF-8
 }
 
 // Column is a column of a table.
@@ -85,6 +87,14 @@ type Member struct {
 
 // Quoted is the name as SQL takes it.
 func (t *Table) Quoted() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+
+// From is the table as a FROM takes it: without the rows of tables that inherit from it, which are streams of their own.
+func (t *Table) From() string {
+	if t.Children > 0 {
+		return "ONLY " + t.Quoted()
+	}
+	return t.Quoted()
+}
 
 // Stream is the name of the stream: that of the table, after its schema when that is not public.
 func (t *Table) Stream() string {

@@ -4,23 +4,21 @@ import (
 	"bytes"
 	"encoding/hex"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/acequia-io/acequia/record"
 )
 
-// text appends one value as the server prints it in a session of Connect. Nothing is appended when it gives an error.
-func (c *codec) text(dst *record.Column, v []byte) (err error) {
-	var n int64
+// text appends one value as a session of Connect prints it to a prepared column that has so many slots. When it gives an error it has
+// appended nothing.
+func (c *codec) text(dst *record.Column, v []byte, slots int) error {
 	switch c.op {
-	case opBool:
-		if len(v) != 1 || v[0] != 't' && v[0] != 'f' {
-			return errMalformed
+	case opBool, opInt16, opInt32, opInt64, opOID, opDate, opStamp, opStampTZ:
+		n, err := c.textInteger(v)
+		if err != nil {
+			return err
 		}
-		if v[0] == 't' {
-			n = 1
-		}
-	case opInt16, opInt32, opInt64, opOID:
-		n, err = strconv.ParseInt(string(v), 10, 64)
+		dst.Ints = append(dst.Ints, n)
 	case opFloat32, opFloat64:
 		bits := 64
 		if c.op == opFloat32 {
@@ -31,43 +29,60 @@ func (c *codec) text(dst *record.Column, v []byte) (err error) {
 			return errMalformed
 		}
 		dst.Floats = append(dst.Floats, float(f))
-		return nil
 	case opNarrow, opWide, opXID8:
 		d, err := decimalText(v, c.field.Precision, c.field.Scale)
 		if err != nil {
 			return err
 		}
 		c.appendDecimal(dst, d)
-		return nil
-	case opDate:
-		n, v, err = parseDate(v)
-		if err == nil && len(v) > 0 {
-			err = trailing(v)
-		}
-	case opStamp, opStampTZ:
-		n, err = parseStamp(v, c.op == opStampTZ)
 	case opBytea:
 		return appendHex(dst, v, `\x`)
 	case opWKB:
 		return appendHex(dst, v, "")
+	case opList:
+		return c.textList(dst, v)
+	case opStruct:
+		return c.textStruct(dst, v, slots)
+	case opHstore:
+		return c.textHstore(dst, v)
 	default:
+		if c.verify && !utf8.Valid(v) {
+			return errOdd
+		}
 		dst.AppendText(v)
-		return nil
 	}
-	if err != nil {
-		return err
-	}
-	dst.Ints = append(dst.Ints, n)
 	return nil
+}
+
+// textInteger reads a value that is held in Ints.
+func (c *codec) textInteger(v []byte) (int64, error) {
+	switch c.op {
+	case opBool:
+		if len(v) != 1 || v[0] != 't' && v[0] != 'f' {
+			return 0, errMalformed
+		}
+		return int64(v[0] >> 4 & 1), nil // 't' is 0x74, 'f' 0x66
+	case opDate:
+		days, rest, err := parseDate(v)
+		if err == nil && len(rest) > 0 {
+			err = errMalformed
+		}
+		return days, err
+	case opStamp, opStampTZ:
+		return parseStamp(v, c.op == opStampTZ)
+	default:
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil || c.field.Kind == record.Int32 && int64(int32(n)) != n { //nolint:gosec // that is the question
+			return 0, errMalformed
+		}
+		return n, nil
+	}
 }
 
 func appendHex(dst *record.Column, v []byte, prefix string) error {
 	digits, ok := bytes.CutPrefix(v, []byte(prefix))
 	if !ok {
 		return errMalformed
-	}
-	if len(dst.Offsets) == 0 {
-		dst.Offsets = append(dst.Offsets, 0)
 	}
 	at := len(dst.Bytes)
 	out, err := hex.AppendDecode(dst.Bytes, digits)
@@ -76,7 +91,7 @@ func appendHex(dst *record.Column, v []byte, prefix string) error {
 		return errMalformed
 	}
 	dst.Bytes = out
-	dst.Offsets = append(dst.Offsets, uint32(len(out))) //nolint:gosec // a batch is far below 4 GiB
+	dst.Offsets = append(dst.Offsets, uint32(len(out))) //nolint:gosec // Decoder keeps below 4 GiB
 	return nil
 }
 
@@ -159,9 +174,7 @@ func parseStamp(v []byte, zoned bool) (int64, error) {
 		rest = after
 	}
 	if len(rest) > 0 {
-		return 0, trailing(rest)
+		return 0, errMalformed
 	}
 	return micros, nil
 }
-
-func trailing([]byte) error { return errMalformed }
