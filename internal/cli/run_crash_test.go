@@ -123,8 +123,8 @@ func (r *fileRun) command(ctx context.Context, o order, life time.Duration, args
 	return 0, false, out.String(), err
 }
 
-// check compares lake and dead letters with what must be there, each once.
-func (r *fileRun) check(t *testing.T) {
+// ids counts the ids in the files of the lake.
+func (r *fileRun) ids(t *testing.T) map[int64]int {
 	t.Helper()
 	seen := map[int64]int{}
 	err := filepath.WalkDir(filepath.Join(r.dir, "lake", "lines"), func(path string, e fs.DirEntry, err error) error {
@@ -143,7 +143,13 @@ func (r *fileRun) check(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost, doubled := 0, 0
+	return seen
+}
+
+// differences says how many of the rows that must be in the lake are not, and how many are more than once.
+func (r *fileRun) differences(t *testing.T) (lost, doubled int) {
+	t.Helper()
+	seen := r.ids(t)
 	for id := range r.rows {
 		if seen[id] == 0 {
 			lost++
@@ -157,6 +163,13 @@ func (r *fileRun) check(t *testing.T) {
 			t.Errorf("%d should not be there", id)
 		}
 	}
+	return lost, doubled
+}
+
+// check compares lake and dead letters with what must be there, each once.
+func (r *fileRun) check(t *testing.T) {
+	t.Helper()
+	lost, doubled := r.differences(t)
 	letters, doubledLetters := map[string]int{}, 0
 	store, err := checkpoint.OpenToRead(t.Context(), filepath.Join(r.dir, ".acequia", "state.db"))
 	if err != nil {

@@ -32,6 +32,8 @@ const (
 	readersBlockTrim protection = "the change log is trimmed behind its reader"
 	epochFencing     protection = "state writes are fenced by the epoch"
 	durableConfirms  protection = "messages of a bus are confirmed when their records are durable"
+	memoryNotBefore  protection = "what a step remembers is not saved before the intent of its group"
+	memoryNotAfter   protection = "what a step remembers is not saved after the checkpoint of its group"
 )
 
 const (
@@ -42,7 +44,7 @@ const (
 // weaken takes the protection that the order names out of a pipeline.
 func (o order) weaken(p *routers.Pipeline, options *routers.Options) {
 	if store, ok := options.Store.(*checkpoint.Store); ok && o.Without != "" {
-		options.Store = &weakStore{Store: store, without: o.Without}
+		options.Store = &weakStore{Store: store, without: o.Without, memory: memoryApart{file: filepath.Join(o.Dir, ".acequia", "state.db"), probe: options.Probe}}
 	}
 	switch {
 	case p.Name == lakePipeline && (o.Without == sweeping || o.Without == steadyNames):
@@ -58,6 +60,7 @@ type weakStore struct {
 	*checkpoint.Store
 	without  protection
 	position record.Position // of the one lane of the lake
+	memory   memoryApart
 }
 
 func (w *weakStore) Acquire(ctx context.Context, lane checkpoint.Lane) (checkpoint.State, error) {
@@ -87,6 +90,15 @@ func (w *weakStore) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch 
 		return w.Store.SaveCheckpoint(ctx, lane, epoch, in)
 	case epochFencing:
 		epoch, in.Group = w.unfenced(ctx, lane)
+	case memoryNotBefore:
+		if err := w.memory.save(ctx, lane, in); err != nil {
+			return err
+		}
+		w.memory.probe(inMemory)
+		in.Memory = nil
+	case memoryNotAfter:
+		w.memory.hold(lane, in)
+		in.Memory = nil
 	default:
 	}
 	return w.Store.SaveIntent(ctx, lane, epoch, in)
@@ -100,6 +112,14 @@ func (w *weakStore) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, ep
 		return nil // it was
 	case epochFencing:
 		epoch, in.Group = w.unfenced(ctx, lane)
+	case memoryNotAfter:
+		held := w.memory.held(lane, in)
+		in.Memory = nil
+		if err := w.Store.SaveCheckpoint(ctx, lane, epoch, in); err != nil {
+			return err
+		}
+		w.memory.probe(inMemory)
+		return w.memory.save(ctx, lane, held)
 	default:
 	}
 	return w.Store.SaveCheckpoint(ctx, lane, epoch, in)
