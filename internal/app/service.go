@@ -30,6 +30,8 @@ type ServiceOptions struct {
 	Log *slog.Logger
 	// Forms says that the requests of forms are answered; without it a pipeline that begins with one is refused.
 	Forms bool
+	// Backfill has the sources read their tables as they stand and follow nothing. Nil: they do both.
+	Backfill *BackfillOptions
 	// Wire is as in DemoOptions.
 	Wire func(p *routers.Pipeline, o *routers.Options)
 }
@@ -132,6 +134,14 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	}
 	if c, ok := out.Source.(io.Closer); ok {
 		s.closers = append(s.closers, c)
+	}
+	if s.Backfill != nil {
+		if err := s.backfill(ctx, d, out.Source); err != nil {
+			return out, err
+		}
+	}
+	if b, ok := out.Source.(sources.Backfiller); ok {
+		out.Slots = b.Parallel()
 	}
 	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err

@@ -34,20 +34,23 @@ Exit codes: 0 ok, 1 the run failed, 2 usage or configuration, 3 environment (por
 
 // cli is the command tree.
 type cli struct {
-	Demo    demoCmd    `cmd:"" help:"Run the video-game register: form, items, lake and SQL in one process."`
-	Run     runCmd     `cmd:"" help:"Run the pipelines of configuration files."`
-	Serve   serveCmd   `cmd:"" help:"Run them with a web server: forms, query page, status, metrics."`
-	Replay  replayCmd  `cmd:"" help:"Send what a lake holds, or all dead letters, through a pipeline again."`
-	Init    initCmd    `cmd:"" help:"Write a commented configuration file to start from."`
-	Check   checkCmd   `cmd:"" help:"Find every mistake in configuration files before anything runs."`
-	Test    testCmd    `cmd:"" help:"Run the tests that configuration files hold."`
-	Plan    planCmd    `cmd:"" help:"Show what run would do, without doing it."`
-	Schema  schemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
-	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`
-	Query   queryCmd   `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
-	Tables  tablesCmd  `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
-	Status  statusCmd  `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Demo     demoCmd     `cmd:"" help:"Run the video-game register: form, items, lake and SQL in one process."`
+	Run      runCmd      `cmd:"" help:"Run the pipelines of configuration files."`
+	Serve    serveCmd    `cmd:"" help:"Run them with a web server: forms, query page, status, metrics."`
+	Backfill backfillCmd `cmd:"" help:"Read the tables of databases as they stand, anew, and follow nothing."`
+	Replay   replayCmd   `cmd:"" help:"Send what a lake holds, or all dead letters, through a pipeline again."`
+	Init     initCmd     `cmd:"" help:"Write a commented configuration file to start from."`
+	Check    checkCmd    `cmd:"" help:"Find every mistake in configuration files before anything runs."`
+	Test     testCmd     `cmd:"" help:"Run the tests that configuration files hold."`
+	Plan     planCmd     `cmd:"" help:"Show what run would do, without doing it."`
+	Schema   schemaCmd   `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
+	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`
+	State    stateCmd    `cmd:"" help:"Show where each lane stands, or have tables read anew by the next run."`
+	Capture  captureCmd  `cmd:"" help:"Install, remove or show what lets the changes of a database be found."`
+	Query    queryCmd    `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
+	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
+	Status   statusCmd   `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // terminal is where a command reads and writes.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/acequia-io/acequia/fault"
@@ -40,14 +41,21 @@ func report(w io.Writer, err error) int {
 }
 
 // exitCodeOf tells by the family of the code: a user can mend a usage error in the command, an environment error
-// outside of it. Of the lake's, those are the file system's, the scratch disk's and a damaged description.
+// outside of it. Of the lake's, those are the file system's, the scratch disk's and a damaged description; of PostgreSQL's, what
+// the server, the network and the role's rights say.
 func exitCodeOf(code string) int {
 	switch {
-	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"):
+	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"), slices.Contains(pgUsage(), code):
 		return exitUsage
 	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),
-		strings.HasPrefix(code, "ACQ-LAKE-00"), strings.HasPrefix(code, "ACQ-LAKE-02"), code == "ACQ-LAKE-012":
+		strings.HasPrefix(code, "ACQ-LAKE-00"), strings.HasPrefix(code, "ACQ-LAKE-02"), code == "ACQ-LAKE-012",
+		strings.HasPrefix(code, "ACQ-PG-00") && code != "ACQ-PG-001", code == "ACQ-PG-060":
 		return exitEnvironment
 	}
 	return exitFailed
+}
+
+// pgUsage are the codes of what is wrong in the settings or in the flags of who reads PostgreSQL.
+func pgUsage() []string {
+	return []string{"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042"}
 }

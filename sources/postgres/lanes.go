@@ -49,7 +49,7 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 	if lane, ok := s.logLane(logged); ok {
 		lanes = append(lanes, lane)
 	}
-	return lanes, nil
+	return s.only.lanes(lanes, s.tables)
 }
 
 func (s *Source) lanesOf(t *table) []sources.Lane {

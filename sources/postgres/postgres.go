@@ -29,6 +29,7 @@ type Source struct {
 	mu         sync.Mutex
 	tables     map[string]*table // by stream
 	drains     bool
+	only       backfillOnly
 	listed     map[string]*postgres.Table // the catalog as it was last asked, by stream
 	feed       feed
 }

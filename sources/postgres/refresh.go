@@ -61,6 +61,9 @@ func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Ser
 		if err != nil {
 			return err
 		}
+		if t.note.Rewound != "" {
+			t.anew = t.note.Rewound
+		}
 	}
 	if t.anew != "" {
 		if err := s.again(ctx, c, t, t.anew); err != nil {

@@ -39,7 +39,8 @@ type note struct {
 	Done     time.Time   `json:"done,omitzero"` // of a snapshot without a key: when it was complete
 	Schema   *keptSchema `json:"schema,omitempty"`
 	Log      *logJoin    `json:"log,omitempty"`
-	Why      string      `json:"why,omitempty"` // the table was read anew for this reason
+	Why      string      `json:"why,omitempty"`     // the table was read anew for this reason
+	Rewound  string      `json:"rewound,omitempty"` // why the next run reads it anew; "": it does not
 }
 
 // part is a range of keys: above After and not above UpTo, as texts that the server reads back; none: no bound.

@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/obs"
+	"github.com/acequia-io/acequia/sources"
+)
+
+type captureCmd struct {
+	Install   captureInstallCmd   `cmd:"" help:"Print the SQL that lets changes be found, and run it with --apply."`
+	Uninstall captureUninstallCmd `cmd:"" help:"Print the SQL that removes it, and run it with --apply."`
+	Status    captureStatusCmd    `cmd:"" help:"Show how the changes of each table can be found, are found, and what that does not see."`
+}
+
+// captured is what installing and uninstalling have in common.
+type captured struct {
+	target
+	Apply bool `help:"Run the statements, in order, each on its own."`
+	JSON  bool `help:"Write JSON lines: a statement each, and an end."`
+}
+
+type captureInstallCmd struct {
+	captured
+	Strategy string `help:"What to install: log, queue or xid; docs/POSTGRES.md compares them." enum:"log,queue,xid" required:"" placeholder:"NAME"`
+	PerRow   bool   `help:"Queue: triggers for each row, where one for each statement would do."`
+	Overflow string `help:"Queue: alert, or stop_trigger, which stops writing above --max-rows; the table is read anew then." enum:"alert,stop_trigger" default:"alert" placeholder:"WHAT"`
+	MaxRows  int64  `help:"Queue: changes of one table that may wait; default 10,000,000." placeholder:"N"`
+}
+
+// Help shows examples.
+func (captureInstallCmd) Help() string {
+	return `Prints the statements that are still to be run, with the reason of each. Nothing is changed without --apply. It can be run again
+at any time: what is there is left out.
+
+Examples:
+  acequia capture install shop.yaml --strategy queue
+  acequia capture install shop.yaml --strategy queue --apply
+  acequia capture install shop.yaml shop --strategy xid --tables 'public.order*'
+  acequia capture install shop.yaml --strategy log > install.sql
+
+Exit codes: 0 ok, 1 a statement failed, 2 usage or configuration, 3 environment, such as missing rights.`
+}
+
+// Run installs.
+func (c captureInstallCmd) Run(ctx context.Context, t terminal) error {
+	r := sources.InstallRequest{Strategy: c.Strategy, Tables: c.Tables, PerRow: c.PerRow, Overflow: c.Overflow, MaxRows: c.MaxRows}
+	return c.each(ctx, t, "install", func(ctx context.Context, i sources.Installer) ([]sources.Statement, error) { return i.Install(ctx, r) })
+}
+
+type captureUninstallCmd struct {
+	captured
+	Strategy string `help:"What to remove: log, queue or xid; default: all of them." enum:",log,queue,xid" default:"" placeholder:"NAME"`
+}
+
+// Help shows examples.
+func (captureUninstallCmd) Help() string {
+	return `Prints the statements that remove what capture install has put there, and nothing else. Nothing is changed without --apply.
+
+Examples:
+  acequia capture uninstall shop.yaml
+  acequia capture uninstall shop.yaml --strategy log --apply
+
+Exit codes: 0 ok, 1 a statement failed, 2 usage or configuration, 3 environment, such as missing rights.`
+}
+
+// Run removes.
+func (c captureUninstallCmd) Run(ctx context.Context, t terminal) error {
+	r := sources.InstallRequest{Strategy: c.Strategy, Tables: c.Tables}
+	return c.each(ctx, t, "uninstall", func(ctx context.Context, i sources.Installer) ([]sources.Statement, error) {
+		return i.Uninstall(ctx, r)
+	})
+}
+
+// captureEvent is a line of --json.
+type captureEvent struct {
+	Event      string             `json:"event"` // statement or end
+	Pipeline   string             `json:"pipeline"`
+	Statement  *sources.Statement `json:"statement,omitempty"`
+	Statements int                `json:"statements"` // of an end: how many there were
+	Applied    bool               `json:"applied"`
+}
+
+// each plans the statements of every source, prints them all, and only then runs them if it was asked to.
+func (c captured) each(
+	ctx context.Context, t terminal, what string, plan func(context.Context, sources.Installer) ([]sources.Statement, error),
+) error {
+	project, err := c.project(ctx, t)
+	if err != nil {
+		return err
+	}
+	log := obs.NewLogger(t.err, slog.LevelWarn)
+	return project.Captures(ctx, c.Pipeline, log, func(pipeline string, i sources.Installer) error {
+		statements, err := plan(ctx, i)
+		if err != nil {
+			return err
+		}
+		if !c.JSON {
+			printStatements(t.out, pipeline, what, statements)
+		}
+		done := 0
+		told := func(s sources.Statement) {
+			done++
+			if c.JSON {
+				_ = json.NewEncoder(t.out).Encode(captureEvent{Event: "statement", Pipeline: pipeline, Statement: &s, Statements: done, Applied: c.Apply})
+			}
+		}
+		if c.Apply {
+			err = i.Apply(ctx, statements, told)
+		} else {
+			for _, s := range statements {
+				told(s)
+			}
+		}
+		if c.JSON {
+			_ = json.NewEncoder(t.out).Encode(captureEvent{Event: "end", Pipeline: pipeline, Statements: done, Applied: c.Apply && err == nil})
+			return err
+		}
+		switch {
+		case err != nil:
+			_, _ = fmt.Fprintf(t.err, "%d of %s were run; run the command again when the reason is gone\n", done, count(len(statements), "statement"))
+			return err
+		case len(statements) == 0:
+		case c.Apply:
+			_, _ = fmt.Fprintf(t.err, "✓ %s run\n", count(done, "statement"))
+		default:
+			_, _ = fmt.Fprintf(t.err, "Nothing was changed. --apply runs %s.\n", map[bool]string{true: "it", false: "them"}[len(statements) == 1])
+		}
+		return nil
+	})
+}
+
+// printStatements writes SQL that can be run as it stands, by a person with more rights, too.
+func printStatements(out io.Writer, pipeline, what string, statements []sources.Statement) {
+	if len(statements) == 0 {
+		_, _ = fmt.Fprintf(out, "-- pipeline %s: there is nothing to %s\n", pipeline, what)
+		return
+	}
+	_, _ = fmt.Fprintf(out, "-- pipeline %s: %s\n", pipeline, what)
+	why := ""
+	for _, s := range statements {
+		if reason := strings.TrimSpace(strings.TrimSpace(s.Table) + ": " + s.Why); reason != why {
+			why = reason
+			_, _ = fmt.Fprintf(out, "\n-- %s\n", strings.TrimPrefix(why, ": "))
+		}
+		_, _ = fmt.Fprintf(out, "%s;\n", strings.TrimSuffix(strings.TrimSpace(s.SQL), ";"))
+	}
+}
+
+type captureStatusCmd struct {
+	target
+	JSON bool `help:"Write JSON."`
+}
+
+// Help shows examples.
+func (captureStatusCmd) Help() string {
+	return `Asks the database how the changes of each table can be found: the strategies that are ready, best first, and why others are not; the
+one that the pipeline uses, and what that does not see. Nothing is changed, and a pipeline that runs is not disturbed.
+
+Examples:
+  acequia capture status shop.yaml
+  acequia capture status shop.yaml shop --tables 'public.order*' --json
+
+Exit codes: 0 ok, 2 usage or configuration, 3 the database cannot be asked.`
+}
+
+// captureReport is the capture of one pipeline.
+type captureReport struct {
+	Pipeline string              `json:"pipeline"`
+	Tables   []sources.Installed `json:"tables"`
+}
+
+// Run shows it.
+func (c captureStatusCmd) Run(ctx context.Context, t terminal) error {
+	project, err := c.project(ctx, t)
+	if err != nil {
+		return err
+	}
+	reports := []captureReport{}
+	err = project.Captures(ctx, c.Pipeline, obs.NewLogger(t.err, slog.LevelWarn), func(pipeline string, i sources.Installer) error {
+		tables, err := i.Installed(ctx)
+		if err != nil {
+			return err
+		}
+		r := captureReport{Pipeline: pipeline, Tables: []sources.Installed{}}
+		for _, table := range tables {
+			in, err := chosen(c.Tables, table.Table)
+			if err != nil {
+				return err
+			}
+			if in {
+				r.Tables = append(r.Tables, table)
+			}
+		}
+		reports = append(reports, r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(t.out, reports)
+	}
+	for _, r := range reports {
+		if err := r.show(t.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r captureReport) show(out io.Writer) error {
+	_, _ = fmt.Fprintf(out, "%s\n", r.Pipeline)
+	w := tabwriter.NewWriter(out, 0, 2, 3, ' ', 0)
+	_, _ = fmt.Fprintln(w, "  TABLE\tUSES\tREADY\tWAITING\tOLDEST")
+	for _, t := range r.Tables {
+		waiting, oldest := "-", "-"
+		if t.Waiting > 0 {
+			waiting, oldest = thousands(t.Waiting), t.Oldest.Round(time.Second).String()
+		}
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", t.Table, orDash(t.Strategy), orDash(strings.Join(t.Ready, ", ")), waiting, oldest)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, t := range r.Tables {
+		for _, m := range t.Missing {
+			_, _ = fmt.Fprintf(out, "  %s: no %s: %s%s\n", t.Table, orDash(m.Strategy), m.Reason, remedied(m.Remedy))
+		}
+		for _, risk := range t.Risks {
+			_, _ = fmt.Fprintf(out, "  %s: %s\n", t.Table, risk)
+		}
+	}
+	return nil
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func remedied(remedy string) string {
+	if remedy == "" {
+		return ""
+	}
+	return " (" + remedy + ")"
+}
