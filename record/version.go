@@ -16,7 +16,10 @@ type Version struct {
 }
 
 // VersionLen is the length of a version's text: eeee-nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn-iiiiiiii.
-const VersionLen = 4 + 1 + 32 + 1 + 8
+const VersionLen = EpochLen + 1 + 32 + 1 + 8
+
+// EpochLen is the length of the epoch, with which the text begins.
+const EpochLen = 4
 
 // Compare orders versions: negative when v is older than o.
 func (v Version) Compare(o Version) int {

@@ -7,7 +7,7 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// AthenaDDL gives the statements that make the table and its latest view in Athena, over files at an S3 location. The
+// AthenaDDL gives the statements that make the table and its views in Athena, over files at an S3 location. The
 // folders are found by partition projection: nothing has to be registered.
 func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
 	location = strings.TrimSuffix(location, "/") + "/" + t.Name
@@ -29,16 +29,7 @@ func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
 	}
 	ddl := fmt.Sprintf("CREATE EXTERNAL TABLE IF NOT EXISTS `%s` (\n%s\n)\nPARTITIONED BY (\n%s\n)\nSTORED AS PARQUET\nLOCATION '%s/'\nTBLPROPERTIES (\n  %s\n);\n",
 		t.Name, strings.Join(columns, ",\n"), strings.Join(levels, ",\n"), location, strings.Join(properties, ",\n  "))
-	return ddl + t.athenaLatest() + t.athenaDistinct()
-}
-
-// athenaLatest is in Trino's dialect, as Athena wants views.
-func (t *LakeTable) athenaLatest() string {
-	if len(t.Key) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\nSELECT %s\nFROM (\n  SELECT *, row_number() OVER (PARTITION BY %s ORDER BY \"_version\" DESC, \"_event_id\" DESC) AS \"_rank\"\n  FROM %s\n)\nWHERE \"_rank\" = 1 AND \"_op\" <> 'D';\n",
-		duckName(t.LatestName()), strings.Join(t.viewNames(), ", "), duckNames(t.Key), duckName(t.Name))
+	return ddl + t.athenaViews()
 }
 
 // projection gives the properties of one partition: dates by day, numbers by a wide range, text injected by the query,

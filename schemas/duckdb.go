@@ -43,19 +43,6 @@ func (t *LakeTable) DuckDBView(root string, files []string) string {
 	return "SELECT " + strings.Join(out, ", ") + " FROM " + from
 }
 
-// LatestName is the name of the view with one row a key.
-func (t *LakeTable) LatestName() string { return t.Name + "_latest" }
-
-// DuckDBLatest gives the query of the latest view: the newest copy of each key, deleted ones left out. A table without a
-// key has none: "".
-func (t *LakeTable) DuckDBLatest() string {
-	if len(t.Key) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(`SELECT * EXCLUDE (_rank) FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY _version DESC, _event_id DESC) AS _rank FROM %s) WHERE _rank = 1 AND _op <> 'D'`,
-		duckNames(t.Key), duckName(t.Name))
-}
-
 func duckNames(names []string) string {
 	out := make([]string, len(names))
 	for i, n := range names {

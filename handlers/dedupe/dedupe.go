@@ -212,7 +212,12 @@ func upTo(n, room int) []int32 {
 func (t *tracker) pass(p *plan, b *record.Batch, row int) bool {
 	op := b.System.Op(row)
 	d := t.digests[row]
-	if d.none || op == record.Update || op == record.Truncate {
+	if op == record.Truncate { // what is inserted again after it is no copy
+		t.add(key{}, gone)
+		t.seen.removeAll()
+		return true
+	}
+	if d.none || op == record.Update {
 		return true
 	}
 	if op == record.Delete { // what is inserted again after it is no copy

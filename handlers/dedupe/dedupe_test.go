@@ -122,6 +122,7 @@ func TestWindow(t *testing.T) {
 		{"one that is too late is none", []event{{id: "a", hour: 90}, {id: "a", hour: 125}}, "a90"},
 		{"null is no key", []event{{hour: 130}, {hour: 130}}, "130 130"},
 		{"a change is no copy", []event{{id: "a", hour: 126, op: record.Update}, {id: "a", hour: 126, op: record.Truncate}}, "a126 a126"},
+		{"what comes again after a truncate is none", []event{{hour: 126, op: record.Truncate}, {id: "a", hour: 126}, {id: "a", hour: 126}}, "126 a126"},
 		{"what comes again after a delete is none", []event{{id: "a", hour: 126, op: record.Delete}, {id: "a", hour: 126}, {id: "a", hour: 126}}, "a126 a126"},
 	} {
 		if got := passing(t, tracker, batchOf(t, s, c.in...)); got != c.want {
@@ -158,6 +159,22 @@ func TestLanes(t *testing.T) {
 	expect(three, "e1", event{id: "a", hour: 1}, event{id: "c", hour: 1}, event{id: "d", hour: 1}, event{id: "e", hour: 1})
 	two = track(t, h, "two", disk)
 	expect(two, "", event{id: "a", hour: 1}, event{id: "c", hour: 1}, event{id: "e", hour: 1})
+}
+
+// A truncate is remembered with its group: the records of before are no copies after a restart either.
+func TestTruncateIsRemembered(t *testing.T) {
+	t.Parallel()
+	s := schema(t, record.Field{Name: "id", Kind: record.String, Nullable: true})
+	disk := store{}
+	one := track(t, day(t), "one", disk)
+	passing(t, one, batchOf(t, s, event{id: "a", hour: 1}, event{id: "b", hour: 1}))
+	disk.save("one", one.Cut())
+	passing(t, one, batchOf(t, s, event{hour: 2, op: record.Truncate}, event{id: "a", hour: 2}))
+	disk.save("one", one.Cut())
+	one = track(t, day(t), "one", disk)
+	if got := passing(t, one, batchOf(t, s, event{id: "a", hour: 3}, event{id: "b", hour: 3})); got != "b3" {
+		t.Errorf("%q", got)
+	}
 }
 
 // A lane that reads old records beside one that reads new ones keeps its window, also when it begins again.

@@ -81,6 +81,10 @@ func (s *seen) put(k key, at int64, lane int32) {
 // fresh says whether a slot is still of use.
 func (s *seen) fresh(e *slot) bool { return e.at > s.horizon(e.lane) }
 
+// removeAll is for a truncate, which a block has as the zero key with the time gone. A digest does not tell its stream, so that
+// all are forgotten: a copy that passes does less harm than a record that does not.
+func (s *seen) removeAll() { s.table = table{} }
+
 // horizon is up to which time what a lane has seen can be forgotten: by its own time while it flows, so that a lane that
 // reads old records beside one that reads new ones keeps its window.
 func (s *seen) horizon(lane int32) int64 {
@@ -134,7 +138,9 @@ func (s *seen) load(lane int32, block []byte) error {
 	for ; len(block) > 0; block = block[entryLen:] {
 		k := keyOf(block)
 		at := int64(binary.LittleEndian.Uint64(block[keyLen:])) //nolint:gosec // its bits
-		if e := s.table.get(k); at == gone {
+		if e := s.table.get(k); at == gone && k == (key{}) {
+			s.removeAll()
+		} else if at == gone {
 			s.table.remove(k)
 		} else if e == nil || e.at <= at {
 			s.put(k, at, lane)

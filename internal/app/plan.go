@@ -94,7 +94,8 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 	}
 	for _, s := range d.Out {
 		if len(s.Key) == 0 {
-			out.Notes = append(out.Notes, s.Stream+" has no key: each record is a row of its own; the view "+schemas.LakeName(s.Stream)+"_distinct has those that came twice once")
+			out.Notes = append(out.Notes, fmt.Sprintf("%[1]s has no key: each record is a row of its own; the view %[2]s_latest has its newest complete "+
+				"snapshot where the source makes one, and %[2]s_distinct has those that came twice once", s.Stream, schemas.LakeName(s.Stream)))
 		}
 	}
 	return out

@@ -131,7 +131,9 @@ func (s *pgServer) await(b *testing.B, complaints *bytes.Buffer) {
 	b.Fatal("PostgreSQL does not start: ", complaints)
 }
 
-func (s *pgServer) dsn() string { return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", s.port) }
+func (s *pgServer) dsn() string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", s.port)
+}
 
 func (s *pgServer) psql(ctx context.Context, sql string) *exec.Cmd {
 	return s.command(ctx, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", s.dsn(), "-c", sql)

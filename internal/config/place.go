@@ -76,6 +76,12 @@ func (b *Block) place(out *Problems, err error, code, remedy string) {
 }
 
 func (b *Block) fieldError(e *FieldError, code, remedy string) Problem {
+	out := b.placed(e, code, remedy)
+	out.Warning = e.Warning
+	return out
+}
+
+func (b *Block) placed(e *FieldError, code, remedy string) Problem {
 	if e.Remedy != "" {
 		remedy = e.Remedy
 	}

@@ -99,10 +99,11 @@ func (o Ordered[T]) Get(name string) (value T, ok bool) {
 
 // FieldError is a mistake in a value of a plugin's configuration. The file's reader turns it into line and column.
 type FieldError struct {
-	Path   []string // keys and, for lists, indexes, from the plugin's own block; empty: the block as a whole
-	Offset int      // characters into the text of the value, where it is known; else 0
-	Err    error
-	Remedy string // what to write instead, one clause; "" when Err says it
+	Path    []string // keys and, for lists, indexes, from the plugin's own block; empty: the block as a whole
+	Offset  int      // characters into the text of the value, where it is known; else 0
+	Err     error
+	Remedy  string // what to write instead, one clause; "" when Err says it
+	Warning bool   // it works, and may not be what was meant
 }
 
 // Error gives path and reason.

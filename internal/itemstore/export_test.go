@@ -16,3 +16,15 @@ func (s *Store) LimitPages(ctx context.Context, pages int) error {
 		return err
 	})
 }
+
+// TruncateCutOff does of a truncate what is durable when the process dies before the items below it are swept away.
+func (s *Store) TruncateCutOff(ctx context.Context, p Put) error {
+	t, _, err := s.table(p.Table)
+	if err != nil {
+		return err
+	}
+	return s.do(ctx, func(ctx context.Context, w *writer) error {
+		_, err := w.put(ctx, &target{table: t}, &p)
+		return err
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -16,7 +17,7 @@ import (
 // The file says whose it is and how new: see https://www.sqlite.org/pragma.html#pragma_application_id.
 const (
 	applicationID = 0x61637169 // "acqi"
-	fileVersion   = 1
+	fileVersion   = 2
 )
 
 // The changes of table t with sequence n have the id t<<seqBits | n: one B-tree, in which each table appends at its own
@@ -25,7 +26,7 @@ const seqBits = 48
 
 const ddl = `
 create table tbl(
-	id integer primary key, name text not null unique, no_changes integer not null, trimmed integer not null default 0) strict;
+	id integer primary key, name text not null unique, no_changes integer not null, trimmed integer not null default 0, truncated blob) strict;
 create table item(
 	tbl integer not null, key text not null, version blob not null, doc text, expires integer not null,
 	primary key(tbl, key)) without rowid, strict;
@@ -34,14 +35,17 @@ create table change(
 	id integer primary key, key text not null, op integer not null, version blob not null, old text, new text, at integer not null) strict;
 create table reader(name text not null, tbl integer not null, seq integer not null, primary key(name, tbl)) without rowid, strict;`
 
-// check looks at a file without writing to it, and tells whether it is to be created.
-func (s *Store) check(ctx context.Context) (create bool, err error) {
+// upgrades bring the file from one version to the next, beginning with the first.
+var upgrades = []string{`alter table tbl add column truncated blob`} //nolint:gochecknoglobals // a constant table
+
+// check looks at a file without writing to it, and tells its version; 0: it is to be created.
+func (s *Store) check(ctx context.Context) (version int, err error) {
 	info, err := os.Stat(s.path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
-		return true, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, s.refused(err)
+		return 0, s.refused(err)
 	}
 	mode := "ro"
 	if _, err := os.Stat(s.path + "-journal"); err == nil {
@@ -49,27 +53,45 @@ func (s *Store) check(ctx context.Context) (create bool, err error) {
 	}
 	db, err := sql.Open("sqlite", "file:"+s.path+"?mode="+mode+"&_pragma=busy_timeout(10000)")
 	if err != nil {
-		return false, s.refused(err)
+		return 0, s.refused(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var app, version, tables int
+	var app, tables int
 	row := db.QueryRowContext(ctx, `select (select application_id from pragma_application_id()),
 		(select user_version from pragma_user_version()), (select count(*) from sqlite_schema)`)
 	if err := row.Scan(&app, &version, &tables); err != nil {
-		return false, s.refused(err)
+		return 0, s.refused(err)
 	}
 	switch {
 	case app == 0 && version == 0 && tables == 0: // the process died while it made the file
-		return true, nil
+		return 0, nil
 	case app != applicationID:
-		return false, s.refused(errors.New("it is an SQLite file of another program"))
+		return 0, s.refused(errors.New("it is an SQLite file of another program"))
 	case version > fileVersion:
-		return false, &fault.Error{
+		return 0, &fault.Error{
 			Code: "ACQ-ITEMS-002", Place: s.path, Err: fmt.Errorf("the item file has version %d, this program knows %d", version, fileVersion),
 			Remedy: "run the newer acequia that wrote it; the file was not touched",
 		}
 	}
-	return false, nil
+	return version, nil
+}
+
+// upgrade brings an older file to the newest version in one transaction, after it was copied. A copy that is there already
+// is of an upgrade that was cut off before it changed anything.
+func (s *Store) upgrade(ctx context.Context, from int) error {
+	copied := fmt.Sprintf("%s.v%d", s.path, from)
+	if err := os.Remove(copied + ".part"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return s.refused(err)
+	}
+	if _, err := s.writes.ExecContext(ctx, "vacuum into ?", copied+".part"); err != nil {
+		return s.explain("copy item file", err)
+	}
+	if err := os.Rename(copied+".part", copied); err != nil {
+		return s.refused(err)
+	}
+	_, err := s.writes.ExecContext(ctx, fmt.Sprintf("begin immediate; %s; pragma user_version = %d; commit",
+		strings.Join(upgrades[from-1:], "; "), fileVersion))
+	return s.explain("upgrade item file", err)
 }
 
 // create makes the tables of a new file in one transaction.
@@ -81,7 +103,7 @@ func (s *Store) create(ctx context.Context) error {
 
 // load reads what tables there are, and where their logs end.
 func (s *Store) load(ctx context.Context, db *sql.DB) (err error) {
-	rows, err := db.QueryContext(ctx, `select id, name, no_changes,
+	rows, err := db.QueryContext(ctx, `select id, name, no_changes, truncated,
 		max(trimmed, coalesce((select max(c.id) from change c where c.id between t.id << ?1 and (t.id + 1 << ?1) - 1), 0) - (t.id << ?1)) from tbl t`, seqBits)
 	if err != nil {
 		return s.refused(err)
@@ -89,7 +111,7 @@ func (s *Store) load(ctx context.Context, db *sql.DB) (err error) {
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		t := &table{changed: make(chan struct{})}
-		if err := rows.Scan(&t.id, &t.Name, &t.NoChanges, &t.last); err != nil {
+		if err := rows.Scan(&t.id, &t.Name, &t.NoChanges, &t.floor, &t.last); err != nil {
 			return s.refused(err)
 		}
 		s.tables[t.Name] = t

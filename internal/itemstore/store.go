@@ -45,6 +45,7 @@ type table struct {
 	id      int64
 	last    int64         // sequence of the last committed change; of the writer alone
 	next    int64         // sequence of the last change of the open transaction; of the writer alone
+	floor   []byte        // version of the newest truncate that is committed; nil: none; of the writer alone
 	changed chan struct{} // closed and replaced after each commit that changed the table
 }
 
@@ -67,7 +68,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		path: path, options: o, queue: make(chan *write, maxGrouped), closing: make(chan struct{}),
 		tables: map[string]*table{}, readers: map[readerOf]int64{},
 	}
-	create, err := s.check(ctx)
+	version, err := s.check(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +81,11 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		return nil, errors.Join(s.refused(err), s.writes.Close())
 	}
 	s.reads.SetMaxOpenConns(4)
-	if create {
+	switch {
+	case version == 0:
 		err = s.create(ctx)
+	case version < fileVersion:
+		err = s.upgrade(ctx, version)
 	}
 	if err == nil {
 		err = s.load(ctx, s.writes)
@@ -99,9 +103,16 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 // be called.
 func OpenToRead(ctx context.Context, path string) (*Store, error) {
 	s := &Store{path: path, tables: map[string]*table{}}
-	create, err := s.check(ctx)
-	if err == nil && create {
+	version, err := s.check(ctx)
+	switch {
+	case err != nil:
+	case version == 0:
 		err = s.refused(errors.New("there is no item file"))
+	case version < fileVersion:
+		err = &fault.Error{
+			Code: "ACQ-ITEMS-009", Place: path, Err: fmt.Errorf("the item file has version %d, this program reads %d", version, fileVersion),
+			Remedy: "start acequia on it once: that upgrades it, and keeps a copy",
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -22,7 +22,8 @@ type Index struct {
 	Columns []string
 }
 
-// Put is one write. It takes effect when the table holds no copy of the key, or an older one.
+// Put is one write. It takes effect when the table holds no copy of the key, or an older one, and was not truncated at a newer
+// version. A Truncate has no key: it deletes every item with a smaller version.
 type Put struct {
 	Table    string
 	Key      string
@@ -31,6 +32,7 @@ type Put struct {
 	Doc      []byte    // the record as a JSON object; of a Delete it is ignored
 	Expires  int64     // unix seconds after which the item goes away by itself, without a change; 0: never
 	IfAbsent bool      // only when the table holds no copy of the key, not even a tombstone
+	Kept     []string  // members that Doc lacks and that the stored document keeps
 }
 
 // Outcome is what became of a Put.
@@ -40,7 +42,8 @@ type Outcome uint8
 const (
 	Written Outcome = iota + 1
 	Superseded
-	Exists // of a Put with IfAbsent: a copy of the key is there
+	Exists  // of a Put with IfAbsent: a copy of the key is there
+	Missing // of a Put with Kept: there is no document to keep them of, and nothing was written
 )
 
 // Item is one stored item. A deleted one is a tombstone without a document.

@@ -26,7 +26,8 @@ type write struct {
 
 // Write does all the puts in one durable transaction, which it may share with other callers, and tells what became of
 // each. An error means that none of them is known to be done; to write them again is safe. A ctx that ends after the
-// writer has taken the puts is not looked at.
+// writer has taken the puts is not looked at. What a truncate deletes goes after it, in transactions of its own: it is done
+// when Write returns, and after a crash when the truncate is written again.
 func (s *Store) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 	targets := make([]target, len(puts))
 	for i := range puts {
@@ -40,7 +41,7 @@ func (s *Store) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 			targets[i] = target{table: t, indexed: len(declared.Indexes) > 0, logged: !declared.NoChanges}
 		}
 		// An index of SQLite fails on what is no JSON, and with it the transaction of all callers.
-		if targets[i].indexed && puts[i].Op != record.Delete && !json.Valid(puts[i].Doc) {
+		if targets[i].indexed && puts[i].Op != record.Delete && puts[i].Op != record.Truncate && !json.Valid(puts[i].Doc) {
 			return nil, fmt.Errorf("write items: %s, key %s: the document is not JSON", puts[i].Table, puts[i].Key)
 		}
 	}
@@ -54,6 +55,11 @@ func (s *Store) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 		}
 		return nil
 	})
+	for i := range puts {
+		if err == nil && puts[i].Op == record.Truncate && outcomes[i] == Written {
+			err = s.sweep(ctx, &targets[i], &puts[i])
+		}
+	}
 	if err != nil {
 		return nil, s.explain("write items", err)
 	}
@@ -91,9 +97,10 @@ type writer struct {
 	begin, commit   *sql.Stmt
 	insert, replace *sql.Stmt
 	look, log       *sql.Stmt
-	now             int64            // of the open transaction, microseconds
-	touched         map[*table]bool  // changed in the open transaction
-	version         [versionLen]byte // scratch
+	now             int64             // of the open transaction, microseconds
+	touched         map[*table]bool   // changed in the open transaction
+	floors          map[*table][]byte // of the tables that the open transaction truncates
+	version         [versionLen]byte  // scratch
 }
 
 func (s *Store) start(ctx context.Context) error {
@@ -101,7 +108,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return s.refused(err)
 	}
-	w := &writer{store: s, conn: conn, touched: map[*table]bool{}}
+	w := &writer{store: s, conn: conn, touched: map[*table]bool{}, floors: map[*table][]byte{}}
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
@@ -180,6 +187,7 @@ func (w *writer) transact(ctx context.Context, group []*write) {
 
 func (w *writer) attempt(ctx context.Context, group []*write) error {
 	clear(w.touched)
+	clear(w.floors)
 	w.now = time.Now().UnixMicro()
 	if _, err := w.begin.ExecContext(ctx); err != nil {
 		return err
@@ -195,6 +203,9 @@ func (w *writer) attempt(ctx context.Context, group []*write) error {
 
 // wake tells who waits for changes of the tables that the transaction changed.
 func (w *writer) wake() {
+	for t, floor := range w.floors {
+		t.floor = floor
+	}
 	if len(w.touched) == 0 {
 		return
 	}
@@ -215,11 +226,19 @@ type target struct {
 
 // put does one versioned write in the open transaction.
 func (w *writer) put(ctx context.Context, to *target, p *Put) (Outcome, error) {
+	version := appendVersion(w.version[:0], p.Version)
+	switch {
+	case string(version) < string(w.floor(to.table)):
+		return Superseded, nil
+	case p.Op == record.Truncate:
+		return w.truncate(ctx, to.table, version)
+	case len(p.Kept) > 0:
+		return w.merge(ctx, to, p, version)
+	}
 	doc := sql.NullString{String: string(p.Doc), Valid: p.Op != record.Delete}
 	if !doc.Valid {
 		doc.String = ""
 	}
-	version := appendVersion(w.version[:0], p.Version)
 	result, err := w.insert.ExecContext(ctx, to.table.id, p.Key, version, doc, p.Expires)
 	if err != nil {
 		return 0, err
@@ -244,20 +263,22 @@ func (w *writer) put(ctx context.Context, to *target, p *Put) (Outcome, error) {
 			return 0, err
 		}
 	}
-	if !to.logged {
-		return Written, nil
-	}
+	return Written, w.tell(ctx, to, p.Key, version, old, doc)
+}
+
+// tell puts a change into the log of the table.
+func (w *writer) tell(ctx context.Context, to *target, key string, version []byte, old, doc sql.NullString) error {
 	op := record.Update
 	switch {
-	case !old.Valid && !doc.Valid: // a delete of what was not there changes nothing that a reader could see
-		return Written, nil
+	case !to.logged, !old.Valid && !doc.Valid: // a delete of what was not there changes nothing that a reader could see
+		return nil
 	case !old.Valid:
 		op = record.Insert
 	case !doc.Valid:
 		op = record.Delete
 	}
-	_, err = w.log.ExecContext(ctx, w.following(to.table), p.Key, int64(op), version, old, doc, w.now)
-	return Written, err
+	_, err := w.log.ExecContext(ctx, w.following(to.table), key, int64(op), version, old, doc, w.now)
+	return err
 }
 
 // following gives the id of the next change of a table.

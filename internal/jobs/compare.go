@@ -202,7 +202,8 @@ func joined(t *schemas.LakeTable, rows string) string {
 	return strings.Join(on, " AND ")
 }
 
-// latestSQL gives the newest row of each key, deletes among them.
+// latestSQL gives the newest row of each key, deletes among them. What a truncate of either side took is deleted on both: a
+// replay of a part may not have come to it.
 func latestSQL(t *schemas.LakeTable, rows string) string {
 	var out []string
 	for i, k := range keyOf(t) {
@@ -211,7 +212,9 @@ func latestSQL(t *schemas.LakeTable, rows string) string {
 	for i, f := range t.Columns {
 		out = append(out, fmt.Sprintf("%s AS _c%d", sqlName(f.Name), i))
 	}
-	return fmt.Sprintf("(SELECT %s, _op, _version, _folder FROM %s QUALIFY row_number() OVER (PARTITION BY %s ORDER BY _version DESC, _event_id DESC) = 1)",
+	return fmt.Sprintf("(SELECT %s, CASE WHEN _version < _since THEN 'D' ELSE _op END AS _op, _version, _folder FROM %s CROSS JOIN (SELECT coalesce(max(_version), '') AS _since "+
+		"FROM (SELECT _op, _version FROM now_rows UNION ALL SELECT _op, _version FROM then_rows) WHERE _op = 'T') WHERE _op <> 'T' "+
+		"QUALIFY row_number() OVER (PARTITION BY %s ORDER BY _version DESC, _event_id DESC) = 1)",
 		strings.Join(out, ", "), rows, strings.Join(keyOf(t), ", "))
 }
 

@@ -50,10 +50,9 @@ func DescribedTables(lake string) ([]LakeTable, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = LakeTable{Name: t.Name, Views: []View{{Name: t.Name, SQL: t.DuckDBView(lake, files)}}}
-		if latest := t.DuckDBLatest(); latest != "" {
-			out[i].Views = append(out[i].Views, View{Name: t.LatestName(), SQL: latest})
-		}
+		out[i] = LakeTable{Name: t.Name, Views: []View{
+			{Name: t.Name, SQL: t.DuckDBView(lake, files)}, {Name: t.LatestName(), SQL: t.DuckDBLatest()},
+		}}
 		if distinct := t.DuckDBDistinct(); distinct != "" {
 			out[i].Views = append(out[i].Views, View{Name: t.DistinctName(), SQL: distinct})
 		}

@@ -113,7 +113,7 @@ func TestDistinctView(t *testing.T) {
 	if diff := cmp.Diff([][]string{{"No id", "2"}, {"Pong", "1"}, {"Zelda", "1"}}, got); diff != "" {
 		t.Error(diff)
 	}
-	if ddl := table.AthenaDDL("s3://b/lake", "2026-01-01"); !strings.Contains(ddl, `VIEW "videogames_distinct" AS`) || strings.Contains(ddl, "_latest") {
+	if ddl := table.AthenaDDL("s3://b/lake", "2026-01-01"); !strings.Contains(ddl, `VIEW "videogames_distinct" AS`) || !strings.Contains(ddl, `VIEW "videogames_latest" AS`) {
 		t.Errorf("the DDL is\n%s", ddl)
 	}
 }
@@ -184,4 +184,83 @@ func TestCountsAreExactWhileFilesAreSwapped(t *testing.T) {
 		t.Fatal(deleted, err)
 	}
 	look("in the end", now)
+}
+
+// epochRow writes one row of a table without a key: of a snapshot when op is R.
+func epochRow(title, op string, epoch, index int) string {
+	version := record.Version{Epoch: uint16(epoch), Lo: 7, Index: uint32(index)} //nolint:gosec // small
+	if op == "T" {
+		version = record.Version{Epoch: uint16(epoch)} //nolint:gosec // small
+	}
+	row := gameRow("0", title, op, 0, "2026-11-24")
+	row = strings.Replace(row, fmt.Sprintf("'%032x' AS _version", 0), fmt.Sprintf("'%s' AS _version", version), 1)
+	return strings.Replace(row, "'0' AS _event_id", "NULL::VARCHAR AS _event_id", 1)
+}
+
+// A truncate takes away what is older, whatever its key; what came later stays, and so does a delete.
+func TestLatestAfterATruncate(t *testing.T) {
+	t.Parallel()
+	lake := t.TempDir()
+	e := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
+	describe(t, lake, gamesTable(t))
+	day := "2026-11-24"
+	file := func(name string, rows ...string) {
+		writeParquet(t, filepath.Join(lake, "videogames/dt="+day, name), strings.Join(rows, " UNION ALL "))
+	}
+	look := func(want ...[]string) {
+		t.Helper()
+		got, _, err := ask(t, e, Request{SQL: "SELECT id, title FROM videogames_latest ORDER BY id"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	file("a.parquet", gameRow("1", "old", "I", 1, day), gameRow("2", "old", "I", 2, day), gameRow("", "", "T", 5, day))
+	look()
+	file("b.parquet", gameRow("1", "new", "U", 7, day), gameRow("3", "new", "I", 8, day), gameRow("", "late", "I", 4, day), gameRow("2", "at once", "I", 5, day))
+	look([]string{"1", "new"}, []string{"2", "at once"}, []string{"3", "new"})
+	file("c.parquet", gameRow("3", "new", "D", 9, day), gameRow("", "", "T", 3, day), gameRow("", "", "I", 10, day))
+	look([]string{"", ""}, []string{"1", "new"}, []string{"2", "at once"})
+}
+
+// A table without a key shows its newest complete snapshot, each row as often as it is there; before there is one, what it has.
+func TestLatestWithoutAKey(t *testing.T) {
+	t.Parallel()
+	lake := t.TempDir()
+	e := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
+	table := gamesTable(t)
+	table.Key = nil
+	describe(t, lake, table)
+	file := func(name string, rows ...string) {
+		writeParquet(t, filepath.Join(lake, "videogames/dt=2026-11-24", name), strings.Join(rows, " UNION ALL "))
+	}
+	look := func(when string, want ...[]string) {
+		t.Helper()
+		for _, view := range []string{"latest", "distinct"} {
+			got, _, err := ask(t, e, Request{SQL: "SELECT title, count(*) FROM videogames_" + view + " GROUP BY title ORDER BY title"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if view == "distinct" && strings.Contains(fmt.Sprint(got), "[ ") {
+				t.Errorf("%s, the distinct view shows a truncate: %v", when, got)
+			}
+			if diff := cmp.Diff(want, got); diff != "" && view == "latest" {
+				t.Errorf("%s: %s", when, diff)
+			}
+		}
+	}
+	look("no files")
+	twice := epochRow("Pong", "R", 1, 2)
+	file("a.parquet", epochRow("Zelda", "R", 1, 0), epochRow("Zelda", "R", 1, 1), twice, twice, gameRow("1", "event", "I", 1, "2026-11-24"), gameRow("1", "event", "I", 1, "2026-11-24"))
+	look("never truncated", []string{"Pong", "2"}, []string{"Zelda", "2"}, []string{"event", "1"})
+	file("b.parquet", epochRow("", "T", 1, 0))
+	look("one snapshot", []string{"Pong", "1"}, []string{"Zelda", "2"})
+	file("c.parquet", epochRow("Zelda", "R", 2, 0), epochRow("Tetris", "R", 2, 1))
+	look("a second one under way", []string{"Pong", "1"}, []string{"Zelda", "2"})
+	file("d.parquet", epochRow("", "T", 2, 0))
+	look("the second one complete", []string{"Tetris", "1"}, []string{"Zelda", "1"})
+	file("e.parquet", epochRow("Doom", "I", 2, 9), epochRow("Tetris", "D", 2, 10))
+	look("an insert and a delete", []string{"Doom", "1"}, []string{"Tetris", "1"}, []string{"Zelda", "1"})
 }

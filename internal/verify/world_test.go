@@ -208,7 +208,7 @@ func (w *world) give(b *record.Batch, lake, items bool) {
 	w.t.Helper()
 	_, err := routers.Through(w.t.Context(), w.steps, b, func(out *record.Batch) error {
 		if items && len(out.Schema.Key) > 0 {
-			w.commit(itemsink.New(itemsink.Config{}, w.store), out)
+			w.commit(itemsink.New(itemsink.Config{}, w.store, slog.New(slog.DiscardHandler)), out)
 		}
 		if lake {
 			w.commit(w.lake, out)

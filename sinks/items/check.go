@@ -3,6 +3,7 @@ package items
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,10 +19,19 @@ func check(settings any, in []*record.Schema) error {
 	}
 	var errs []error
 	tables := map[string]string{}
+	none := !slices.ContainsFunc(in, keyed)
 	for _, s := range in {
 		t := c.table(s.Stream)
-		if len(s.Key) == 0 {
-			errs = append(errs, config.At(fmt.Errorf("records of %s have no key, and cannot be items: declare the key of the stream", s.Stream)))
+		if !keyed(s) {
+			e := &config.FieldError{
+				Err:    fmt.Errorf("records of %s have no key, and cannot be items", s.Stream),
+				Remedy: "declare the key of the stream", Warning: !none,
+			}
+			if e.Warning {
+				e.Err = fmt.Errorf("%s is left out: its records have no key", s.Stream)
+			}
+			errs = append(errs, e)
+			continue
 		}
 		if other, taken := tables[t.Name]; taken {
 			errs = append(errs, config.Wrong("tables", "streams %s and %s would both be the table %s: name one of them here", other, s.Stream, t.Name))
@@ -45,6 +55,8 @@ func check(settings any, in []*record.Schema) error {
 	return errors.Join(errs...)
 }
 
+func keyed(s *record.Schema) bool { return len(s.Key) > 0 }
+
 // plan tells the tables.
 func plan(settings any, in []*record.Schema) []string {
 	c, ok := settings.(*Config)
@@ -53,6 +65,10 @@ func plan(settings any, in []*record.Schema) []string {
 	}
 	var lines []string
 	for _, s := range in {
+		if !keyed(s) {
+			lines = append(lines, s.Stream+" is left out: no key")
+			continue
+		}
 		t := c.table(s.Stream)
 		line := "table " + t.Name
 		if len(t.Indexes) > 0 {

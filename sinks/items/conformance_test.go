@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +26,9 @@ func TestConformance(t *testing.T) {
 			t.Helper()
 			store := openStore(t)
 			return sinktest.Place{
-				Sink: func() (sinks.Sink, error) { return items.New(items.Config{}, store), nil },
+				Sink: func() (sinks.Sink, error) {
+					return items.New(items.Config{}, store, slog.New(slog.DiscardHandler)), nil
+				},
 				Rows: func() ([]sinktest.Row, error) { return visible(t.Context(), store) },
 			}
 		},

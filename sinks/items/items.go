@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +53,9 @@ func (c *Config) File() string { return c.Path }
 type Sink struct {
 	config     Config
 	store      *itemstore.Store
+	log        *slog.Logger
 	superseded atomic.Int64
+	leftOut    sync.Map // streams without a key that were told
 }
 
 var (
@@ -72,7 +77,7 @@ func Plugin() sinks.Plugin {
 			if !ok || host.Items == nil {
 				return nil, fault.Stop(errors.New("items: a *items.Config and an item store are needed"))
 			}
-			return New(*c, host.Items), nil
+			return New(*c, host.Items, host.Log), nil
 		},
 	}
 }
@@ -82,7 +87,9 @@ func Plugin() sinks.Plugin {
 const formKeys = "form_keys"
 
 // New makes the sink over a store, which stays the caller's.
-func New(c Config, store *itemstore.Store) *Sink { return &Sink{config: c, store: store} }
+func New(c Config, store *itemstore.Store, log *slog.Logger) *Sink {
+	return &Sink{config: c, store: store, log: log}
+}
 
 // table gives the settings of a stream, with their defaults.
 func (c *Config) table(stream string) Table {
@@ -100,11 +107,15 @@ func (c *Config) TableOf(stream string) (name string, changes bool) {
 	return t.Name, !t.NoChanges
 }
 
-// Declare makes the tables and refuses a stream without a key.
+// Declare makes the tables. Streams without a key are left out, and refused when there are no others.
 func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
+	if len(schemas) > 0 && !slices.ContainsFunc(schemas, keyed) {
+		return keyless(schemas[0])
+	}
 	for _, schema := range schemas {
-		if len(schema.Key) == 0 {
-			return keyless(schema)
+		if !keyed(schema) {
+			s.leaveOut(ctx, schema.Stream)
+			continue
 		}
 		t := s.config.table(schema.Stream)
 		if err := s.store.Define(ctx, itemstore.Table{Name: t.Name, Schema: schema, Indexes: t.Indexes, NoChanges: t.NoChanges}); err != nil {
@@ -121,12 +132,19 @@ func keyless(schema *record.Schema) error {
 	}
 }
 
+// leaveOut tells once that a stream has no key.
+func (s *Sink) leaveOut(ctx context.Context, stream string) {
+	if _, told := s.leftOut.LoadOrStore(stream, true); !told {
+		s.log.WarnContext(ctx, "stream is left out of items: no key", slog.String("stream", stream))
+	}
+}
+
 // Superseded counts the writes that found a copy of the same or a newer version.
 func (s *Sink) Superseded() int64 { return s.superseded.Load() }
 
 // Open makes the writer of one incarnation of a lane.
 func (s *Sink) Open(context.Context, sinks.Lane) (sinks.Writer, error) {
-	return &writer{sink: s, declared: map[string]bool{}}, nil
+	return &writer{sink: s, declared: map[string]uint64{}}, nil
 }
 
 // Close does nothing: the store belongs to the program.
@@ -135,10 +153,12 @@ func (s *Sink) Close(context.Context) error { return nil }
 // writer buffers the puts of the open group.
 type writer struct {
 	sink     *Sink
-	declared map[string]bool // streams: of some sources they are known when they come
+	declared map[string]uint64 // schema of each stream: of some sources they are known when they come, and they change
 	puts     []itemstore.Put
 	held     int
-	block    []byte // documents are encoded one after the other into blocks
+	block    []byte   // documents are encoded one after the other into blocks
+	cut      *staging // the group before, which may not be stored yet
+	pending  *pending // what the puts of both groups make of each key; nil: nobody has asked
 }
 
 const (
@@ -147,16 +167,18 @@ const (
 	putBytes   = 128      // what a put holds beside its document and key
 )
 
-// Write turns the rows into puts. A row without a key, or over DynamoDB's limits, is refused.
+// Write turns the rows into puts. A row without a key, or over DynamoDB's limits, is refused; a stream without a key is
+// left out, for what is known beforehand is refused by check.
 func (w *writer) Write(ctx context.Context, b *record.Batch) error {
-	if len(b.Schema.Key) == 0 {
-		return keyless(b.Schema)
+	if !keyed(b.Schema) {
+		w.sink.leaveOut(ctx, b.Schema.Stream)
+		return nil
 	}
-	if !w.declared[b.Schema.Stream] {
+	if id, known := w.declared[b.Schema.Stream]; !known || id != b.Schema.ID() {
 		if err := w.sink.Declare(ctx, []*record.Schema{b.Schema}); err != nil {
 			return err
 		}
-		w.declared[b.Schema.Stream] = true
+		w.declared[b.Schema.Stream] = b.Schema.ID()
 	}
 	t := w.sink.config.table(b.Schema.Stream)
 	var expires int64
@@ -168,16 +190,24 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 	var bad fault.Rows
 	for row := range b.Rows {
 		p := itemstore.Put{Table: t.Name, Version: b.System.Versions.At(row), Op: b.System.Op(row), Expires: expires}
-		if refused := w.encode(&p, b, row); refused != nil {
+		refused := w.encode(&p, b, row)
+		if refused == nil {
+			var err error
+			if refused, err = w.keep(ctx, &p, b, row); err != nil {
+				return err
+			}
+		}
+		if refused != nil {
 			bad.Bad = append(bad.Bad, *refused)
 			continue
 		}
 		held += len(p.Doc) + len(p.Key) + putBytes
 		w.puts = append(w.puts, p)
+		w.pending.add(&p)
 	}
 	if err := bad.Or(); err != nil {
 		clear(w.puts[before:])
-		w.puts = w.puts[:before]
+		w.puts, w.pending = w.puts[:before], nil
 		return err
 	}
 	w.held += held
@@ -187,7 +217,7 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 // encode gives a put its key and its document, or says what is wrong with the row.
 func (w *writer) encode(p *itemstore.Put, b *record.Batch, row int) *fault.Row {
 	if p.Op == record.Truncate {
-		return &fault.Row{Index: row, Err: errors.New("an items table cannot be truncated")}
+		return nil
 	}
 	key, err := Key(b, row)
 	if err != nil {
@@ -195,11 +225,6 @@ func (w *writer) encode(p *itemstore.Put, b *record.Batch, row int) *fault.Row {
 	}
 	if p.Key = key; p.Op == record.Delete {
 		return nil
-	}
-	for i := range b.Columns {
-		if b.Columns[i].IsAbsent(row) { // the item would lose the value that it has
-			return &fault.Row{Index: row, Column: b.Schema.Fields[i].Name, Err: errors.New("the source did not send the value")}
-		}
 	}
 	if cap(w.block)-len(w.block) < usualDoc {
 		w.block = make([]byte, 0, min(blockBytes, max(2*cap(w.block), 8*usualDoc)))
@@ -245,9 +270,9 @@ func (w *writer) Held() int { return w.held }
 
 // Cut hands the puts of the group over.
 func (w *writer) Cut(sinks.Group) sinks.Staging {
-	s := &staging{sink: w.sink, puts: w.puts}
-	w.puts, w.block, w.held = nil, nil, 0
-	return s
+	w.cut = &staging{sink: w.sink, puts: w.puts}
+	w.puts, w.block, w.held, w.pending = nil, nil, 0, nil
+	return w.cut
 }
 
 // Publish does nothing: the writes of Stage are visible, and idempotent.
@@ -255,26 +280,32 @@ func (w *writer) Publish(context.Context, sinks.Manifest) error { return nil }
 
 // Close forgets the open group.
 func (w *writer) Close(context.Context) error {
-	w.puts, w.block, w.held = nil, nil, 0
+	w.puts, w.block, w.held, w.cut, w.pending = nil, nil, 0, nil, nil
 	return nil
 }
 
 type staging struct {
 	sink *Sink
 	puts []itemstore.Put
+	done atomic.Bool // they are stored
 }
 
 // Stage writes the whole group in one transaction: the item of a form and the key of its request stand or fall
-// together.
+// together. Only what a truncate deletes goes after it.
 func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
 	if len(s.puts) == 0 {
 		return sinks.Manifest{}, nil
 	}
 	outcomes, err := s.sink.store.Write(ctx, s.puts)
-	for _, o := range outcomes {
-		if o == itemstore.Superseded {
+	for i, o := range outcomes {
+		switch o {
+		case itemstore.Superseded:
 			s.sink.superseded.Add(1)
+		case itemstore.Missing: // it was there when the row came: read again, the row is refused
+			err = fault.Retry(fmt.Errorf("item %s of %s has gone, and the update lacks columns", s.puts[i].Key, s.puts[i].Table))
+		case itemstore.Written, itemstore.Exists:
 		}
 	}
+	s.done.Store(err == nil)
 	return sinks.Manifest{}, err
 }

@@ -1,8 +1,10 @@
 package items_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -92,7 +94,7 @@ func TestRecordsBecomeItems(t *testing.T) {
 	t.Parallel()
 	store := openStore(t)
 	games, pairs := schema(t, "games", []string{"id"}), schema(t, "pairs", []string{"n", "id"})
-	s := items.New(items.Config{Tables: map[string]items.Table{"games": {Name: "catalog"}}}, store)
+	s := items.New(items.Config{Tables: map[string]items.Table{"games": {Name: "catalog"}}}, store, slog.New(slog.DiscardHandler))
 	if err := s.Declare(t.Context(), []*record.Schema{games, pairs}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,14 +122,14 @@ func TestRowsThatCannotBeItemsAreNamed(t *testing.T) {
 	t.Parallel()
 	store := openStore(t)
 	games := schema(t, "games", []string{"id"})
-	s := items.New(items.Config{}, store)
+	s := items.New(items.Config{}, store, slog.New(slog.DiscardHandler))
 	if err := s.Declare(t.Context(), []*record.Schema{games}); err != nil {
 		t.Fatal(err)
 	}
 	w := writer(t, s)
 	b := batch(games, row{record.Insert, 1, "a", 1, ""}, row{record.Insert, 1, "", 1, ""}, row{record.Insert, 1, "c", 1, strings.Repeat("x", items.MaxItem)},
-		row{record.Insert, 1, strings.Repeat("k", items.MaxKey+1), 1, ""}, row{record.Truncate, 1, "e", 1, ""}, row{record.Insert, 1, "f", 1, ""})
-	b.Columns[2].SetAbsent(5)
+		row{record.Insert, 1, strings.Repeat("k", items.MaxKey+1), 1, ""}, row{record.Update, 1, "f", 1, ""})
+	b.Columns[2].SetAbsent(4)
 	refused, ok := errors.AsType[*fault.Rows](w.Write(t.Context(), b))
 	if !ok {
 		t.Fatal("no rows were refused")
@@ -136,7 +138,7 @@ func TestRowsThatCannotBeItemsAreNamed(t *testing.T) {
 	for _, r := range refused.Bad {
 		bad = append(bad, r.Index)
 	}
-	if want := []int{1, 2, 3, 4, 5}; !slices.Equal(bad, want) {
+	if want := []int{1, 2, 3, 4}; !slices.Equal(bad, want) {
 		t.Fatalf("rows %v are refused, want %v", bad, want)
 	}
 	if held := w.(sinks.Holder).Held(); held != 0 { //nolint:errcheck // it is one
@@ -146,11 +148,123 @@ func TestRowsThatCannotBeItemsAreNamed(t *testing.T) {
 	if d := cmp.Diff([]string{`a v1 {"id":"a","n":1,"text":""}`}, stored(t, store, "games")); d != "" {
 		t.Error(d)
 	}
-	keyless := schema(t, "keyless", nil)
-	for _, err := range []error{s.Declare(t.Context(), []*record.Schema{keyless}), w.Write(t.Context(), batch(keyless))} {
-		if fault.Code(err) != "ACQ-ITEMS-010" {
-			t.Errorf("a stream without a key: %v", err)
+}
+
+// A stream without a key is left out where there are others, and told once.
+func TestStreamsWithoutAKeyAreLeftOut(t *testing.T) {
+	t.Parallel()
+	store := openStore(t)
+	var log bytes.Buffer
+	s := items.New(items.Config{}, store, slog.New(slog.NewTextHandler(&log, nil)))
+	games, keyless := schema(t, "games", []string{"id"}), schema(t, "keyless", nil)
+	if err := s.Declare(t.Context(), []*record.Schema{keyless}); fault.Code(err) != "ACQ-ITEMS-010" {
+		t.Errorf("a pipeline without any key: %v", err)
+	}
+	if err := s.Declare(t.Context(), []*record.Schema{keyless, games}); err != nil {
+		t.Fatal(err)
+	}
+	w := writer(t, s)
+	commit(t, w, batch(keyless, row{record.Insert, 1, "a", 1, "x"}), batch(games, row{record.Insert, 1, "a", 1, "x"}))
+	commit(t, w, batch(schema(t, "unknown", nil), row{record.Insert, 1, "a", 1, "x"}), batch(keyless, row{record.Insert, 2, "b", 1, "x"}))
+	var tables []string
+	for _, declared := range store.Tables() {
+		tables = append(tables, declared.Name)
+	}
+	if !slices.Equal(tables, []string{"games"}) {
+		t.Errorf("tables %v", tables)
+	}
+	for _, stream := range []string{"keyless", "unknown"} {
+		if n := strings.Count(log.String(), "stream="+stream); n != 1 {
+			t.Errorf("%s is told %d times:\n%s", stream, n, &log)
 		}
+	}
+}
+
+// A truncate in the middle of a group takes what is older, before it in the group and in the store.
+func TestTruncatedItems(t *testing.T) {
+	t.Parallel()
+	store := openStore(t)
+	games := schema(t, "games", []string{"id"})
+	w := writer(t, items.New(items.Config{}, store, slog.New(slog.DiscardHandler)))
+	commit(t, w, batch(games, row{record.Insert, 1, "a", 1, ""}, row{record.Insert, 9, "later", 1, ""}))
+	commit(t, w, batch(games, row{record.Insert, 2, "b", 1, ""}, row{record.Truncate, 5, "", 0, ""}, row{record.Insert, 6, "c", 1, ""}, row{record.Snapshot, 3, "late", 1, ""}))
+	want := []string{`c v6 {"id":"c","n":1,"text":""}`, `later v9 {"id":"later","n":1,"text":""}`}
+	if d := cmp.Diff(want, stored(t, store, "games")); d != "" {
+		t.Error(d)
+	}
+}
+
+// absent makes an update whose text the source did not send.
+func absent(s *record.Schema, id string, version uint64, n int64) *record.Batch {
+	b := batch(s, row{record.Update, version, id, n, ""})
+	b.Columns[2].SetAbsent(0)
+	return b
+}
+
+// An update that lacks a column keeps the item's value, whether the item is stored, waits in the group before, which is
+// being stored, or stands in the same group. Where there is none the row is refused.
+func TestAbsentColumnsAreKept(t *testing.T) {
+	t.Parallel()
+	store := openStore(t)
+	games := schema(t, "games", []string{"id"})
+	w := writer(t, items.New(items.Config{}, store, slog.New(slog.DiscardHandler)))
+	refused := func(b *record.Batch) {
+		t.Helper()
+		if rows, ok := errors.AsType[*fault.Rows](w.Write(t.Context(), b)); !ok || len(rows.Bad) != 1 || rows.Bad[0].Column != "text" {
+			t.Errorf("%v", rows)
+		}
+	}
+	commit(t, w, batch(games, row{record.Insert, 1, "stored", 1, "s"}, row{record.Insert, 1, "deleted", 1, "d"}, row{record.Delete, 5, "gone", 0, ""}))
+	if err := w.Write(t.Context(), batch(games, row{record.Insert, 2, "waits", 1, "w"}, row{record.Delete, 2, "deleted", 0, ""})); err != nil {
+		t.Fatal(err)
+	}
+	waiting := w.Cut(sinks.Group{Ordinal: 2})
+	refused(absent(games, "none", 3, 2))
+	refused(absent(games, "gone", 6, 2))
+	refused(absent(games, "deleted", 3, 2))
+	for _, b := range []*record.Batch{
+		batch(games, row{record.Insert, 3, "here", 1, "h"}), absent(games, "stored", 3, 2), absent(games, "waits", 3, 2), absent(games, "here", 4, 2),
+		absent(games, "gone", 4, 2), // a newer copy is there
+	} {
+		if err := w.Write(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := waiting.Stage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refused(absent(games, "deleted", 3, 2))
+	commit(t, w, batch(games, row{record.Truncate, 2, "", 0, ""}))
+	refused(absent(games, "never", 9, 2))
+	want := []string{
+		`here v4 {"id":"here","n":2,"text":"h"}`, `stored v3 {"id":"stored","n":2,"text":"s"}`, `waits v3 {"id":"waits","n":2,"text":"w"}`,
+	}
+	if d := cmp.Diff(want, stored(t, store, "games")); d != "" {
+		t.Error(d)
+	}
+	if err := w.Write(t.Context(), batch(games, row{record.Truncate, 10, "", 0, ""})); err != nil {
+		t.Fatal(err)
+	}
+	refused(absent(games, "stored", 11, 2))
+}
+
+// An item that goes between Write and Stage fails the group, which is read again and then refuses the row.
+func TestItemThatGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := openStore(t)
+	games := schema(t, "games", []string{"id"})
+	s := items.New(items.Config{}, store, slog.New(slog.DiscardHandler))
+	w, other := writer(t, s), writer(t, s)
+	commit(t, w, batch(games, row{record.Insert, 1, "a", 1, "x"}))
+	if err := w.Write(t.Context(), absent(games, "a", 3, 2)); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, other, batch(games, row{record.Delete, 2, "a", 0, ""}))
+	if _, err := w.Cut(sinks.Group{Ordinal: 2}).Stage(t.Context()); fault.Of(err) != fault.Retryable {
+		t.Error(err)
+	}
+	if err := writer(t, s).Write(t.Context(), absent(games, "a", 3, 2)); fault.Of(err) != fault.Poison {
+		t.Error(err)
 	}
 }
 
@@ -196,7 +310,7 @@ func BenchmarkGroup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sink := items.New(items.Config{}, store)
+	sink := items.New(items.Config{}, store, slog.New(slog.DiscardHandler))
 	if err := sink.Declare(b.Context(), []*record.Schema{s}); err != nil {
 		b.Fatal(err)
 	}

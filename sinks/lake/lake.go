@@ -70,7 +70,7 @@ type Lake struct {
 	memory int64 // bytes for open writers; a quarter of it for the sorter
 
 	mu     sync.Mutex
-	tables map[string]*table // by stream
+	tables map[string][]*table // by stream: one a schema, since lanes may come with an older and a newer one side by side
 }
 
 // table is what the lake knows of the files of one stream with one schema.
@@ -119,7 +119,7 @@ func New(c Config, memory int64, log *slog.Logger) (*Lake, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lake{config: c, dir: dir, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string]*table{}}, nil
+	return &Lake{config: c, dir: dir, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string][]*table{}}, nil
 }
 
 // filled gives the settings with their defaults.
@@ -168,13 +168,14 @@ func (l *Lake) Open(_ context.Context, lane sinks.Lane) (sinks.Writer, error) {
 func (l *Lake) table(s *record.Schema) (*table, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.tables[s.Stream]
-	if t != nil && (t.schema == s || t.schema.ID() == s.ID()) {
-		return t, nil
+	for _, t := range l.tables[s.Stream] {
+		if t.schema == s || t.schema.ID() == s.ID() {
+			return t, nil
+		}
 	}
 	name := cmp.Or(l.config.TableName[s.Stream], schemas.LakeName(s.Stream))
 	for stream, other := range l.tables {
-		if stream != s.Stream && other.description.Name == name {
+		if stream != s.Stream && other[0].description.Name == name {
 			return nil, &fault.Error{
 				Class: fault.Fatal, Code: "ACQ-LAKE-010", Place: s.Stream,
 				Err:    fmt.Errorf("streams %s and %s would both be the table %s", stream, s.Stream, name),
@@ -192,7 +193,7 @@ func (l *Lake) table(s *record.Schema) (*table, error) {
 		next.fields = append(next.fields, f)
 	}
 	next.fields = append(next.fields, schemas.SystemFields()...)
-	l.tables[s.Stream] = next
+	l.tables[s.Stream] = append(l.tables[s.Stream], next)
 	return next, nil
 }
 

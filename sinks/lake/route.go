@@ -2,6 +2,7 @@ package lake
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -70,6 +71,35 @@ func (r *router) assign(columns []record.Column, rows int, dst []int32) (parts [
 		same = same && id == dst[0]
 	}
 	return dst, same
+}
+
+// unplaced gives the columns as they say where rows go: a truncate holds nothing, so that its values are null there. The
+// folder of nulls is kept by expiry and read by every replay.
+func (r *router) unplaced(b *record.Batch, columns []record.Column) []record.Column {
+	if !slices.Contains(b.System.Ops, record.Truncate) {
+		return columns
+	}
+	out := slices.Clone(columns)
+	for _, l := range r.levels {
+		if l.From == schemas.EventTimeColumn {
+			continue
+		}
+		c := &out[l.column]
+		if c.Const {
+			*c = record.Column{}
+			c.Gather(b.Schema.Fields[l.column], &columns[l.column], make([]int32, b.Rows), 0)
+		}
+		c.Valid = slices.Clone(c.Valid)
+		for row := range b.Rows {
+			if b.System.Op(row) == record.Truncate {
+				c.SetNull(row)
+			}
+		}
+		for len(c.Valid)*64 < b.Rows {
+			c.Valid = append(c.Valid, ^uint64(0))
+		}
+	}
+	return out
 }
 
 // number says whether the value of the level is one integer.

@@ -103,6 +103,7 @@ func (s *staging) sorted(o *openTable) error {
 		}
 		return nil
 	})
+	s.serial = w.serial // another table may be sorted too
 	if err == nil {
 		return finish()
 	}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/internal/sorter"
@@ -72,7 +74,7 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 		w.order = append(w.order, o)
 	}
 	var same bool
-	w.parts, same = o.router.assign(columns, b.Rows, w.parts[:0])
+	w.parts, same = o.router.assign(o.router.unplaced(b, columns), b.Rows, w.parts[:0])
 	switch {
 	case o.sorter != nil || t.wide.Load() || len(o.router.folders) > maxOpen:
 		return w.sort(o, b, columns)
@@ -82,8 +84,39 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	return w.scatter(o, columns)
 }
 
-// refuses names the rows that no file can hold without loss.
-func refuses(b *record.Batch) error { return parquet.Check(b.Schema.Fields, b.Columns, b.Rows) }
+// refuses names the rows that no file can hold without loss. A value that the source did not send would become a null; in a
+// row that only takes others away nobody reads it.
+func refuses(b *record.Batch) error {
+	err := parquet.Check(b.Schema.Fields, b.Columns, b.Rows)
+	var absent []fault.Row
+	for i := range b.Columns {
+		for row := range b.Rows {
+			if b.Columns[i].Absent == nil {
+				break
+			}
+			if op := b.System.Op(row); b.Columns[i].IsAbsent(row) && op != record.Delete && op != record.Truncate {
+				absent = append(absent, fault.Row{Index: row, Column: b.Schema.Fields[i].Name, Err: errAbsent})
+			}
+		}
+	}
+	if len(absent) == 0 {
+		return err
+	}
+	bad, ok := errors.AsType[*fault.Rows](err)
+	if err != nil && !ok {
+		return err
+	}
+	if ok {
+		absent = append(absent, bad.Bad...)
+	}
+	slices.SortStableFunc(absent, func(a, b fault.Row) int { return a.Index - b.Index })
+	return &fault.Rows{Bad: slices.CompactFunc(absent, func(a, b fault.Row) bool { return a.Index == b.Index })}
+}
+
+var errAbsent = &fault.Error{
+	Class: fault.Poison, Code: "ACQ-LAKE-014", Err: errors.New("the source did not send the value, and a file cannot keep the one before"),
+	Remedy: "let the source read the row again, or send the record again with all of its columns",
+}
 
 // sort hands the batch to the sorter, which keeps it until its rows are on their way to their files.
 func (w *writer) sort(o *openTable, b *record.Batch, columns []record.Column) error {

@@ -187,7 +187,7 @@ func mix(root, name string, table *schemas.LakeTable) error {
 }
 
 // What is left out: files of partitions that cannot match, rows of other times, rows that the expression refuses. Deletes
-// are read wherever a file is.
+// and truncates are read wherever a file is, and the folder of nulls, where truncates are, is read for every expression.
 func TestWhatIsLeftOut(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -197,8 +197,12 @@ func TestWhatIsLeftOut(t *testing.T) {
 	}
 	for i, folder := range []string{"ES", "FR", "a%20b", "__HIVE_DEFAULT_PARTITION__"} {
 		country, id := []string{"ES", "FR", "a b", ""}[i], int64(10*i)
+		removal := record.Delete
+		if country == "" {
+			removal = record.Truncate
+		}
 		games(t, root, "games/country="+folder+"/f.parquet", s, row{id: id, country: country, op: record.Insert, at: "2026-11-24"},
-			row{id: id + 1, country: country, op: record.Insert, at: "2026-11-25"}, row{id: id + 2, country: country, op: record.Delete, at: "2026-11-26"})
+			row{id: id + 1, country: country, op: record.Insert, at: "2026-11-25"}, row{id: id + 2, country: country, op: removal, at: "2026-11-26"})
 	}
 	for name, c := range map[string]struct {
 		config lake.Config

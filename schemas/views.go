@@ -1,0 +1,72 @@
+package schemas
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/acequia-io/acequia/record"
+)
+
+// LatestName is the name of the view with the records as they stand.
+func (t *LakeTable) LatestName() string { return t.Name + "_latest" }
+
+// DistinctName is the name of the view with one row an event.
+func (t *LakeTable) DistinctName() string { return t.Name + "_distinct" }
+
+// latest is the records as they stand. What has a smaller version than the newest truncate is gone, and of a key only the
+// newest copy counts, unless that is its delete. Without a key rows cannot change: those of the newest truncate's epoch
+// are there as often as their versions differ; those of a newer epoch belong to a snapshot that is not complete. As long
+// as such a table has never been truncated it has one row an event. It is the same in DuckDB and in Athena.
+func (t *LakeTable) latest(names string) string {
+	from := fmt.Sprintf(`%[1]s CROSS JOIN (SELECT coalesce(max("_version"), '') AS "_since" FROM %[1]s WHERE "_op" = 'T')`, duckName(t.Name))
+	if len(t.Key) > 0 {
+		return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY "_version" DESC, "_event_id" DESC) AS "_rank" FROM %s `+
+			`WHERE "_op" <> 'T' AND "_version" >= "_since") WHERE "_rank" = 1 AND "_op" <> 'D'`, names, duckNames(t.Key), from)
+	}
+	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY CASE "_since" WHEN '' THEN "_event_id" ELSE "_version" END `+
+		`ORDER BY "_version" DESC, "_ingest_ts") AS "_rank" FROM %s WHERE "_op" IN ('R', 'I') AND ("_since" = '' `+
+		`OR "_version" >= "_since" AND substr("_version", 1, %d) = substr("_since", 1, %[3]d))) `+
+		`WHERE "_rank" = 1 OR "_since" = '' AND "_event_id" IS NULL`, names, from, record.EpochLen)
+}
+
+// distinct is the rows of which each event has one: a source that is at-least-once may give a row twice, with the same id. A
+// row without an id stays. It is the same in DuckDB and in Athena.
+func (t *LakeTable) distinct(names string) string {
+	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY "_event_id" ORDER BY "_version" DESC, "_ingest_ts") AS "_rank" FROM %s `+
+		`WHERE "_op" <> 'T') WHERE "_rank" = 1 OR "_event_id" IS NULL`, names, duckName(t.Name))
+}
+
+// DuckDBLatest gives the query of the latest view.
+func (t *LakeTable) DuckDBLatest() string { return t.latest("* EXCLUDE (_rank, _since)") }
+
+// DuckDBDistinct gives the query of the distinct view. A table with a key has none, "": its latest view has each record once.
+func (t *LakeTable) DuckDBDistinct() string {
+	if len(t.Key) > 0 {
+		return ""
+	}
+	return t.distinct("* EXCLUDE (_rank)")
+}
+
+// athenaViews gives the statements that make the views, in Trino's dialect, as Athena wants them.
+func (t *LakeTable) athenaViews() string {
+	names := strings.Join(t.viewNames(), ", ")
+	views := fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(t.LatestName()), t.latest(names))
+	if len(t.Key) > 0 {
+		return views
+	}
+	return views + fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(t.DistinctName()), t.distinct(names))
+}
+
+// viewNames are the columns of a view over the table.
+func (t *LakeTable) viewNames() []string {
+	names := make([]string, 0, len(t.Columns)+7)
+	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
+		names = append(names, duckName(f.Name))
+	}
+	for _, p := range t.Partition {
+		if p.From == EventTimeColumn {
+			names = append(names, duckName(p.Name))
+		}
+	}
+	return names
+}
