@@ -54,7 +54,7 @@ func Matches(globs []string, schema, name string) (bool, error) {
 func relations(ctx context.Context, c *Conn, globs []string) ([]*Table, error) {
 	rows, err := c.Query(ctx, `
 		SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8, pg_table_size(c.oid), c.relreplident::text,
-			coalesce(pg_relation_filenode(c.oid), 0), c.relnatts,
+			coalesce(pg_relation_filenode(c.oid), 0),
 			(SELECT count(*) FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid WHERE i.inhparent = c.oid AND NOT k.relispartition)
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema', $1)
@@ -70,7 +70,7 @@ func relations(ctx context.Context, c *Conn, globs []string) ([]*Table, error) {
 		t := &Table{}
 		var kind, identity string
 		var estimate float64
-		if err := rows.Scan(&t.OID, &t.Schema, &t.Name, &kind, &estimate, &t.Bytes, &identity, &t.Filenode, &t.Attributes, &t.Children); err != nil {
+		if err := rows.Scan(&t.OID, &t.Schema, &t.Name, &kind, &estimate, &t.Bytes, &identity, &t.Filenode, &t.Children); err != nil {
 			return nil, err
 		}
 		t.Kind, t.Identity, t.Rows = Kind(kind[0]), identity[0], int64(estimate)

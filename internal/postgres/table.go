@@ -37,19 +37,18 @@ func (k Kind) String() string {
 
 // Table is a relation whose rows can be read.
 type Table struct {
-	OID        uint32
-	Schema     string
-	Name       string
-	Kind       Kind
-	Columns    []Column // in the table's order, without dropped ones
-	Key        []string // the primary key, else a unique index over columns that are not null; empty: none
-	KeyIndex   uint32   // the index of the key
-	Rows       int64    // estimated; -1: not known
-	Bytes      int64    // of the table and its TOAST, without indexes
-	Identity   byte     // pg_class.relreplident
-	Filenode   uint32   // changes when the table is rewritten
-	Attributes int16    // all columns that there ever were
-	Children   int      // tables that inherit from it and are no partitions
+	OID      uint32
+	Schema   string
+	Name     string
+	Kind     Kind
+	Columns  []Column // in the table's order, without dropped ones
+	Key      []string // the primary key, else a unique index over columns that are not null; empty: none
+	KeyIndex uint32   // the index of the key
+	Rows     int64    // estimated; -1: not known
+	Bytes    int64    // of the table and its TOAST, without indexes
+	Identity byte     // pg_class.relreplident
+	Filenode uint32   // changes when the table is rewritten
+	Children int      // tables that inherit from it and are no partitions
 
 	anyBytes bool // the database is SQL_ASCII: its texts may be no UTF-8
 }

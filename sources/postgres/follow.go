@@ -109,11 +109,11 @@ func (f *follower) until(ctx context.Context) (m *moment, err error) {
 
 // round polls once, and says whether there was something.
 func (f *follower) round(ctx context.Context) (more bool, err error) {
+	t := f.source.table(f.stream)
+	if t == nil || t.note.Epoch != f.epoch {
+		return false, io.EOF
+	}
 	err = f.source.with(ctx, func(c *postgres.Conn) error {
-		t := f.source.table(f.stream)
-		if t == nil || t.note.Epoch != f.epoch {
-			return io.EOF
-		}
 		if err := f.tidy(ctx, c, t); err != nil {
 			return err
 		}
@@ -127,23 +127,24 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 				return ctx.Err()
 			}
 		})
-		switch {
-		case errors.Is(err, errColumns):
-			more = true
-			if err := f.source.refresh(ctx, c); err != nil {
-				return err
-			}
-			if now := f.source.table(f.stream); now != nil && now.Attributes == t.Attributes {
-				return err
-			}
-			return nil
-		case err != nil:
-			return err
+		if err == nil {
+			f.at = at
 		}
-		f.at = at
-		return nil
+		return err
 	})
+	if errors.Is(err, errOutdated) {
+		return true, f.outdated(ctx, t)
+	}
 	return more, err
+}
+
+// outdated lets the catalog be asked again, and says whether the table is another one by now.
+func (f *follower) outdated(ctx context.Context, t *table) error {
+	err := f.source.with(ctx, func(c *postgres.Conn) error { return f.source.refresh(ctx, c) })
+	if now := f.source.table(f.stream); err == nil && now != nil && now.OID == t.OID && markOf(now.Table) == markOf(t.Table) {
+		return errOutdated
+	}
+	return err
 }
 
 // tidy tells a poller that keeps something on the server what is durable.

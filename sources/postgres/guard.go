@@ -3,11 +3,11 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,7 +21,7 @@ import (
 // while a trigger was disabled. Each of them leaves its mark in the catalog.
 type guard struct {
 	Seen    string          `json:"seen"`    // the moment of the look
-	Columns int16           `json:"columns"` // pg_class.relnatts
+	Columns string          `json:"columns"` // as markOf writes them
 	Files   map[uint32]file `json:"files"`   // by the table's OID, or its partitions' and children's
 }
 
@@ -46,19 +46,16 @@ type anew struct{ why string }
 // Error gives the reason.
 func (a *anew) Error() string { return "the table must be read anew: " + a.why }
 
-var (
-	errDropped = fault.Retry(errors.New("postgres: the table is gone"))
-	errColumns = fault.Retry(errors.New("postgres: the table has other columns than when it was last asked for"))
-)
-
-// lookSQL asks for a table and the partitions or children below it: a row each. It reads the catalog as any table is read, so that
-// what it says is of the snapshot that it gives.
+// lookSQL asks for a table and its partitions: a row each. It reads the catalog as any table is read, so that what it says is of the
+// snapshot that it gives.
 const lookSQL = `
 WITH RECURSIVE tree(oid, joined) AS (
-	SELECT $1::oid, '' UNION ALL SELECT i.inhrelid, i.xmin::text FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid WHERE NOT i.inhdetachpending)
-SELECT pg_current_snapshot()::text, pg_is_in_recovery(), clock_timestamp(), c.oid, c.relnatts, c.relfilenode, tree.joined,
-	coalesce((SELECT string_agg(t.oid || ':' || t.xmin || ':' || t.tgenabled, ',' ORDER BY t.oid) FROM pg_trigger t
-		WHERE t.tgrelid = c.oid AND $2 <> '' AND starts_with(t.tgname::text, $2)), '')
+	SELECT $1::oid, '' UNION ALL SELECT i.inhrelid, i.xmin::text FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
+		JOIN pg_class p ON p.oid = i.inhrelid AND p.relispartition WHERE NOT i.inhdetachpending)
+SELECT pg_current_snapshot()::text, pg_is_in_recovery(), clock_timestamp(), c.oid, c.relfilenode, tree.joined,
+	coalesce((SELECT string_agg(concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' ORDER BY t.oid) FROM pg_trigger t
+		WHERE t.tgrelid = c.oid AND $2 <> '' AND starts_with(t.tgname::text, $2)), ''),
+	CASE WHEN c.oid = $1 THEN ` + columnsSQL + ` ELSE '' END
 FROM tree JOIN pg_class c ON c.oid = tree.oid`
 
 // look asks for the moment, and for what the guard of a table is compared with. triggers is how the names of the strategy's begin.
@@ -69,9 +66,9 @@ func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sig
 		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
 	}
 	var oid uint32
-	var columns int16
+	var columns string
 	var f file
-	_, err = pgx.ForEachRow(rows, []any{&s.Seen, &s.standby, &s.clock, &oid, &columns, &f.Node, &f.joined, &f.Triggers}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&s.Seen, &s.standby, &s.clock, &oid, &f.Node, &f.joined, &f.Triggers, &columns}, func() error {
 		if oid == t.OID {
 			s.Columns = columns
 		}
@@ -81,8 +78,10 @@ func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sig
 	switch {
 	case err != nil:
 		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
-	case s.Columns == 0:
-		return s, errDropped
+	case len(s.Files) == 0:
+		return s, errGone
+	case s.Columns != markOf(t.Table):
+		return s, fmt.Errorf("poll %s: %w", t.Quoted(), errOutdated)
 	}
 	if s.at, err = parseVisible(s.Seen); err != nil {
 		return s, fault.Stop(err)
@@ -150,11 +149,8 @@ func (w *watch) see(ctx context.Context, c *postgres.Conn, t *table) (sight, err
 		return sight{}, err
 	}
 	now, err := look(ctx, c, t, w.triggers)
-	switch {
-	case err != nil:
+	if err != nil {
 		return now, err
-	case now.Columns != t.Attributes:
-		return now, errColumns
 	}
 	return now, w.compare(ctx, c, now)
 }
@@ -187,11 +183,28 @@ func (w *watch) compare(ctx context.Context, c *postgres.Conn, now sight) error 
 	return w.save(ctx)
 }
 
-// columns looks at those that were added: rows that were there before have the default of such a column, and nothing tells of it.
+// columns looks at what changed of them. Rows that were there before have the default of a column that was added, or the values of
+// one that has another name now, and nothing tells of it.
 func (w *watch) columns(ctx context.Context, c *postgres.Conn) error {
+	names := map[string]string{} // by number
+	for line := range strings.SplitSeq(w.guard.Columns, "\n") {
+		if parts := strings.SplitN(line, " ", 4); len(parts) == 4 {
+			names[parts[0]] = parts[3]
+		}
+	}
+	var added []int16
+	for i := range w.table.Columns {
+		column := &w.table.Columns[i]
+		switch before, there := names[strconv.Itoa(int(column.Num))]; {
+		case !there:
+			added = append(added, column.Num)
+		case before != column.Name:
+			return &anew{"column " + before + " is called " + column.Name + " now"}
+		}
+	}
 	var filled bool
-	err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attnum > $2 AND NOT attisdropped
-		AND (atthasdef OR atthasmissing OR attidentity <> '' OR attgenerated <> ''))`, w.table.OID, w.guard.Columns).Scan(&filled)
+	err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attnum = ANY($2)
+		AND (atthasdef OR atthasmissing OR attidentity <> '' OR attgenerated <> ''))`, w.table.OID, added).Scan(&filled)
 	switch {
 	case err != nil:
 		return postgres.Explain(err, "look at the columns of "+w.table.Quoted(), w.table.stream)

@@ -54,51 +54,42 @@ func (in *installation) queue(ctx context.Context) error {
 		in.add("the table is queued, by this key", "INSERT INTO acequia.queued (tab, key) VALUES (%d, %s) ON CONFLICT (tab) DO UPDATE SET key = excluded.key",
 			t.OID, literal(arrayLiteral(t.Key)))
 	}
-	return in.queueTriggers(ctx, perRow)
+	in.queueTriggers(perRow)
+	return nil
 }
 
-// queueTriggers adds the triggers that are wanted and drops those that are not.
-func (in *installation) queueTriggers(ctx context.Context, perRow bool) error {
-	t, function := in.table, queueFunction(in.table.OID)
-	rels, err := in.rels(ctx)
-	if err != nil {
-		return err
-	}
+// queueTriggers adds the triggers that are wanted and drops those that are not. To begin again a queue that has stopped is one
+// transaction with the making of a trigger, which waits for all who have written the table while it was stopped.
+func (in *installation) queueTriggers(perRow bool) {
+	t := in.table
 	again := ""
 	if in.means.stopped {
 		again = fmt.Sprintf("SELECT setval('acequia.%s', (last_value | 1) + 1) FROM acequia.%[1]s;\n", stopSequence(t.OID))
 	}
-	trigger := func(r leaf, name, when, how, why string) {
-		if in.means.has(r.OID, name) && again == "" {
+	trigger := func(name, when, how, why string) {
+		if in.means.has(t.OID, name) && again == "" {
 			return
 		}
-		in.add(why, "%sCREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION acequia.%s();\nALTER TABLE %[4]s ENABLE ALWAYS TRIGGER %[2]s",
-			again, name, when, r.Name, how, function)
+		in.add(why, "%sCREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION acequia.%s();\n%s",
+			again, name, when, t.Quoted(), how, queueFunction(t.OID), in.always(name))
 		again = ""
 	}
-	root := leaf{t.OID, t.Quoted()}
-	unwanted := []string{queueTrigger}
+	var unwanted []string
 	if perRow {
 		unwanted = []string{queueInsert, queueUpdate, queueDelete}
-		for _, r := range rels {
-			if !in.means.fires(queueTrigger) || again != "" {
-				trigger(r, queueTrigger, "INSERT OR UPDATE OR DELETE", "FOR EACH ROW", "each row that is written; also by replication (always)")
-			}
-		}
+		trigger(queueTrigger, "INSERT OR UPDATE OR DELETE", "FOR EACH ROW", "each row that is written, in partitions too")
 	} else {
-		trigger(root, queueInsert, "INSERT", "REFERENCING NEW TABLE AS acequia_new FOR EACH STATEMENT", "the rows of a statement at once; also under session_replication_role = replica (always)")
-		trigger(root, queueUpdate, "UPDATE", "REFERENCING OLD TABLE AS acequia_old NEW TABLE AS acequia_new FOR EACH STATEMENT", "old keys and new ones")
-		trigger(root, queueDelete, "DELETE", "REFERENCING OLD TABLE AS acequia_old FOR EACH STATEMENT", "")
+		unwanted = []string{queueTrigger}
+		trigger(queueInsert, "INSERT", "REFERENCING NEW TABLE AS acequia_new FOR EACH STATEMENT", "the rows of a statement at once")
+		trigger(queueUpdate, "UPDATE", "REFERENCING OLD TABLE AS acequia_old NEW TABLE AS acequia_new FOR EACH STATEMENT", "old keys and new ones")
+		trigger(queueDelete, "DELETE", "REFERENCING OLD TABLE AS acequia_old FOR EACH STATEMENT", "the keys that are gone")
 	}
-	trigger(root, queueTruncate, "TRUNCATE", "FOR EACH STATEMENT", "")
+	trigger(queueTruncate, "TRUNCATE", "FOR EACH STATEMENT", "all of them are gone")
 	for _, name := range unwanted {
-		for _, r := range rels {
-			if in.means.has(r.OID, name) {
-				in.add("the other kind of triggers does it", "DROP TRIGGER IF EXISTS %s ON %s", name, r.Name)
-			}
+		if in.means.has(t.OID, name) {
+			in.add("the other kind of triggers does it", "DROP TRIGGER IF EXISTS %s ON %s", name, t.Quoted())
 		}
 	}
-	return nil
 }
 
 // queueSource is the body of the function.

@@ -41,26 +41,6 @@ func (in *installation) add(why, sql string, args ...any) {
 	in.statements = append(in.statements, sources.Statement{SQL: fmt.Sprintf(sql, args...), Why: why, Table: in.table.Schema + "." + in.table.Name})
 }
 
-// rels gives the relations that a trigger of each row is made on: a partitioned table hands it to its partitions, a table that others
-// inherit from does not.
-func (in *installation) rels(ctx context.Context) ([]leaf, error) {
-	if in.table.Kind == postgres.Partitioned || len(in.means.relations) == 1 {
-		return []leaf{{in.table.OID, in.table.Quoted()}}, nil
-	}
-	rows, err := in.conn.Query(ctx, `SELECT c.oid, format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = ANY($1) AND c.relkind = 'r' ORDER BY c.oid`, slices.Sorted(maps.Keys(in.means.relations)))
-	if err != nil {
-		return nil, postgres.Explain(err, "look at the tables below "+in.table.Quoted(), in.table.stream)
-	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[leaf])
-	return out, postgres.Explain(err, "look at the tables below "+in.table.Quoted(), in.table.stream)
-}
-
-type leaf struct {
-	OID  uint32
-	Name string
-}
-
 // xid adds the column, the trigger and the index of strategy xid. The trigger is there before a run takes its first snapshot, and
 // to make it waits for all who have written the table: every later writer is stamped.
 func (in *installation) xid(ctx context.Context) error {
@@ -69,22 +49,20 @@ func (in *installation) xid(ctx context.Context) error {
 		in.add("the transaction that last wrote the row; null where it was written before, so that no row is rewritten",
 			"ALTER TABLE %s ADD COLUMN %s xid8", t.Quoted(), column)
 	}
-	rels, err := in.rels(ctx)
-	if err != nil {
-		return err
-	}
-	for _, r := range rels {
-		if in.means.has(r.OID, stampTrigger) && in.means.fires(stampTrigger) {
-			continue
-		}
-		in.add("sets the column in every insert and update",
-			"CREATE OR REPLACE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION acequia.stamp()", stampTrigger, r.Name)
-		in.add("also for writes that replication applies", "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", r.Name, stampTrigger)
+	if !in.means.fires(stampTrigger) {
+		in.add("sets the column in every insert and update, partitions too",
+			"CREATE OR REPLACE TRIGGER %s BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION acequia.stamp();\n%s", stampTrigger, t.Quoted(),
+			in.always(stampTrigger))
 	}
 	if in.means.stampIndex {
 		return nil
 	}
 	return in.index(ctx, column)
+}
+
+// always lets a trigger be called also for writes that replication applies, and under session_replication_role = replica.
+func (in *installation) always(trigger string) string {
+	return fmt.Sprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", in.table.Quoted(), trigger)
 }
 
 // index adds the index that a poll goes by. A partitioned table takes no index that is made beside its writers; its partitions do, and

@@ -21,21 +21,21 @@ import (
 
 // image is what sinks make of what a source gave: of each key the newest record, and what truncates have taken.
 type image struct {
-	rows    map[string]map[string]held // by stream and key
+	rows    map[string]map[string]kept // by stream and key
 	cleared map[string]record.Version  // by stream: what is older is gone
 	events  map[string]int             // how often each event was given
 	ops     map[string]int
 	refused []record.Refused
 }
 
-type held struct {
+type kept struct {
 	version record.Version
 	deleted bool
 	text    string
 }
 
 func newImage() *image {
-	return &image{rows: map[string]map[string]held{}, cleared: map[string]record.Version{}, events: map[string]int{}, ops: map[string]int{}}
+	return &image{rows: map[string]map[string]kept{}, cleared: map[string]record.Version{}, events: map[string]int{}, ops: map[string]int{}}
 }
 
 // take applies a chunk.
@@ -45,7 +45,7 @@ func (m *image) take(t *testing.T, c record.Chunk) {
 	for _, b := range c.Batches {
 		stream := b.Schema.Stream
 		if m.rows[stream] == nil {
-			m.rows[stream] = map[string]held{}
+			m.rows[stream] = map[string]kept{}
 		}
 		for row := range b.Rows {
 			op, version := b.System.Op(row), b.System.Versions.At(row)
@@ -69,7 +69,7 @@ func (m *image) take(t *testing.T, c record.Chunk) {
 				t.Errorf("%s %v: two records of version %s: %s and %s", stream, key, version, old.text, text)
 			}
 			if !ok || version.Compare(old.version) > 0 {
-				m.rows[stream][strings.Join(key, "|")] = held{version: version, deleted: op == record.Delete, text: text}
+				m.rows[stream][strings.Join(key, "|")] = kept{version: version, deleted: op == record.Delete, text: text}
 			}
 		}
 	}

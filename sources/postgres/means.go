@@ -18,7 +18,7 @@ type means struct {
 	bytes     int64
 	foreign   bool // a partition is on another server
 	unlogged  bool
-	relations map[uint32]string   // the table and those below it, with their kinds
+	relations map[uint32]string   // the table and its partitions, with their kinds
 	triggers  map[uint32][]string // those of acequia that are enabled for everyone, by relation
 
 	stamp, stampIndex bool // the column acequia_xid, and a valid index that begins with it
@@ -38,15 +38,16 @@ type means struct {
 
 const meansSQL = `
 WITH RECURSIVE tree(oid) AS (
-	SELECT $1::oid UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid WHERE NOT i.inhdetachpending),
+	SELECT $1::oid UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
+		JOIN pg_class p ON p.oid = i.inhrelid AND p.relispartition WHERE NOT i.inhdetachpending),
 indexed AS (
 	SELECT a.attname FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
 	WHERE x.indrelid = $1 AND x.indisvalid AND x.indisready AND x.indpred IS NULL)
 SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
 	(SELECT coalesce(sum(pg_table_size(oid)), 0)::int8 FROM tree),
 	(SELECT bool_or(relkind = 'f') FROM pg_class JOIN tree USING (oid)), (SELECT bool_or(relpersistence = 'u') FROM pg_class JOIN tree USING (oid)),
-	ARRAY(SELECT oid || ':' || relkind::text FROM pg_class JOIN tree USING (oid)),
-	ARRAY(SELECT tgrelid || ':' || tgname::text FROM pg_trigger JOIN tree ON tgrelid = tree.oid WHERE tgenabled = 'A' AND starts_with(tgname::text, $4)),
+	ARRAY(SELECT concat_ws(':', oid, relkind) FROM pg_class JOIN tree USING (oid)),
+	ARRAY(SELECT concat_ws(':', tgrelid, tgname) FROM pg_trigger JOIN tree ON tgrelid = tree.oid WHERE tgenabled = 'A' AND starts_with(tgname::text, $4)),
 	EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attname = $2 AND atttypid = 'xid8'::regtype AND NOT attisdropped),
 	EXISTS (SELECT FROM indexed WHERE attname = $2),
 	to_regclass('acequia.queue') IS NOT NULL,
@@ -92,7 +93,7 @@ func (s *Source) means(ctx context.Context, c *postgres.Conn, t *table) (means, 
 	return m, err
 }
 
-// fires says whether a trigger of each row is there, on a table and on all below it that hold rows.
+// fires says whether a trigger of each row is there, on a table and on all its partitions.
 func (m *means) fires(name string) bool {
 	for oid, kind := range m.relations {
 		if kind == "r" && !m.has(oid, name) {

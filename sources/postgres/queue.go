@@ -92,17 +92,9 @@ func (p *queuePoller) begin(ctx context.Context, c *postgres.Conn, t *table) (re
 
 func (p *queuePoller) covers(at record.Position, m moment) bool { return spanCovers(at, m) }
 
-// poll does what is left of a round, and the next. Each statement of it is of one snapshot.
+// poll does a step, all statements of which are of one snapshot.
 func (p *queuePoller) poll(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
-	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
-		return from, postgres.Explain(err, "begin to poll", t.stream)
-	}
-	at, err := p.inSnapshot(ctx, c, t, from, give)
-	if err != nil {
-		return from, err
-	}
-	_, err = c.Exec(ctx, "COMMIT")
-	return at, postgres.Explain(err, "end the poll", t.stream)
+	return polling(ctx, c, t, "REPEATABLE READ", func() (record.Position, error) { return p.inSnapshot(ctx, c, t, from, give) })
 }
 
 func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
@@ -135,7 +127,7 @@ func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table
 			Remedy: fmt.Sprintf("acequia capture install --strategy queue --tables %s.%s --apply begins it anew; the table is then read anew", t.Schema, t.Name),
 		}
 	}
-	return rounds(t, now, from, func(r span) error { return p.round(ctx, c, t, now, r, give) })
+	return step(t, now, from, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
 }
 
 // emptied says whether the queue has a TRUNCATE that was not given at a position.
@@ -149,45 +141,41 @@ func (p *queuePoller) emptied(ctx context.Context, c *postgres.Conn, t *table, a
 	return found, postgres.Explain(err, "look for a TRUNCATE in the queue", t.stream)
 }
 
-// round gives the changes of a round. A TRUNCATE comes first: a transaction that has begun before it, and so stands before it in the
-// queue, can have written after it; whatever was written before it is gone from the snapshot.
-func (p *queuePoller) round(ctx context.Context, c *postgres.Conn, t *table, now sight, r span, give func(record.Chunk) error) error {
+// page gives the next changes of a round. A TRUNCATE comes first: a transaction that has begun before it, and so stands before it in
+// the queue, can have written after it; whatever was written before it is gone from the snapshot.
+func (p *queuePoller) page(ctx context.Context, c *postgres.Conn, t *table, now sight, r span, give func(record.Chunk) error) (span, bool, error) {
 	conditions, all := r.reads("xid")
 	if len(conditions) == 0 {
-		return nil
+		return r, false, nil
 	}
 	layout, err := p.source.layout(t)
 	if err != nil {
-		return err
+		return r, false, err
 	}
 	if r.XID == 0 && !r.Emptied {
 		truncated, err := p.emptied(ctx, c, t, r)
-		if err != nil {
-			return err
+		if err == nil && truncated {
+			r, err = p.truncate(ctx, t, layout, now.clock, r, give)
 		}
-		if truncated {
-			if r, err = p.truncate(ctx, t, layout, now.clock, r, give); err != nil {
-				return err
-			}
+		if err != nil {
+			return r, false, err
 		}
 	}
 	for i, condition := range conditions {
-		for more := true; more; {
-			entries, err := p.entries(ctx, c, t, condition, all[i], r)
-			if err != nil {
-				return err
-			}
-			more = len(entries.at) == queueKeys
-			end := record.Position("")
-			if !more && i == len(conditions)-1 {
-				end = rest(r.upTo)
-			}
-			if r, err = p.rows(ctx, c, t, layout, now.clock, r, entries, end, give); err != nil {
-				return err
-			}
+		entries, err := p.entries(ctx, c, t, condition, all[i], r)
+		if err != nil {
+			return r, false, err
+		}
+		more := len(entries.at) == queueKeys
+		end := record.Position("")
+		if !more && i == len(conditions)-1 {
+			end = rest(r.upTo)
+		}
+		if r, err = p.rows(ctx, c, t, layout, now.clock, r, entries, end, give); err != nil || more {
+			return r, more, err
 		}
 	}
-	return nil
+	return r, false, nil
 }
 
 // truncate gives the record that says that all that was given before is gone.
@@ -313,7 +301,7 @@ func lookupSQL(t *table, layout *postgres.Layout) string {
 	return fmt.Sprintf(`SELECT r."acequia n", r."acequia there", %s FROM (
 		SELECT k.n AS "acequia n", p."acequia there", %s FROM unnest(%s) WITH ORDINALITY AS k(%s, n)
 		LEFT JOIN LATERAL (SELECT true AS "acequia there", t.* FROM %s t WHERE %s LIMIT 1) p ON true ORDER BY k.n) r`,
-		layout.Select(), strings.Join(columns, ", "), strings.Join(arrays, ", "), strings.Join(names, ", "), t.Quoted(), strings.Join(match, " AND "))
+		layout.Select(), strings.Join(columns, ", "), strings.Join(arrays, ", "), strings.Join(names, ", "), from(t.Table), strings.Join(match, " AND "))
 }
 
 // arrays writes keys as array literals, one for each column.

@@ -81,8 +81,7 @@ func (s *Source) unchanged(ctx context.Context, c *postgres.Conn, r *reading) er
 	var mark string
 	err := c.QueryRow(ctx, `
 		select clock_timestamp(), $2::regclass::oid = $1 and ($3 = 0 or exists (select from pg_index where indexrelid = $3 and indisvalid)),
-			(select coalesce(string_agg(concat_ws(' ', attnum, atttypid, atttypmod, attname), E'\n' order by attnum), '')
-			from pg_attribute where attrelid = $1 and attnum > 0 and not attisdropped)`,
+			`+columnsSQL,
 		t.OID, t.Quoted(), t.KeyIndex).Scan(&r.at, &same, &mark)
 	switch {
 	case err != nil:
@@ -93,7 +92,12 @@ func (s *Source) unchanged(ctx context.Context, c *postgres.Conn, r *reading) er
 	return nil
 }
 
-// markOf is the columns of a table as unchanged asks for them.
+// columnsSQL asks for the columns of the table $1, without the one that acequia adds.
+const columnsSQL = `(SELECT coalesce(string_agg(concat_ws(' ', attnum, atttypid, atttypmod, attname), E'\n' ORDER BY attnum), '')
+	FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped
+		AND NOT (attname = '` + postgres.StampColumn + `' AND atttypid = 'xid8'::regtype))`
+
+// markOf is the columns of a table as columnsSQL gives them.
 func markOf(t *postgres.Table) string {
 	lines := make([]string, len(t.Columns))
 	for i, c := range t.Columns {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -102,72 +100,89 @@ func spanCovers(at record.Position, m moment) bool {
 }
 
 func (p *xidPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
-	now, err := p.watch.see(ctx, c, t)
-	if err != nil {
-		return from, err
-	}
-	return rounds(t, now, from, func(r span) error { return p.round(ctx, c, t, now, r, give) })
+	return polling(ctx, c, t, "READ COMMITTED", func() (record.Position, error) {
+		now, err := p.watch.see(ctx, c, t)
+		if err != nil {
+			return from, err
+		}
+		return step(t, now, from, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
+	})
 }
 
-// rounds ends the round that was cut off, if one was, and does the next.
-func rounds(t *table, now sight, from record.Position, do func(span) error) (record.Position, error) {
+// polling runs a step of a poll in a transaction that keeps the table from being changed. It is locked before the first snapshot is
+// taken: rows that ALTER TABLE writes anew are invisible to older ones.
+func polling(ctx context.Context, c *postgres.Conn, t *table, isolation string, do func() (record.Position, error)) (at record.Position, err error) {
+	begin := "BEGIN ISOLATION LEVEL " + isolation + " READ ONLY; LOCK TABLE " + from(t.Table) + " IN ACCESS SHARE MODE"
+	if _, err := c.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
+		return "", changed(err, postgres.Explain(err, "begin to poll "+t.Quoted(), t.stream))
+	}
+	if at, err = do(); err != nil {
+		return "", err
+	}
+	_, err = c.Exec(ctx, "COMMIT")
+	return at, postgres.Explain(err, "end the poll of "+t.Quoted(), t.stream)
+}
+
+// step goes on with the round under way, or begins the next. do reads a page, and says whether the round has more.
+func step(t *table, now sight, from record.Position, do func(span) (r span, more bool, err error)) (record.Position, error) {
 	at, err := spanAt(t, from)
 	if err != nil {
 		return from, err
 	}
-	if at.UpTo != "" {
-		if err := do(at); err != nil {
+	if at.UpTo == "" {
+		switch err := turned(now, at); {
+		case errors.Is(err, errBehind):
+			return from, nil
+		case err != nil:
 			return from, err
 		}
-		at = span{Since: at.UpTo, since: at.upTo}
+		at = at.round(now.at)
 	}
-	switch err := turned(now, at); {
-	case errors.Is(err, errBehind):
-		return rest(at.since), nil
+	r, more, err := do(at)
+	switch {
 	case err != nil:
 		return from, err
+	case more:
+		return pack(r), nil
 	}
-	if err := do(at.round(now.at)); err != nil {
-		return from, err
-	}
-	return rest(now.at), nil
+	return rest(at.upTo), nil
 }
 
-// round gives the rows of a round, by one statement after the other.
-func (p *xidPoller) round(ctx context.Context, c *postgres.Conn, t *table, now sight, r span, give func(record.Chunk) error) error {
+// page gives the next rows of a round, by a statement for what is late and one for what is new.
+func (p *xidPoller) page(ctx context.Context, c *postgres.Conn, t *table, now sight, r span, give func(record.Chunk) error) (span, bool, error) {
 	layout, err := p.source.layout(t)
 	if err != nil {
-		return err
+		return r, false, err
 	}
-	column := pgx.Identifier{postgres.StampColumn}.Sanitize()
+	column := quoted(postgres.StampColumn)
 	conditions, all := r.reads(column)
-	for i, condition := range conditions {
-		for rows := pageRows; rows == pageRows; {
-			where, args := condition, all[i]
-			if r.XID > 0 {
-				where, args = p.after(layout, t, column, where, args, r)
-			}
-			pg := page{
-				table: t, layout: layout, args: args, clock: now.clock, lead: 1,
-				sql: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d", column, layout.Select(), t.Quoted(), where, quotedKey(t.Table), pageRows),
-				leads: func(values [][]byte) error {
-					r.XID = binary.BigEndian.Uint64(values[0])
-					return nil
-				},
-				position: func(b *record.Batch) record.Position {
-					r.Key = layout.KeyText(b, b.Rows-1)
-					return pack(r)
-				},
-			}
-			if i == len(conditions)-1 {
-				pg.end = rest(r.upTo)
-			}
-			if rows, err = p.source.polled(ctx, c, pg, give); err != nil {
-				return err
-			}
+	for i, where := range conditions {
+		args := all[i]
+		if r.XID > 0 {
+			where, args = p.after(layout, t, column, where, args, r)
+		}
+		pg := page{
+			table: t, layout: layout, args: args, clock: now.clock, lead: 1,
+			sql: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d",
+				column, layout.Select(), from(t.Table), where, quotedKey(t.Table), pageRows),
+			leads: func(values [][]byte) error {
+				r.XID = binary.BigEndian.Uint64(values[0])
+				return nil
+			},
+			position: func(b *record.Batch) record.Position {
+				r.Key = layout.KeyText(b, b.Rows-1)
+				return pack(r)
+			},
+		}
+		if i == len(conditions)-1 {
+			pg.end = rest(r.upTo)
+		}
+		rows, err := p.source.polled(ctx, c, pg, give)
+		if err != nil || rows == pageRows {
+			return r, true, err
 		}
 	}
-	return nil
+	return r, false, nil
 }
 
 // after adds to a condition that rows come after the last that was given.

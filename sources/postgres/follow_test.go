@@ -1,0 +1,411 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
+)
+
+// held is what a sink has of a key.
+type held struct {
+	version record.Version
+	row     string // JSON; "": deleted
+}
+
+// world is one pipeline over many runs: what is kept of it, and a sink that keeps the newest of each key.
+type world struct {
+	*testing.T
+	config postgres.Config
+	notes  *notes
+	ended  map[string]record.Position
+	at     map[string]record.Position
+	sink   map[string]map[string]held
+	cut    map[string]record.Version // of each stream's last TRUNCATE
+	given  int                       // records that changes were given in
+	crash  func() bool               // whether the process dies now, with a chunk applied and its position not saved
+}
+
+func newWorld(t *testing.T, strategy string, sql ...string) *world {
+	t.Helper()
+	return &world{
+		T: t, config: postgres.Config{DSN: config.Secret(server.Database(t, sql...)), Capture: postgres.Capture{Strategy: strategy, Every: 50 * time.Millisecond}},
+		notes: newNotes(), ended: map[string]record.Position{}, at: map[string]record.Position{}, sink: map[string]map[string]held{},
+		cut: map[string]record.Version{}, crash: func() bool { return false },
+	}
+}
+
+// install runs what a strategy needs.
+func (w *world) install(r sources.InstallRequest) {
+	w.Helper()
+	s := open(w.T, w.config, w.notes)
+	for range 2 { // the second time there is nothing to do
+		statements, err := s.Install(w.Context(), r)
+		if err == nil {
+			err = s.Apply(w.Context(), statements, nil)
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
+	if statements, err := s.Install(w.Context(), r); err != nil || len(statements) > 0 {
+		w.Fatalf("to be installed again: %v, %v", statements, err)
+	}
+}
+
+var errCrashed = errors.New("the process died")
+
+// run reads all there is, as a process that drains does. A crash ends it early.
+func (w *world) run() error {
+	w.Helper()
+	s, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: w.notes})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			w.Error(err)
+		}
+	}()
+	s.Drain()
+	read := map[string]bool{}
+	for {
+		lanes, err := s.Lanes(w.Context())
+		if err != nil {
+			return err
+		}
+		next := slices.IndexFunc(lanes, func(l sources.Lane) bool {
+			_, done := w.ended[l.ID]
+			return !read[l.ID] && (!done || l.Endless) && !slices.ContainsFunc(l.After, func(id string) bool {
+				_, ended := w.ended[id]
+				return !ended
+			})
+		})
+		if next < 0 {
+			return nil
+		}
+		read[lanes[next].ID] = true
+		if err := w.lane(s, lanes[next]); err != nil {
+			return err
+		}
+	}
+}
+
+// lane reads a lane to its end.
+func (w *world) lane(s *postgres.Source, lane sources.Lane) (err error) {
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	r, err := s.Open(ctx, lane, w.at[lane.ID])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for {
+		chunk, err := r.Read(ctx)
+		if errors.Is(err, io.EOF) {
+			w.ended[lane.ID] = w.at[lane.ID]
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, b := range chunk.Batches {
+			if lane.Endless {
+				w.given += b.Rows
+			}
+			w.apply(b)
+		}
+		chunk.Release()
+		if w.crash() {
+			return errCrashed
+		}
+		w.at[lane.ID] = chunk.To
+		if err := r.Settle(ctx, chunk.To, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// apply keeps the newest of each key, as a sink does.
+func (w *world) apply(b *record.Batch) {
+	stream := b.Schema.Stream
+	rows := w.sink[stream]
+	if rows == nil {
+		rows = map[string]held{}
+		w.sink[stream] = rows
+	}
+	for row := range b.Rows {
+		version := b.System.Versions.At(row)
+		if b.System.Op(row) == record.Truncate {
+			if version.Compare(w.cut[stream]) > 0 {
+				w.cut[stream] = version
+			}
+			for key, h := range rows {
+				if h.version.Compare(version) < 0 {
+					delete(rows, key)
+				}
+			}
+			continue
+		}
+		var key strings.Builder
+		for _, k := range b.Schema.Key {
+			key.Write(record.AppendText(nil, &b.Schema.Fields[k], &b.Columns[k], row))
+			key.WriteByte(0)
+		}
+		if have, ok := rows[key.String()]; ok && have.version.Compare(version) >= 0 || version.Compare(w.cut[stream]) < 0 {
+			continue
+		}
+		h := held{version: version}
+		if b.System.Op(row) != record.Delete {
+			h.row = string(b.AppendJSON(nil, row))
+		}
+		rows[key.String()] = h
+	}
+}
+
+// differences compares the sink with the table.
+func (w *world) differences(stream string) (missing, extra []string) {
+	w.Helper()
+	s := open(w.T, w.config, w.notes)
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, row := range rowsOf(w.T, s, stream, sources.KeyRange{}) {
+		want[row] = true
+	}
+	for _, h := range w.sink[stream] {
+		if h.row != "" {
+			got[h.row] = true
+		}
+	}
+	for row := range want {
+		if !got[row] {
+			missing = append(missing, row)
+		}
+	}
+	for row := range got {
+		if !want[row] {
+			extra = append(extra, row)
+		}
+	}
+	slices.Sort(missing)
+	slices.Sort(extra)
+	return missing, extra
+}
+
+// equal runs once more, and says what the sink and the table differ in. Deletes are compared where the strategy sees them.
+func (w *world) equal(stream string, deletes bool) {
+	w.Helper()
+	if err := w.run(); err != nil {
+		w.Fatal(err)
+	}
+	missing, extra := w.differences(stream)
+	if len(missing) > 0 || deletes && len(extra) > 0 {
+		w.Errorf("%s: %d rows are missing, such as %.3q; %d are too many, such as %.3q", stream, len(missing), missing[:min(len(missing), 3)], len(extra), extra[:min(len(extra), 3)])
+	}
+}
+
+func (w *world) dsn() string { return string(w.config.DSN) }
+
+func (w *world) exec(sql ...string) {
+	w.Helper()
+	server.Exec(w.T, w.dsn(), sql...)
+}
+
+// session is a connection that the test writes by, statement by statement.
+type session struct {
+	*testing.T
+	conn *pgx.Conn
+}
+
+func (w *world) session() *session {
+	w.Helper()
+	conn, err := pgx.Connect(w.Context(), w.dsn())
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = conn.Close(context.WithoutCancel(w.Context())) })
+	return &session{w.T, conn}
+}
+
+func (s *session) exec(sql ...string) {
+	s.Helper()
+	for _, q := range sql {
+		if _, err := s.conn.PgConn().Exec(s.Context(), q).ReadAll(); err != nil {
+			s.Fatalf("%s: %v", q, err)
+		}
+	}
+}
+
+const ordersSQL = `CREATE TABLE orders (id int8 PRIMARY KEY, v int8 NOT NULL, note text, updated_at timestamptz NOT NULL DEFAULT now())`
+
+// touched sets updated_at in every write, as strategy time needs.
+const touchedSQL = `CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.updated_at := now(); RETURN NEW; END$$;
+CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE INDEX ON orders (updated_at, id)`
+
+// strategies are those that poll, with what the test's table needs for each, and whether it sees deletes.
+var strategies = []struct {
+	name    string
+	install bool
+	deletes bool
+}{{"xid", true, false}, {"queue", true, true}}
+
+func each(t *testing.T, test func(t *testing.T, w *world, deletes bool)) {
+	t.Helper()
+	for _, s := range strategies {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, s.name, ordersSQL, touchedSQL)
+			w.config.Capture.Margin = 200 * time.Millisecond
+			if s.install {
+				w.install(sources.InstallRequest{Strategy: s.name})
+			}
+			test(t, w, s.deletes)
+		})
+	}
+}
+
+// A transaction that commits long after others that began later is not missed.
+func TestLateCommit(t *testing.T) {
+	t.Parallel()
+	each(t, func(_ *testing.T, w *world, deletes bool) {
+		w.exec("INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 20) i")
+		late, early := w.session(), w.session()
+		late.exec("BEGIN", "UPDATE orders SET v = 1 WHERE id = 1", "SAVEPOINT a", "UPDATE orders SET v = 1 WHERE id = 2", "RELEASE a")
+		if err := w.run(); err != nil && w.config.Capture.Strategy != "time" {
+			w.Fatal(err)
+		}
+		early.exec("UPDATE orders SET v = 2 WHERE id = 3")
+		if w.config.Capture.Strategy == "xid" || w.config.Capture.Strategy == "queue" { // the others wait for the late one
+			w.equal("orders", deletes)
+		}
+		late.exec("COMMIT")
+		w.equal("orders", deletes)
+	})
+}
+
+// The older transaction writes a row last, and its number is lower than that of the younger one: the number is no version.
+func TestOldTransactionAfterYoungOne(t *testing.T) {
+	t.Parallel()
+	each(t, func(_ *testing.T, w *world, deletes bool) {
+		w.exec("INSERT INTO orders (id, v) VALUES (1, 0)")
+		old, young := w.session(), w.session()
+		old.exec("BEGIN", "SELECT pg_current_xact_id()")
+		young.exec("UPDATE orders SET v = 1 WHERE id = 1")
+		if w.config.Capture.Strategy == "xid" || w.config.Capture.Strategy == "queue" {
+			w.equal("orders", deletes)
+		}
+		old.exec("UPDATE orders SET v = 2 WHERE id = 1", "COMMIT")
+		w.equal("orders", deletes)
+	})
+}
+
+// Writers of many kinds, and a process that dies at random with a chunk applied and its position not saved.
+func TestPollersLoseNothing(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *world, deletes bool) {
+		w.exec("INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 2000) i")
+		r := rand.New(rand.NewPCG(1, 2))
+		crashes := 0
+		w.crash = func() bool {
+			if r.IntN(4) == 0 {
+				crashes++
+				return true
+			}
+			return false
+		}
+		writers, over := context.WithTimeout(t.Context(), 4*time.Second)
+		defer over()
+		done := make(chan error)
+		const many = 8
+		for i := range many {
+			conn := w.session().conn
+			go func() { done <- write(writers, conn, rand.New(rand.NewPCG(3, uint64(i)))) }()
+		}
+		for writers.Err() == nil {
+			if err := w.run(); err != nil && !errors.Is(err, errCrashed) {
+				t.Fatal(err)
+			}
+		}
+		for range many {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		w.crash = func() bool { return false }
+		w.equal("orders", deletes)
+		t.Logf("%d records of changes, %d crashes", w.given, crashes)
+	})
+}
+
+// write makes transactions until ctx ends: some begin early, some commit late, with savepoints, rollbacks, deletes and changes of keys.
+func write(ctx context.Context, conn *pgx.Conn, r *rand.Rand) error {
+	wait := func(most int) {
+		timer := time.NewTimer(time.Duration(r.IntN(most)) * time.Millisecond)
+		defer timer.Stop()
+		<-timer.C
+	}
+	background := context.WithoutCancel(ctx)
+	for n := 0; ctx.Err() == nil; n++ {
+		sql := []string{"BEGIN"}
+		run := func(q string) error {
+			_, err := conn.PgConn().Exec(background, q).ReadAll()
+			return err
+		}
+		if r.IntN(4) == 0 {
+			sql = append(sql, "SELECT 1")
+		}
+		ids := make([]int, 1+r.IntN(5))
+		for i := range ids {
+			ids[i] = 1 + r.IntN(300)
+		}
+		slices.Sort(ids)
+		for _, id := range ids {
+			switch r.IntN(12) {
+			case 0:
+				sql = append(sql, fmt.Sprintf("DELETE FROM orders WHERE id = %d", id))
+			case 1:
+				sql = append(sql, fmt.Sprintf("UPDATE orders SET id = id + 100000 + %d WHERE id = %d AND NOT EXISTS (SELECT FROM orders WHERE id = %[2]d + 100000 + %[1]d)", n, id))
+			case 2:
+				sql = append(sql, "SAVEPOINT a", fmt.Sprintf("UPDATE orders SET v = v + 1 WHERE id = %d", id), []string{"RELEASE a", "ROLLBACK TO a"}[r.IntN(2)])
+			case 3:
+				sql = append(sql, fmt.Sprintf("INSERT INTO orders (id, v) SELECT i, 1 FROM generate_series(%d, %d) i ON CONFLICT (id) DO UPDATE SET v = orders.v + 1", id, id+r.IntN(60)))
+			default:
+				sql = append(sql, fmt.Sprintf("INSERT INTO orders (id, v) VALUES (%d, 1) ON CONFLICT (id) DO UPDATE SET v = orders.v + 1, note = md5(random()::text)", id))
+			}
+		}
+		end := "COMMIT"
+		if r.IntN(10) == 0 {
+			end = "ROLLBACK"
+		}
+		var failed error
+		for i, q := range sql {
+			if failed = run(q); failed != nil {
+				end = "ROLLBACK" // two writers that wait for each other
+				break
+			}
+			if i == 1 && r.IntN(4) == 0 {
+				wait(200)
+			}
+		}
+		if r.IntN(3) == 0 {
+			wait(250)
+		}
+		if err := run(end); err != nil && !strings.Contains(err.Error(), "duplicate key") {
+			return err
+		}
+		wait(8)
+	}
+	return nil
+}
