@@ -19,8 +19,8 @@ import (
 	"github.com/acequia-io/acequia/sources/postgres"
 )
 
-// held is what a sink has of a key.
-type held struct {
+// newest is what a sink has of a key.
+type newest struct {
 	version record.Version
 	row     string // JSON; "": deleted
 }
@@ -32,7 +32,7 @@ type world struct {
 	notes  *notes
 	ended  map[string]record.Position
 	at     map[string]record.Position
-	sink   map[string]map[string]held
+	sink   map[string]map[string]newest
 	cut    map[string]record.Version // of each stream's last TRUNCATE
 	given  int                       // records that changes were given in
 	crash  func() bool               // whether the process dies now, with a chunk applied and its position not saved
@@ -42,7 +42,7 @@ func newWorld(t *testing.T, strategy string, sql ...string) *world {
 	t.Helper()
 	return &world{
 		T: t, config: postgres.Config{DSN: config.Secret(server.Database(t, sql...)), Capture: postgres.Capture{Strategy: strategy, Every: 50 * time.Millisecond}},
-		notes: newNotes(), ended: map[string]record.Position{}, at: map[string]record.Position{}, sink: map[string]map[string]held{},
+		notes: newNotes(), ended: map[string]record.Position{}, at: map[string]record.Position{}, sink: map[string]map[string]newest{},
 		cut: map[string]record.Version{}, crash: func() bool { return false },
 	}
 }
@@ -143,7 +143,7 @@ func (w *world) apply(b *record.Batch) {
 	stream := b.Schema.Stream
 	rows := w.sink[stream]
 	if rows == nil {
-		rows = map[string]held{}
+		rows = map[string]newest{}
 		w.sink[stream] = rows
 	}
 	for row := range b.Rows {
@@ -167,7 +167,7 @@ func (w *world) apply(b *record.Batch) {
 		if have, ok := rows[key.String()]; ok && have.version.Compare(version) >= 0 || version.Compare(w.cut[stream]) < 0 {
 			continue
 		}
-		h := held{version: version}
+		h := newest{version: version}
 		if b.System.Op(row) != record.Delete {
 			h.row = string(b.AppendJSON(nil, row))
 		}
