@@ -83,7 +83,10 @@ func (in *installation) index(ctx context.Context, column string) error {
 	var there bool
 	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name, &kind, &broken, &there}, func() error {
 		on := pgx.Identifier{schema, name}.Sanitize()
-		columns := column + ", " + quotedKey(in.table.Table)
+		columns := column
+		for _, k := range in.table.Key {
+			columns += ", " + quoted(k)
+		}
 		switch {
 		case there:
 		case kind == "p":

@@ -30,10 +30,12 @@ func from(t *postgres.Table) string {
 	return t.Quoted()
 }
 
+// quotedKey is the columns of the key in a statement about the table. They are called by its name too: ORDER BY takes a bare name for
+// that of an expression of the select list, which may be the text of the column.
 func quotedKey(t *postgres.Table) string {
 	names := make([]string, len(t.Key))
 	for i, k := range t.Key {
-		names[i] = pgx.Identifier{k}.Sanitize()
+		names[i] = pgx.Identifier{t.Name, k}.Sanitize()
 	}
 	return strings.Join(names, ", ")
 }

@@ -47,6 +47,10 @@ func (s *Source) newPoller(strategy string) poller {
 	switch strategy {
 	case xid:
 		return &xidPoller{source: s, watch: watch{source: s, triggers: stampTrigger}}
+	case xmin:
+		return &xminPoller{source: s, watch: watch{source: s}}
+	case byTime:
+		return &timePoller{source: s, watch: watch{source: s}}
 	case queue:
 		return &queuePoller{source: s, watch: watch{source: s, triggers: queueTrigger, deletes: true}}
 	}
