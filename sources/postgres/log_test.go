@@ -26,6 +26,7 @@ type image struct {
 	events  map[string]int             // how often each event was given
 	ops     map[string]int
 	refused []record.Refused
+	absent  int // values that a record does not have
 }
 
 type kept struct {
@@ -58,6 +59,11 @@ func (m *image) take(t *testing.T, c record.Chunk) {
 					m.cleared[stream] = version
 				}
 				continue
+			}
+			for i := range b.Columns {
+				if b.Columns[i].IsAbsent(row) {
+					m.absent++
+				}
 			}
 			var key []string
 			for _, k := range b.Schema.Key {

@@ -39,6 +39,9 @@ func TestLogReadsWhatWasNotSent(t *testing.T) {
 			}
 			p.equal(t, dsn, "documents", documents)
 			p.image.once(t)
+			if p.image.absent > 0 {
+				t.Errorf("%d values are absent", p.image.absent)
+			}
 			for key, text := range p.image.latest("documents") {
 				if strings.Contains(text, `"body":null`) && key != "17" {
 					t.Errorf("%s has lost its text", key)

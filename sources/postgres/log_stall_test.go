@@ -1,0 +1,213 @@
+package postgres_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
+)
+
+// stalled is a transaction whose commit is in the log and which nobody sees: it waits for a synchronous standby that does not exist.
+type stalled struct {
+	on   *postgrestest.Server
+	dsn  string
+	pid  uint32
+	done chan error
+}
+
+// stall runs a transaction on a server that was started with such a standby, and returns when its commit waits.
+func stall(t *testing.T, on *postgrestest.Server, dsn, sql string) *stalled {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stalled{on: on, dsn: dsn, pid: c.PgConn().PID(), done: make(chan error, 1)}
+	go func() {
+		_, err := c.PgConn().Exec(context.WithoutCancel(t.Context()), "SET synchronous_commit = on; BEGIN; "+sql+"; COMMIT").ReadAll()
+		_ = c.Close(context.WithoutCancel(t.Context()))
+		s.done <- err
+	}()
+	until(t, dsn, "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = "+strconv.Itoa(int(s.pid))+" AND wait_event = 'SyncRep'")
+	return s
+}
+
+// release lets others see it.
+func (s *stalled) release(t *testing.T) {
+	t.Helper()
+	s.on.Exec(t, s.dsn, "SELECT pg_cancel_backend("+strconv.Itoa(int(s.pid))+")")
+	if err := <-s.done; err != nil {
+		t.Error(err)
+	}
+}
+
+// until waits until a query gives true.
+func until(t *testing.T, dsn, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(ctx) }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var yes bool
+		if err := c.QueryRow(ctx, sql).Scan(&yes); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		if yes {
+			return
+		}
+		<-tick.C
+	}
+}
+
+// another starts a server with settings of its own, for one test.
+func another(t *testing.T, settings ...string) *postgrestest.Server {
+	t.Helper()
+	s, err := postgrestest.Start(settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestLogAndCommitsThatNobodySeesYet are the cases in which the log is ahead of what reads show: a commit is in the log when it is on
+// disk, and is seen by others later, which a synchronous standby may delay for long.
+func TestLogAndCommitsThatNobodySeesYet(t *testing.T) {
+	t.Parallel()
+	g := another(t, "synchronous_standby_names=ghost", "synchronous_commit=local") // only sessions that ask for it wait
+
+	t.Run("a read that is behind the log", func(t *testing.T) {
+		dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'old'), (2, 'old')`,
+			"CREATE PUBLICATION acequia_behind FOR TABLE orders")
+		p := newPipeline(dsn)
+		p.config.Capture.Slot = "acequia_behind"
+		s, lanes := p.start(t)
+		commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
+		log := p.open(t, s, lanes[len(lanes)-1])
+		c, err := log.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.image.take(t, c)
+		if got := p.image.latest("orders")["1"]; !strings.Contains(got, "new") {
+			t.Fatalf("the log gives %q", got)
+		}
+		if err := p.lane(t.Context(), t, s, lanes[0], nil); err != nil { // reads what is old
+			t.Fatal(err)
+		}
+		commit.release(t)
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.equal(t, dsn, "orders", orders)
+	})
+
+	t.Run("a table that joins", func(t *testing.T) {
+		dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE first (id int8 PRIMARY KEY)`,
+			`INSERT INTO orders VALUES (1, 'old'), (2, 'old')`, "CREATE PUBLICATION acequia_joins FOR TABLE first")
+		p := newPipeline(dsn)
+		p.config.Capture.Slot, p.config.Tables = "acequia_joins", []string{"public.first"}
+		if err := p.run(t, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.config.Tables = nil
+		commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
+		g.Exec(t, dsn, "ALTER PUBLICATION acequia_joins ADD TABLE orders")
+		_, lanes := p.start(t)
+		for _, l := range lanes {
+			if strings.HasPrefix(l.ID, "orders@") {
+				t.Errorf("lane %s is there before the transaction has ended", l.ID)
+			}
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- p.run(t, nil) }()
+		select {
+		case err := <-ended:
+			t.Errorf("the run did not wait: %v", err)
+			commit.release(t)
+		case <-time.After(500 * time.Millisecond):
+			commit.release(t)
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.equal(t, dsn, "orders", orders)
+	})
+
+	t.Run("a value that is read later", func(t *testing.T) {
+		dsn := g.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4 DEFAULT 2)`,
+			"CREATE PUBLICATION acequia_later FOR TABLE documents")
+		p := newPipeline(dsn)
+		p.config.Capture.Slot = "acequia_later"
+		s, lanes := p.start(t)
+		log := p.open(t, s, lanes[len(lanes)-1])
+		commit := stall(t, g, dsn, `INSERT INTO documents VALUES (1, 1, `+big+`); UPDATE documents SET n = 2`)
+		chunks := make(chan record.Chunk, 1)
+		go func() {
+			c, err := log.Read(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			chunks <- c
+		}()
+		select {
+		case c := <-chunks:
+			t.Error("the value was read before it could be seen")
+			p.image.take(t, c)
+			commit.release(t)
+		case <-time.After(700 * time.Millisecond):
+			commit.release(t)
+			p.image.take(t, <-chunks)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.equal(t, dsn, "documents", documents)
+	})
+}
+
+// start makes the source and asks for its lanes; the one of the log is the last.
+func (p *pipeline) start(t *testing.T) (*postgres.Source, []sources.Lane) {
+	t.Helper()
+	s, err := postgres.New(p.config, sources.Host{Pipeline: "test", State: p.state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	lanes, err := s.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, lanes
+}
+
+func (p *pipeline) open(t *testing.T, s *postgres.Source, l sources.Lane) sources.Reader {
+	t.Helper()
+	r, err := s.Open(t.Context(), l, p.positions[l.ID])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
