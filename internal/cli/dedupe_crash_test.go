@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -139,6 +140,59 @@ func TestDedupeProtections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// copiesReplay keeps all copies in one lake, and lets them through the step on their way into another.
+const copiesReplay = `version: 1
+sources:
+  lines: { type: file, path: "*.csv", stream: lines, schema: { id: int64, at: timestamp, name: string } }
+sinks:
+  raw: { type: lake, url: raw, roll: { rows: 5000 } }
+  lake: { type: lake, url: lake, partition: [tens] }
+pipelines:
+  raw: { from: lines, to: [raw] }
+  replayed:
+    from: lines
+    steps: [ { dedupe: { key: [id], window: 240h, by: at } }, { derive: { tens: 'row.id % 3' } } ]
+    to: [lake]
+`
+
+// TestDedupeReplayIsKilled replays a lake full of copies through the step, and kills the replay at each point and at random:
+// each event comes out once.
+func TestDedupeReplayIsKilled(t *testing.T) {
+	t.Parallel()
+	r := newCopiesRun(t)
+	r.write(t, "lines.yaml", []byte(copiesReplay))
+	raw, _, _ := strings.Cut(copiesReplay, "  replayed:")
+	r.write(t, "raw.yaml", []byte(raw))
+	if code, _, output, err := r.command(t.Context(), order{}, 0, "run", "raw.yaml"); err != nil || code != exitOK {
+		t.Fatal(code, err, output)
+	}
+	kills := 0
+	replay := func(o order, life time.Duration) (ended bool) {
+		code, killed, output, err := r.command(t.Context(), o, life, "replay", "replayed", "-f", "lines.yaml", "--from-lake", "raw")
+		if err != nil || !killed && code != exitOK {
+			t.Fatalf("%+v: exit code %d, %v\n%s", o, code, err, output)
+		}
+		if killed {
+			kills++
+		}
+		return !killed
+	}
+	for _, point := range routers.Points()[3:] { // one that does not come to its point ends, and nothing is left to kill
+		if replay(order{KillAt: "replayed/" + point + ":1"}, 0) {
+			t.Fatalf("the replay did not come to %s", point)
+		}
+	}
+	ended := false
+	for i := 0; i < 3 && !ended; i++ {
+		ended = replay(order{}, time.Duration(100+rand.IntN(150))*time.Millisecond)
+	}
+	for !ended {
+		ended = replay(order{}, 0)
+	}
+	r.check(t)
+	t.Logf("%d kills", kills)
 }
 
 // inMemory is the place between the write of what a step remembers and that of its group.
