@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -20,97 +22,173 @@ const (
 	chunkBytes = 4 << 20
 )
 
-// rangePosition is where a part of a backfill stands.
+// rangePosition is where a part of a backfill stands: behind a key, or behind a place in the heap.
 type rangePosition struct {
-	After []string `json:"after"` // the last key that was read
+	After []string `json:"after,omitempty"`
+	Place *place   `json:"place,omitempty"`
 }
 
-// rangeReader reads the rows of a range of keys in their order, in one statement that runs while its chunks are taken. It may be
-// cut off anywhere, and goes on after the last key that is durable.
-type rangeReader struct {
-	*stream
-}
-
-// backfill opens a part of a table's backfill.
-func (s *Source) backfill(ctx context.Context, t *table, number string, after record.Position) (sources.Reader, error) {
+// backfill opens a part of a table's backfill. It is read in one statement that runs while its chunks are taken; it may be cut off
+// anywhere, and goes on after what is durable.
+func (s *Source) backfill(ctx context.Context, t *table, lane, number string, after record.Position) (sources.Reader, error) {
 	i, err := strconv.Atoi(number)
 	if err != nil || i < 0 || i >= len(t.note.Parts) {
 		return nil, fault.Stop(fmt.Errorf("postgres: table %s has no part %q", t.stream, number))
 	}
-	r := t.note.Parts[i]
+	var at rangePosition
+	p := t.note.Parts[i]
 	if after != "" {
-		var at rangePosition
-		if err := json.Unmarshal([]byte(after), &at); err != nil || len(at.After) != len(t.Key) {
+		if err := json.Unmarshal([]byte(after), &at); err != nil || (at.Place == nil) != (p.Blocks == nil) || p.Blocks == nil && len(at.After) != len(t.Key) {
 			return nil, fault.Stop(fmt.Errorf("postgres: %q is no position in %s", after, t.stream))
 		}
-		r.After = at.After
 	}
-	layout, err := s.layout(t)
-	if err != nil {
-		return nil, err
+	q := query{}
+	if p.Blocks != nil {
+		q = heapQuery(t, *p.Blocks, at.Place)
+	} else {
+		if at.After != nil {
+			p.After = at.After
+		}
+		q = keyQuery(t, p)
 	}
-	where, args := keyRange(t.Table, layout, r)
-	sql := "select " + layout.Select() + " from " + from(t.Table) + where + " order by " + quotedKey(t.Table)
-	position := func(b *record.Batch) record.Position {
-		text, _ := json.Marshal(rangePosition{layout.KeyText(b, b.Rows-1)}) // texts always can be
-		return record.Position(text)
+	if q.lane = lane; after == "" {
+		q.snapshot = s.exported(t)
 	}
-	return &rangeReader{s.stream(ctx, t, layout, sql, args, position)}, nil
+	return s.stream(ctx, t, q), nil
+}
+
+// keyQuery reads a range of keys in their order.
+func keyQuery(t *table, p part) query {
+	var layout *postgres.Layout
+	return query{
+		sql: func(l selected) (string, []string) {
+			layout = l.layout
+			where, args := keyRange(t.Table, layout, p)
+			return "select " + l.list + " from " + from(t.Table) + where + " order by " + quotedKey(t.Table), args
+		},
+		position: func(b *record.Batch) record.Position { return pack(rangePosition{After: layout.KeyText(b, b.Rows-1)}) },
+	}
+}
+
+// query is a read of a table as it stands.
+type query struct {
+	lane     string
+	snapshot string // of the log's beginning, to read in; "": its own
+	settings string // of its transaction
+	sql      func(selected) (sql string, args []string)
+	lead     int // expressions before the columns
+	leads    func(values [][]byte) error
+	position func(last *record.Batch) record.Position // after the last row of what was gathered
+	check    func(ctx context.Context, c *postgres.Conn) error
+}
+
+// selected is what is read of a table.
+type selected struct {
+	layout *postgres.Layout
+	list   string // of the SELECT
 }
 
 // stream runs a statement on a connection of its own and gives its rows as chunks.
 type stream struct {
+	source *Source
+	table  *table
+	query  query
 	chunks chan record.Chunk
-	err    error // valid when chunks is closed
+	err    error // valid when chunks is closed; nil: the end
 	cancel context.CancelFunc
 }
 
-// stream starts reading. Its rows have one version, whose number is taken before the statement's snapshot.
-func (s *Source) stream(ctx context.Context, t *table, layout *postgres.Layout, sql string, args []string, position func(*record.Batch) record.Position) *stream {
+// stream starts reading. The rows have one version, whose number is taken before the statement's snapshot.
+func (s *Source) stream(ctx context.Context, t *table, q query) *stream {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	out := &stream{chunks: make(chan record.Chunk), cancel: cancel}
+	r := &stream{source: s, table: t, query: q, chunks: make(chan record.Chunk), cancel: cancel}
 	go func() {
-		defer close(out.chunks)
-		out.err = s.with(ctx, func(c *postgres.Conn) error {
-			number, at, err := s.stand(ctx, c, t)
-			if err != nil {
-				return err
-			}
-			d := layout.Decoder()
-			send := func() error {
-				batches, err := d.Batches(t.system(number, record.Snapshot, at))
-				if err != nil || len(batches) == 0 {
-					return err
-				}
-				chunk := record.Chunk{Batches: batches, To: position(batches[len(batches)-1]), ReadAt: time.Now()}
-				select {
-				case out.chunks <- chunk:
-					return nil
-				case <-ctx.Done():
-					chunk.Release()
-					return ctx.Err()
-				}
-			}
-			if err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{Rows: chunkRows, Bytes: chunkBytes, Full: send}); err != nil {
-				return postgres.Explain(err, "read "+t.Quoted(), t.stream)
-			}
-			return send()
-		})
+		defer close(r.chunks)
+		r.err = s.with(ctx, func(c *postgres.Conn) error { return r.run(ctx, c) })
+		r.settleError(ctx)
 	}()
-	return out
+	return r
 }
 
-// stand gives the number of a read that shows a table as it stands, and the server's time. It is asked before the read.
-func (s *Source) stand(ctx context.Context, c *postgres.Conn, t *table) (number uint64, at time.Time, err error) {
-	if t.note.Strategy != byLog { // what the log tells of a row wins over any read of it: see joinLog
-		if number, err = s.state.Next(ctx, t.stream); err != nil {
-			return 0, at, err
+// run reads. Columns that are not as the catalog said when it was last asked make it ask again: the next incarnation of the lane has
+// them.
+func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
+	s, t := r.source, r.table
+	layout, err := s.layout(t)
+	if err != nil {
+		return err
+	}
+	read := &reading{table: t.Table, source: t.source, epoch: t.note.Epoch, log: t.note.Strategy == byLog, settings: r.query.settings, snapshot: r.query.snapshot}
+	err = s.read(ctx, c, read, func() error {
+		s.opened(ctx, r.query.lane)
+		if r.query.check != nil {
+			if err := r.query.check(ctx, c); err != nil {
+				return err
+			}
 		}
+		d := layout.Decoder()
+		send := func() error { return r.send(ctx, d, read) }
+		sql, args := r.query.sql(selected{layout, layout.Select()})
+		err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{
+			Lead: r.query.lead, Leads: r.query.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send,
+		})
+		if err != nil {
+			return err
+		}
+		return send()
+	})
+	if errors.Is(err, errOutdated) {
+		return errors.Join(err, s.refresh(ctx, c))
 	}
-	if err = c.QueryRow(ctx, "select clock_timestamp()").Scan(&at); err != nil {
-		return 0, at, postgres.Explain(err, "ask for the time", t.stream)
+	return err
+}
+
+// send hands on what was gathered.
+func (r *stream) send(ctx context.Context, d *postgres.Decoder, read *reading) error {
+	batches, err := d.Batches(read.system)
+	if err != nil || len(batches) == 0 {
+		return err
 	}
-	return number, at, nil
+	last := batches[len(batches)-1]
+	chunk := record.Chunk{Batches: batches, To: r.query.position(last), ReadAt: time.Now()}
+	if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
+		chunk.Release()
+		return err
+	}
+	select {
+	case r.chunks <- chunk:
+		return nil
+	case <-ctx.Done():
+		chunk.Release()
+		return ctx.Err()
+	}
+}
+
+// met notes the columns that a stream has, before the first record that has them.
+func (s *Source) met(ctx context.Context, stream string, epoch uint16, schema *record.Schema) error {
+	if now := s.table(stream); now == nil || now.note.Schema.has(schema) {
+		return nil
+	}
+	return s.change(ctx, stream, epoch, func(n *note) (changed bool) {
+		n.Schema, changed = n.Schema.with(schema)
+		return changed
+	})
+}
+
+// settleError makes the end of what the reader cannot go on with: a table that is gone, or whose rows were moved, ends with what was
+// read, and that it must be read anew if it is there again is noted first.
+func (r *stream) settleError(ctx context.Context) {
+	why := ""
+	switch {
+	case errors.Is(r.err, errMissing):
+		why = "it was not there while a part of it was to be read"
+	case errors.Is(r.err, errMoved):
+		why = errMoved.Err.Error()
+	default:
+		return
+	}
+	r.source.log.WarnContext(ctx, "a part of the table ends before all of it was read", slog.String("table", r.table.Quoted()), slog.String("reason", r.err.Error()))
+	r.err = r.source.mustBegin(ctx, r.table, why)
 }
 
 // Read gives the next chunk.
@@ -144,23 +222,25 @@ func (r *stream) Close() error {
 // partRows is how many rows a part of a backfill should have: a file of the lake takes as many.
 const partRows = 1_000_000
 
-// split cuts a table's keys into parts of about partRows rows, by a sample in the order of the server.
+// split cuts a table into parts of about partRows rows: by its keys, or by its blocks where the keys' order has nothing to do with
+// where the rows stand.
 func (s *Source) split(ctx context.Context, c *postgres.Conn, t *table) error {
+	t.note.Parts = nil
 	if len(t.Key) == 0 {
-		t.note.Parts = nil
 		return nil
 	}
-	layout, bounds, err := quantiles(ctx, c, t.Table, int((t.Rows-1)/partRows))
+	n := int((t.Rows - 1) / s.partRows)
+	sample, err := quantiles(ctx, c, t.Table, n)
 	if err != nil {
 		return err
 	}
-	t.note.Parts = make([]part, 1)
-	if bounds == nil {
-		return nil
+	defer sample.release()
+	if sample.scattered() && t.mayMove() {
+		return s.splitHeap(ctx, c, t, n)
 	}
-	defer bounds.Release()
-	for row := range bounds.Rows {
-		b := layout.KeyText(bounds, row)
+	t.note.Parts = make([]part, 1, 1+n)
+	for row := range sample.rows() {
+		b := sample.layout.KeyText(sample.bounds, row)
 		t.note.Parts[row].UpTo = b
 		t.note.Parts = append(t.note.Parts, part{After: b})
 	}

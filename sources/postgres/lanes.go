@@ -14,11 +14,12 @@ import (
 )
 
 // The lanes of a table are called STREAM@EPOCH/PART: the numbered parts of its backfill or one snapshot, what completes a
-// re-read, and what follows.
+// re-read, and what follows. A table that is stopped has one lane, which fails with the reason.
 const (
 	followPart   = "follow"
 	completePart = "complete"
 	snapshotPart = "snapshot"
+	stoppedPart  = "stopped"
 	followSuffix = "/" + followPart
 )
 
@@ -28,9 +29,10 @@ func (t *table) lane(part string) string {
 
 // Lanes asks the catalog which tables there are, makes a note of those that are new, and gives the lanes of all.
 func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
-	err := s.with(ctx, func(c *postgres.Conn) error { return s.refresh(ctx, c) })
-	if err != nil {
-		return nil, err
+	if !s.fresh() {
+		if err := s.with(ctx, func(c *postgres.Conn) error { return s.refresh(ctx, c) }); err != nil {
+			return nil, err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,15 +55,19 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 }
 
 func (s *Source) lanesOf(t *table) []sources.Lane {
-	if t.err != nil || t.waits != nil || t.note.Strategy == byLog && !t.note.Log.joined() {
-		return nil
-	}
 	streams := []string{t.stream}
 	var lanes []sources.Lane
 	var reads []string
 	add := func(l sources.Lane) {
 		l.Streams, l.Replayable = streams, true
 		lanes = append(lanes, l)
+	}
+	if t.err != nil {
+		add(sources.Lane{ID: t.lane(stoppedPart)})
+		return lanes
+	}
+	if t.waits != nil || t.note.Strategy == byLog && !t.note.Log.joined() {
+		return nil
 	}
 	if len(t.note.Parts) == 0 {
 		reads = append(reads, t.lane(snapshotPart))
@@ -71,7 +77,7 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 		reads = append(reads, t.lane(strconv.Itoa(i)))
 		add(sources.Lane{ID: reads[i]})
 	}
-	if t.note.Epoch > 1 || len(t.note.Parts) == 0 {
+	if t.note.Epoch > 1 || t.note.Strategy == "" {
 		add(sources.Lane{ID: t.lane(completePart), After: reads})
 		reads = []string{t.lane(completePart)}
 	}
@@ -85,34 +91,27 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 	return lanes
 }
 
-// find gives the table and the part of it that a lane is.
-func (s *Source) find(lane sources.Lane) (*table, string, error) {
+// find gives the table and the part of it that a lane is. The table is nil where the lane is of another incarnation of the stream than
+// there is now, or of a table that is gone.
+func (s *Source) find(lane sources.Lane) (t *table, part string, err error) {
 	at := strings.LastIndexByte(lane.ID, '@')
 	slash := strings.LastIndexByte(lane.ID, '/')
 	if at < 0 || slash < at {
 		return nil, "", fault.Stop(fmt.Errorf("postgres: no lane is called %q", lane.ID))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tables[lane.ID[:at]]
+	t = s.table(lane.ID[:at])
 	if t == nil || lane.ID[at+1:slash] != strconv.Itoa(int(t.note.Epoch)) {
-		return nil, "", fault.Retry(fmt.Errorf("postgres: lane %q is of a table that is gone or was begun anew", lane.ID))
+		return nil, "", nil
 	}
 	return t, lane.ID[slash+1:], nil
 }
 
-// system fills what acequia knows of the records of a batch that was read as it stood.
+// system fills what acequia knows of the records of a batch.
 func (t *table) system(number uint64, op record.Op, at time.Time) func(rows int, sys *record.System) {
 	return func(rows int, sys *record.System) {
 		sys.Source, sys.IngestTime = t.source, time.Now().UnixMicro()
 		sys.EventTimes = []int64{at.UnixMicro()}
 		sys.Ops = []record.Op{op}
 		sys.Versions = record.Versions{Epoch: t.note.Epoch, Lo: []uint64{number}}
-		if len(t.Key) == 0 { // only the version tells the rows apart
-			sys.Versions.Index = make([]uint32, rows)
-			for i := range sys.Versions.Index {
-				sys.Versions.Index[i] = uint32(i)
-			}
-		}
 	}
 }

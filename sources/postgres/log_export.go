@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/acequia-io/acequia/internal/postgres"
 )
@@ -24,31 +23,6 @@ func (s *Source) exported(t *table) string {
 		return e.name
 	}
 	return ""
-}
-
-// in runs something in the exported snapshot if it is still there, and else in its own.
-func (s *Source) inExported(ctx context.Context, c *postgres.Conn, t *table, lane string, do func() error) error {
-	name := s.exported(t)
-	if name == "" {
-		return do()
-	}
-	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
-		return postgres.Explain(err, "begin a read", t.stream)
-	}
-	_, err := c.Exec(ctx, "SET TRANSACTION SNAPSHOT "+literal(name))
-	s.opened(ctx, lane)
-	if err != nil {
-		s.log.InfoContext(ctx, "the snapshot of the slot's beginning is gone: the table is read as it is", slog.String("table", t.Quoted()))
-		if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
-			return postgres.Explain(err, "end a read", t.stream)
-		}
-		return do()
-	}
-	if err := do(); err != nil {
-		return err // the pool closes a connection that is in a transaction
-	}
-	_, err = c.Exec(ctx, "COMMIT")
-	return postgres.Explain(err, "end a read", t.stream)
 }
 
 // awaited says which lanes are to be opened in the exported snapshot; the caller holds the lock.

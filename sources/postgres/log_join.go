@@ -61,7 +61,7 @@ func (s *Source) logTables() (tables []*table) {
 	for _, t := range s.sorted() {
 		t.waits = nil
 		if t.note.Strategy == byLog && t.err == nil {
-			tables = append(tables, t)
+			tables = append(tables, new(*t))
 		}
 	}
 	return tables
@@ -119,8 +119,8 @@ func errUnfit(t *table, reason, remedy string) error {
 func (s *Source) hold(t *table, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !t.note.Log.joined() {
-		t.waits = why
+	if now := s.tables[t.stream]; now != nil && !now.note.Log.joined() {
+		now.waits = why
 	}
 }
 
@@ -153,15 +153,22 @@ func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) er
 		wait = running
 	}
 	for _, t := range tables {
-		s.mu.Lock()
-		t.note.Log = &logJoin{Slot: epoch, From: from, Wait: wait, Member: s.feed.public.members[t.OID]}
-		s.mu.Unlock()
-		if err := s.save(ctx, t); err != nil {
+		join := logJoin{Slot: epoch, From: from, Wait: wait, Member: s.feed.public.members[t.OID]}
+		if err := s.noteJoin(ctx, t, join); err != nil {
 			return err
 		}
 	}
 	s.feed.turn++
 	return nil
+}
+
+// noteJoin keeps how a table has joined the log.
+func (s *Source) noteJoin(ctx context.Context, t *table, join logJoin) error {
+	t.note.Log = &join
+	return s.change(ctx, t.stream, t.note.Epoch, func(n *note) bool {
+		n.Log = &join
+		return true
+	})
 }
 
 // runningBelow gives the bound below which transactions may still run ("xmax": it is above all that have begun; "xmin": the oldest
@@ -199,10 +206,9 @@ func (s *Source) awaitJoin(ctx context.Context, c *postgres.Conn, tables []*tabl
 			if t.note.Log.Wait == 0 {
 				continue
 			}
-			s.mu.Lock()
-			t.note.Log.Wait = 0
-			s.mu.Unlock()
-			if err := s.save(ctx, t); err != nil {
+			join := *t.note.Log
+			join.Wait = 0
+			if err := s.noteJoin(ctx, t, join); err != nil {
 				return err
 			}
 		}
@@ -254,11 +260,18 @@ func (s *Source) breakLog(ctx context.Context, stream string, why error) error {
 		s.mu.Unlock()
 		return nil
 	}
-	t.note.Log.Broken = why.Error()
 	t.waits = why
 	s.mu.Unlock()
 	s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.String("table", t.Quoted()), slog.String("reason", why.Error()))
-	return s.save(ctx, t)
+	return s.change(ctx, stream, t.note.Epoch, func(n *note) bool {
+		if n.Log == nil {
+			return false
+		}
+		join := *n.Log
+		join.Broken = why.Error()
+		n.Log = &join
+		return true
+	})
 }
 
 // logStand gives a number for a read that shows a table of the log as it stands and is to win over what older commits left: all that

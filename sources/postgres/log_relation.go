@@ -364,18 +364,9 @@ func (p *logPump) truncate(ctx context.Context, ids []uint32) error {
 
 // keepSchema keeps the columns that a stream has, before the first record that has them.
 func (s *Source) keepSchema(ctx context.Context, stream string, schema *record.Schema) error {
-	s.mu.Lock()
-	t := s.tables[stream]
+	t := s.table(stream)
 	if t == nil {
-		s.mu.Unlock()
 		return nil
 	}
-	kept, err := t.note.Schema.schema(stream)
-	if err == nil && kept != nil && kept.ID() == schema.ID() {
-		s.mu.Unlock()
-		return nil
-	}
-	t.note.Schema = keep(schema)
-	s.mu.Unlock()
-	return s.save(ctx, t)
+	return s.met(ctx, stream, t.note.Epoch, schema)
 }

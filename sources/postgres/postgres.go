@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
@@ -24,14 +25,20 @@ type Source struct {
 	log      *slog.Logger
 	state    sources.State
 	pool     *pool
+	partRows int64 // of a part of a backfill
 
 	refreshing sync.Mutex // the catalog is asked by one at a time
 	mu         sync.Mutex
+	noting     sync.Mutex        // notes are changed by one at a time; taken after refreshing
 	tables     map[string]*table // by stream
+	refreshed  time.Time
 	drains     bool
 	only       backfillOnly
 	listed     map[string]*postgres.Table // the catalog as it was last asked, by stream
 	feed       feed
+
+	seen   seen // of the server; of who holds refreshing
+	seenAt time.Time
 }
 
 var (
@@ -72,7 +79,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	c = c.filled()
-	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}}
+	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}, partRows: partRows}
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil
 }
@@ -97,18 +104,25 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 		return s.openLog(ctx, lane, from)
 	}
 	t, part, err := s.find(lane)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case t == nil:
+		return ended{}, nil
+	case t.err != nil:
+		return nil, t.err
 	}
 	switch part {
+	case stoppedPart:
+		return nil, fault.Retry(fmt.Errorf("postgres: table %s was stopped and is not any more", t.Quoted()))
 	case followPart:
 		return s.follow(ctx, t, from)
 	case completePart:
 		return &completion{source: s, table: t, done: from != ""}, nil
 	case snapshotPart:
-		return s.snapshot(ctx, t, from)
+		return s.snapshot(ctx, t, lane.ID, from)
 	}
-	return s.backfill(ctx, t, part, from)
+	return s.backfill(ctx, t, lane.ID, part, from)
 }
 
 // Close ends the connections that nobody uses any more.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/acequia-io/acequia/fault"
@@ -18,8 +17,8 @@ import (
 // errOutdated says that a table is no longer what the catalog said when it was last asked.
 var errOutdated = fault.Retry(errors.New("the table was changed meanwhile"))
 
-// errGone says that there is no such table any more: it was dropped, or has another name.
-var errGone = fault.Stop(errors.New("there is no such table any more"))
+// errMissing says that there is no such table any more: it was dropped, or has another name.
+var errMissing = fault.Stop(errors.New("there is no such table any more"))
 
 // reading is what a read that shows a table as it stood gives to its records.
 type reading struct {
@@ -29,6 +28,10 @@ type reading struct {
 	number uint64    // taken before the read's snapshot
 	at     time.Time // the server's, before the read
 	given  uint32    // records so far: without a key only their number in the read tells them apart
+
+	log      bool   // the log follows the stream: what it tells of a row wins over any read
+	settings string // of the transaction
+	snapshot string // exported, to read in; "": its own
 }
 
 // system fills what acequia knows of a batch.
@@ -50,19 +53,21 @@ func (r *reading) system(rows int, sys *record.System) {
 
 // read runs a read of a table that the catalog was asked for before: in a transaction that keeps the table from being changed, after
 // a look whether it was, and with a number of the stream where one is to be had. do runs its statement, whose snapshot is its own.
-func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func() error) error {
+func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func() error) (err error) {
 	place := r.table.Stream()
-	if _, err := c.Exec(ctx, "begin read only"); err != nil {
-		return postgres.Explain(err, "begin to read "+r.table.Quoted(), place)
+	if err := s.lock(ctx, c, r); err != nil {
+		return err
 	}
-	if _, err := c.Exec(ctx, "select from "+from(r.table)+" limit 0"); err != nil { // locks it as every read does, until the end
-		return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
-	}
+	defer func() {
+		if err != nil && !c.IsClosed() {
+			_, failed := c.Exec(ctx, "rollback")
+			err = errors.Join(err, postgres.Explain(failed, "end the read of "+r.table.Quoted(), place))
+		}
+	}()
 	if err := s.unchanged(ctx, c, r); err != nil {
 		return err
 	}
-	if s.state != nil {
-		var err error
+	if s.state != nil && !r.log {
 		if r.number, err = s.state.Next(ctx, place); err != nil {
 			return err
 		}
@@ -70,8 +75,41 @@ func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func
 	if err := do(); err != nil {
 		return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
 	}
-	_, err := c.Exec(ctx, "commit")
+	_, err = c.Exec(ctx, "commit")
 	return postgres.Explain(err, "end the read of "+r.table.Quoted(), place)
+}
+
+// lock begins a transaction and locks the table as every read does, until the end. An exported snapshot is used where it is still
+// there, and where the table was not written anew since: to a snapshot from before such a table is empty.
+func (s *Source) lock(ctx context.Context, c *postgres.Conn, r *reading) error {
+	place := r.table.Stream()
+	for {
+		begin := "begin read only; " + r.settings
+		if r.snapshot != "" {
+			begin = "begin isolation level repeatable read read only; set transaction snapshot " + literal(r.snapshot) + "; " + r.settings
+		}
+		_, err := c.Exec(ctx, begin)
+		if err == nil {
+			_, err = c.Exec(ctx, "select from "+from(r.table)+" limit 0")
+		}
+		same := true
+		if err == nil && r.snapshot != "" {
+			err = c.QueryRow(ctx, `select bool_and(relfilenode = coalesce(pg_relation_filenode(c.oid), 0)) from pg_class c
+				where c.oid = $1 or c.oid in (select relid from pg_partition_tree($1))`, r.table.OID).Scan(&same)
+		}
+		if err == nil && same {
+			return nil
+		}
+		if !c.IsClosed() {
+			if _, failed := c.Exec(ctx, "rollback"); failed != nil {
+				return postgres.Explain(failed, "end the read of "+r.table.Quoted(), place)
+			}
+		}
+		if r.snapshot == "" || c.IsClosed() {
+			return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
+		}
+		r.snapshot = ""
+	}
 }
 
 // unchanged compares a table with the catalog, which holds still while the table is locked, and asks for the server's time.
@@ -114,11 +152,9 @@ func changed(err, explained error) error {
 	}
 	switch pg.Code {
 	case "42P01", "3F000": // undefined table, undefined schema
-		return fmt.Errorf("%w: %w", errGone, explained)
-	case "42703", "42804", "42883", "0A000": // undefined column, other type, cached plan
+		return fmt.Errorf("%w: %w", errMissing, explained)
+	case "42703", "0A000": // undefined column, cached plan
 		return fmt.Errorf("%w: %w", errOutdated, explained)
 	}
 	return explained
 }
-
-func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }

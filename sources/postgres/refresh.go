@@ -2,16 +2,37 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
 )
 
-// refresh brings the tables up to the catalog: those that are new are begun, those that were replaced are read anew.
+// refreshEvery is how often the catalog is asked at most, however often lanes end.
+const refreshEvery = 5 * time.Second
+
+// fresh says whether the catalog need not be asked again.
+func (s *Source) fresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tables {
+		if t.anew != "" || t.note.Anew != "" {
+			return false
+		}
+	}
+	return time.Since(s.refreshed) < refreshEvery
+}
+
+// refresh brings the tables up to the catalog: those that are new are begun, those that were replaced are read anew, those that are
+// gone are let go. What is wrong with one of them stops that one.
 func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
@@ -19,66 +40,179 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	if err != nil {
 		return err
 	}
-	found, err := postgres.ListTables(ctx, c, s.config.Tables)
+	found, err := s.catalog(ctx, c)
 	if err != nil {
-		return err
-	}
-	if err := s.sameServer(ctx, server); err != nil {
 		return err
 	}
 	if err := s.prepareLog(ctx, c, server); err != nil {
 		return err
 	}
+	now, back, err := s.wentBack(ctx, c, server)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
 	for _, f := range found {
-		if err := s.meet(ctx, c, server, f); err != nil {
+		there[f.Stream()] = true
+		if err := s.meet(ctx, c, server, back, f); err != nil {
 			return fmt.Errorf("table %s: %w", f.Quoted(), err)
 		}
 	}
+	s.mu.Lock()
+	known := s.sorted()
+	s.mu.Unlock()
+	for _, t := range known {
+		if !there[t.stream] {
+			if err := s.miss(ctx, c, t); err != nil {
+				return fmt.Errorf("table %s: %w", t.Quoted(), err)
+			}
+		}
+	}
+	if err := s.see(ctx, now, back != ""); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.refreshed = time.Now()
+	s.mu.Unlock()
 	return s.joinLog(ctx, c)
 }
 
 // meet takes a table in as the catalog has it now.
-func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Server, found *postgres.Table) error {
-	s.mu.Lock()
-	old := s.tables[found.Stream()]
-	s.mu.Unlock()
-	t := &table{Table: found, stream: found.Stream(), source: "postgresql." + server.Database + "." + found.Schema + "." + found.Name}
-	t.nulls = new(atomic.Int64)
-	if old != nil {
-		t.note, t.poller, t.drained, t.err, t.anew, t.facts, t.nulls = old.note, old.poller, old.drained, old.err, old.anew, old.facts, old.nulls
+func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Server, back string, found *postgres.Table) error {
+	t, old := s.copyOf(found.Stream())
+	t.Table, t.stream, t.source = found, found.Stream(), sourceName(server.Database, found)
+	t.server = identity{System: server.System, Timeline: server.Timeline}
+	t.err = s.bring(ctx, c, t, old, back)
+	if t.err != nil && (ctx.Err() != nil || fault.Of(t.err) == fault.Retryable) {
+		return t.err
 	}
-	if old == nil || fault.Code(old.err) == unfitCode {
-		t.err = nil
+	if t.err != nil && (old.err == nil || old.err.Error() != t.err.Error()) {
+		s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.String("table", t.Quoted()), slog.String("error", t.err.Error()))
+	}
+	s.publish(t)
+	return nil
+}
+
+// bring makes the note of a table what the catalog says it must be. Its error stops the table.
+func (s *Source) bring(ctx context.Context, c *postgres.Conn, t *table, old table, back string) error {
+	if old.Table == nil || old.err != nil {
 		known, err := s.load(ctx, t)
 		if err != nil {
 			return err
 		}
-		if known {
-			err = s.resume(ctx, c, t)
-		} else {
-			err = s.again(ctx, c, t, "")
-		}
-		if err != nil {
-			return err
-		}
-		if t.note.Rewound != "" {
-			t.anew = t.note.Rewound
+		if !known {
+			return s.again(ctx, c, t, "")
 		}
 	}
-	if t.anew != "" {
-		if err := s.again(ctx, c, t, t.anew); err != nil {
+	if why := outlived(t, back); why != "" {
+		return s.again(ctx, c, t, why)
+	}
+	if old.Table == nil || old.err != nil {
+		epoch := t.note.Epoch
+		if err := s.resume(ctx, c, t); err != nil || t.note.Epoch != epoch {
 			return err
 		}
 	}
-	if t.err == nil && t.note.OID != t.OID {
-		if err := s.again(ctx, c, t, "it was dropped and made again"); err != nil {
-			return err
+	if s.isDue(t, old) {
+		return s.again(ctx, c, t, "")
+	}
+	return s.keepColumns(ctx, t)
+}
+
+// outlived says why a table must be read anew, or "".
+func outlived(t *table, back string) string {
+	switch was := t.note.Server; {
+	case t.note.Anew != "":
+		return t.note.Anew
+	case t.anew != "":
+		return t.anew
+	case t.note.OID != t.OID:
+		return "another table has its name than before"
+	case was != t.server && was != identity{}:
+		return fmt.Sprintf("the server is another one, or a copy: system identifier %s, timeline %d; it was %s, %d",
+			t.server.System, t.server.Timeline, was.System, was.Timeline)
+	}
+	return back
+}
+
+// isDue says whether a table that nothing follows is to be read again.
+func (s *Source) isDue(t *table, old table) bool {
+	if t.note.Strategy != "" || t.note.Done.IsZero() || old.Table != nil && s.drains {
+		return false
+	}
+	return time.Since(t.note.Done) >= s.config.Capture.Snapshot
+}
+
+// keepColumns notes the columns that the stream has now, before the first record that has them.
+func (s *Source) keepColumns(ctx context.Context, t *table) error {
+	layout, err := s.layout(t)
+	if err != nil {
+		return err
+	}
+	s.publish(t)
+	return s.met(ctx, t.stream, t.note.Epoch, layout.Schema)
+}
+
+// miss lets a table go that the catalog does not list any more, or says why it cannot be read.
+func (s *Source) miss(ctx context.Context, c *postgres.Conn, t *table) error {
+	var name string
+	var part, readable bool
+	err := c.QueryRow(ctx, `
+		select format('%I.%I', n.nspname, c.relname), c.relispartition, has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1`, t.OID).Scan(&name, &part, &readable)
+	why := ""
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		why = "it was dropped, and there is one of its name again"
+	case err != nil:
+		return postgres.Explain(err, "look for "+t.Quoted(), t.stream)
+	case part:
+		why = "it was a partition of another table for a while"
+	case !readable:
+		next, _ := s.copyOf(t.stream)
+		next.err = &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-PG-033", Place: t.stream, Err: errors.New("the role may not read the table any more"),
+			Remedy: fmt.Sprintf("grant usage on schema %s, and select on %s, to the role", pgx.Identifier{t.Schema}.Sanitize(), t.Quoted()),
 		}
+		s.publish(next)
+		return nil
+	default:
+		why = "it had the name " + name + " for a while"
+	}
+	s.log.WarnContext(ctx, "the table is gone; what was read of it stays", slog.String("table", t.Quoted()), slog.String("now", name))
+	if err := s.mustBegin(ctx, t, why); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tables[t.stream] = t
+	delete(s.tables, t.stream)
 	return nil
+}
+
+// copyOf gives a copy of a table to change, and the table as it is; both are empty where there is none.
+func (s *Source) copyOf(stream string) (next *table, old table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tables[stream]; t != nil {
+		old = *t
+	}
+	next = new(old)
+	if next.nulls == nil {
+		next.nulls = new(atomic.Int64)
+	}
+	return next, old
+}
+
+// publish puts a table into its place as the catalog has it now. What was noted or asked of the same incarnation meanwhile stays.
+func (s *Source) publish(t *table) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.tables[t.stream]; now != nil && now.note.Epoch == t.note.Epoch {
+		t.note, t.anew, t.drained, t.waits = now.note, now.anew, now.drained, now.waits
+	}
+	s.tables[t.stream] = t
 }
 
 // sorted gives the tables by the names of their streams; the caller holds the lock.
@@ -89,10 +223,4 @@ func (s *Source) sorted() []*table {
 	}
 	slices.SortFunc(out, func(a, b *table) int { return strings.Compare(a.stream, b.stream) })
 	return out
-}
-
-// sameServer refuses positions of another server than the one that they were taken from: after a restore or a fail-over to a
-// copy, transaction numbers and log positions mean something else. Every table is then read anew.
-func (s *Source) sameServer(context.Context, postgres.Server) error {
-	return nil
 }

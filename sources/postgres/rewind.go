@@ -86,7 +86,7 @@ func (s *Source) Rewind(ctx context.Context, tables []string) (streams []string,
 			if !known {
 				continue
 			}
-			t.note.Rewound = asked
+			t.note.Anew = asked
 			if err := s.save(ctx, t); err != nil {
 				return err
 			}

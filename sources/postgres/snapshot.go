@@ -6,54 +6,60 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
 
 // snapshot opens the read of a table without a key. It cannot go on in the middle, since nothing says which rows were read: what is
 // there of an attempt that was cut off is of an epoch that never completes, and the table is read anew.
-func (s *Source) snapshot(ctx context.Context, t *table, from record.Position) (sources.Reader, error) {
-	if from != "" {
-		err := s.with(ctx, func(c *postgres.Conn) error { return s.again(ctx, c, t, "its snapshot was cut off") })
-		if err != nil {
-			return nil, err
-		}
-		return ended{}, nil
-	}
-	layout, err := s.layout(t)
-	if err != nil {
-		return nil, err
+func (s *Source) snapshot(ctx context.Context, t *table, lane string, after record.Position) (sources.Reader, error) {
+	if after != "" {
+		return ended{}, s.mustBegin(ctx, t, "its snapshot was cut off, and without a key it cannot go on")
 	}
 	rows := 0
-	position := func(b *record.Batch) record.Position {
-		rows += b.Rows
-		return record.Position(strconv.Itoa(rows))
-	}
-	return s.stream(ctx, t, layout, "select "+layout.Select()+" from "+t.Quoted(), nil, position), nil
+	return s.stream(ctx, t, query{
+		lane: lane, snapshot: s.exported(t),
+		sql: func(l selected) (string, []string) { return "select " + l.list + " from " + from(t.Table), nil },
+		position: func(b *record.Batch) record.Position {
+			rows += b.Rows
+			return record.Position(strconv.Itoa(rows))
+		},
+	}), nil
+}
+
+// mustBegin notes durably that a table must be read anew, so that its lanes may end though not all of it was read.
+func (s *Source) mustBegin(ctx context.Context, t *table, why string) error {
+	return s.change(ctx, t.stream, t.note.Epoch, func(n *note) bool {
+		n.Anew = why
+		return true
+	})
 }
 
 // ended is the reader of a lane that has nothing to give.
 type ended struct{}
 
-func (ended) Read(context.Context) (record.Chunk, error)           { return record.Chunk{}, io.EOF }
+// Read gives the end.
+func (ended) Read(context.Context) (record.Chunk, error) { return record.Chunk{}, io.EOF }
+
+// Settle has nothing to confirm.
 func (ended) Settle(context.Context, record.Position, error) error { return nil }
-func (ended) Close() error                                         { return nil }
+
+// Close does nothing.
+func (ended) Close() error { return nil }
 
 // completion gives the one record that says that a stream was read to its end in this epoch: everything of epochs before is gone.
 type completion struct {
 	source *Source
 	table  *table
-	epoch  uint16
 	done   bool
 }
 
 // completed is the position after that record.
 const completed record.Position = "complete"
 
-// Read gives the record once. A snapshot that was begun anew meanwhile is not complete.
+// Read gives the record once. What was read is not complete when the table must be read anew.
 func (r *completion) Read(context.Context) (record.Chunk, error) {
-	if r.done {
+	if now := r.source.table(r.table.stream); r.done || now == nil || now.note.Epoch != r.table.note.Epoch || now.note.Anew != "" {
 		return record.Chunk{}, io.EOF
 	}
 	r.done = true
@@ -67,13 +73,15 @@ func (r *completion) Read(context.Context) (record.Chunk, error) {
 	return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: completed, ReadAt: time.Now()}, nil
 }
 
-// Settle notes when a table without a key was last read whole.
+// Settle notes when the table was last read whole.
 func (r *completion) Settle(ctx context.Context, _ record.Position, err error) error {
 	if err != nil {
 		return nil //nolint:nilerr // it is read again
 	}
-	r.table.note.Done = time.Now().UTC()
-	return r.source.save(ctx, r.table)
+	return r.source.change(ctx, r.table.stream, r.table.note.Epoch, func(n *note) bool {
+		n.Done = time.Now().UTC()
+		return true
+	})
 }
 
 // Close does nothing.

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +16,8 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// table is a table that is read.
+// table is a table that is read. One that is in Source.tables is not changed: a changed copy takes its place (Source.publish), so
+// that a reader sees one moment. Only what others ask of it, anew and drained, is set there.
 type table struct {
 	*postgres.Table
 	stream  string
@@ -23,6 +27,7 @@ type table struct {
 	drained bool          // its follower has given all there was
 	err     error         // why it is stopped; the others go on
 	anew    string        // why the next refresh reads it anew; "": nothing has asked for it
+	server  identity      // where it is now
 	facts   means         // as they were when its strategy was chosen
 	nulls   *atomic.Int64 // time: rows that have none
 	waits   error         // why the log cannot give it yet
@@ -39,14 +44,19 @@ type note struct {
 	Done     time.Time   `json:"done,omitzero"` // of a snapshot without a key: when it was complete
 	Schema   *keptSchema `json:"schema,omitempty"`
 	Log      *logJoin    `json:"log,omitempty"`
-	Why      string      `json:"why,omitempty"`     // the table was read anew for this reason
-	Rewound  string      `json:"rewound,omitempty"` // why the next run reads it anew; "": it does not
+	Why      string      `json:"why,omitempty"`  // the table was read anew for this reason
+	Anew     string      `json:"anew,omitempty"` // it must be read anew, for this reason
+	Server   identity    `json:"server,omitzero"`
+	Filenode uint32      `json:"filenode,omitempty"` // that parts of blocks are of
 }
 
-// part is a range of keys: above After and not above UpTo, as texts that the server reads back; none: no bound.
+// part is a range of keys, above After and not above UpTo, as texts that the server reads back; or of the table's blocks. None: no
+// bound.
 type part struct {
 	After []string `json:"after,omitempty"`
 	UpTo  []string `json:"up_to,omitempty"`
+
+	Blocks *blocks `json:"blocks,omitempty"`
 }
 
 // keptSchema is the columns that a stream has had.
@@ -55,7 +65,30 @@ type keptSchema struct {
 	Fields []record.Field `json:"fields"`
 }
 
-func keep(s *record.Schema) *keptSchema { return &keptSchema{Key: s.KeyNames(), Fields: s.Fields} }
+// with gives the columns together with those of a schema, and says whether that made a difference.
+func (k *keptSchema) with(schema *record.Schema) (out *keptSchema, changed bool) {
+	out = &keptSchema{Key: schema.KeyNames(), Fields: schema.Fields}
+	if k == nil {
+		return out, true
+	}
+	out.Fields = slices.Clone(schema.Fields)
+	for _, f := range k.Fields { // those that another part of the table has met
+		if schema.Index(f.Name) < 0 {
+			out.Fields = append(out.Fields, f)
+		}
+	}
+	return out, !reflect.DeepEqual(k, out)
+}
+
+// has says whether all columns of a schema are among them.
+func (k *keptSchema) has(schema *record.Schema) bool {
+	if k == nil {
+		return false
+	}
+	return !slices.ContainsFunc(schema.Fields, func(f record.Field) bool {
+		return !slices.ContainsFunc(k.Fields, func(had record.Field) bool { return reflect.DeepEqual(had, f) })
+	})
+}
 
 // schema gives the columns back; nil where none were kept.
 func (k *keptSchema) schema(stream string) (*record.Schema, error) {
@@ -73,6 +106,7 @@ func (s *Source) load(ctx context.Context, t *table) (known bool, err error) {
 	if err != nil || text == nil {
 		return false, err
 	}
+	t.note = note{}
 	if err := json.Unmarshal(text, &t.note); err != nil {
 		return false, &fault.Error{
 			Code: "ACQ-PG-030", Place: t.stream, Err: fmt.Errorf("what is kept of the table cannot be read: %w", err),
@@ -82,13 +116,38 @@ func (s *Source) load(ctx context.Context, t *table) (known bool, err error) {
 	return true, nil
 }
 
-// save keeps the note.
+// save keeps the note, and puts a copy of the table into its place.
 func (s *Source) save(ctx context.Context, t *table) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	return s.put(ctx, t)
+}
+
+// put is save for who holds noting.
+func (s *Source) put(ctx context.Context, t *table) error {
 	text, err := json.Marshal(t.note)
 	if err != nil {
 		return fmt.Errorf("keep table %s: %w", t.stream, err)
 	}
-	return s.state.Save(ctx, noteKey(t.stream), text)
+	if err := s.state.Save(ctx, noteKey(t.stream), text); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tables[t.stream] = new(*t)
+	return nil
+}
+
+// change changes the note of an incarnation of a stream, durably. Of another incarnation nothing is changed. What do is given may be
+// shared with tables that are read: what it points to is replaced, not changed.
+func (s *Source) change(ctx context.Context, stream string, epoch uint16, do func(n *note) bool) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	next, old := s.copyOf(stream)
+	if old.Table == nil || old.note.Epoch != epoch || !do(&next.note) {
+		return nil
+	}
+	return s.put(ctx, next)
 }
 
 // layout says how rows become records now: the columns that the table has, on top of those that the stream has had.
@@ -108,17 +167,23 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 	}
 	before := t.note
 	t.anew, t.drained = "", false
-	t.note = note{OID: t.OID, Epoch: before.Epoch + 1, Schema: before.Schema, Began: time.Now().UTC(), Why: why}
+	t.note = note{OID: t.OID, Epoch: before.Epoch + 1, Schema: before.Schema, Began: time.Now().UTC(), Why: why, Server: t.server}
 	if why != "" {
-		s.log.WarnContext(ctx, "the table is read anew", "table", t.Quoted(), "reason", why)
+		s.log.WarnContext(ctx, "the table is read anew", slog.String("table", t.Quoted()), slog.String("reason", why))
 	}
 	if err := s.choose(ctx, c, t); err != nil {
 		return err
 	}
 	if t.err != nil { // it may be had later
-		t.note = before
-		return nil
+		err := t.err
+		t.note, t.err = before, nil
+		return err
 	}
+	layout, err := s.layout(t)
+	if err != nil {
+		return err
+	}
+	t.note.Schema, _ = t.note.Schema.with(layout.Schema)
 	if err := s.split(ctx, c, t); err != nil {
 		return err
 	}

@@ -93,22 +93,22 @@ func (s *Source) lookUp(ctx context.Context, c *postgres.Conn, stream string, fr
 
 // Split cuts the keys of a stream into parts of about rows records.
 func (s *Source) Split(ctx context.Context, stream string, rows int) ([]sources.KeyRange, error) {
-	parts := make([]sources.KeyRange, 1)
+	parts := []sources.KeyRange{{}}
 	err := s.with(ctx, func(c *postgres.Conn) error {
 		t, err := s.lookUp(ctx, c, stream, true)
 		if err != nil {
 			return err
 		}
-		if comparable, err := ordered(ctx, c, t); err != nil || !comparable {
+		if same, err := ordered(ctx, c, t); err != nil || !same {
 			return err
 		}
-		_, bounds, err := quantiles(ctx, c, t, int((t.Rows-1)/int64(max(rows, 1))))
-		if err != nil || bounds == nil {
+		cut, err := quantiles(ctx, c, t, int((t.Rows-1)/int64(max(rows, 1))))
+		if err != nil {
 			return err
 		}
-		defer bounds.Release()
-		for row := range bounds.Rows {
-			key := keyValues(bounds, row)
+		defer cut.release()
+		for row := range cut.rows() {
+			key := keyValues(cut.bounds, row)
 			parts[len(parts)-1].UpTo = key
 			parts = append(parts, sources.KeyRange{After: key})
 		}
@@ -260,16 +260,16 @@ func appendElement(list *strings.Builder, text string) {
 type statement func(t *postgres.Table, layout *postgres.Layout) (sql string, args []string, err error)
 
 // asked runs a statement over a table. When the table is not as the catalog said it looks again.
-func (s *Source) asked(ctx context.Context, stream string, make statement, each func(*record.Batch) error) error {
+func (s *Source) asked(ctx context.Context, stream string, sql statement, each func(*record.Batch) error) error {
 	for fresh := false; ; fresh = true {
-		err := s.with(ctx, func(c *postgres.Conn) error { return s.ask(ctx, c, stream, fresh, make, each) })
-		if fresh || !errors.Is(err, errOutdated) && !errors.Is(err, errGone) {
+		err := s.with(ctx, func(c *postgres.Conn) error { return s.ask(ctx, c, stream, fresh, sql, each) })
+		if fresh || !errors.Is(err, errOutdated) && !errors.Is(err, errMissing) {
 			return err
 		}
 	}
 }
 
-func (s *Source) ask(ctx context.Context, c *postgres.Conn, stream string, fresh bool, make statement, each func(*record.Batch) error) error {
+func (s *Source) ask(ctx context.Context, c *postgres.Conn, stream string, fresh bool, sql statement, each func(*record.Batch) error) error {
 	t, err := s.lookUp(ctx, c, stream, fresh)
 	if err != nil {
 		return err
@@ -278,7 +278,7 @@ func (s *Source) ask(ctx context.Context, c *postgres.Conn, stream string, fresh
 	if err != nil {
 		return err
 	}
-	sql, args, err := make(t, layout)
+	text, args, err := sql(t, layout)
 	if err != nil {
 		return err
 	}
@@ -298,7 +298,7 @@ func (s *Source) ask(ctx context.Context, c *postgres.Conn, stream string, fresh
 			}
 			return err
 		}
-		if err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{Rows: chunkRows, Bytes: chunkBytes, Full: hand}); err != nil {
+		if err := c.StreamInto(ctx, text, args, d, postgres.StreamOptions{Rows: chunkRows, Bytes: chunkBytes, Full: hand}); err != nil {
 			return err
 		}
 		return hand()
@@ -315,7 +315,7 @@ func (s *Source) reading(ctx context.Context, c *postgres.Conn, t *postgres.Tabl
 	if _, err := s.load(ctx, kept); err != nil {
 		return nil, err
 	}
-	r.epoch = kept.note.Epoch
+	r.epoch, r.log = kept.note.Epoch, kept.note.Strategy == byLog
 	return r, nil
 }
 
