@@ -42,7 +42,7 @@ func (s *Source) backfill(ctx context.Context, t *table, lane, number string, af
 			return nil, fault.Stop(fmt.Errorf("postgres: %q is no position in %s", after, t.stream))
 		}
 	}
-	q := query{}
+	var q query
 	if p.Blocks != nil {
 		q = heapQuery(t, *p.Blocks, at.Place)
 	} else {
@@ -118,7 +118,7 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 	if err != nil {
 		return err
 	}
-	read := &reading{table: t.Table, source: t.source, epoch: t.note.Epoch, log: t.note.Strategy == byLog, settings: r.query.settings, snapshot: r.query.snapshot}
+	read := &reading{table: t.Table, source: t.source, epoch: t.note.Epoch, log: t.note.Strategy == byLog, backfill: true, settings: r.query.settings, snapshot: r.query.snapshot}
 	err = s.read(ctx, c, read, func() error {
 		s.opened(ctx, r.query.lane)
 		if r.query.check != nil {
@@ -178,7 +178,7 @@ func (s *Source) met(ctx context.Context, stream string, epoch uint16, schema *r
 // settleError makes the end of what the reader cannot go on with: a table that is gone, or whose rows were moved, ends with what was
 // read, and that it must be read anew if it is there again is noted first.
 func (r *stream) settleError(ctx context.Context) {
-	why := ""
+	var why string
 	switch {
 	case errors.Is(r.err, errMissing):
 		why = "it was not there while a part of it was to be read"

@@ -29,7 +29,8 @@ type reading struct {
 	at     time.Time // the server's, before the read
 	given  uint32    // records so far: without a key only their number in the read tells them apart
 
-	log      bool   // the log follows the stream: what it tells of a row wins over any read
+	log      bool   // the log follows the stream
+	backfill bool   // then its rows have no number: what the log tells of a row wins over any backfill
 	settings string // of the transaction
 	snapshot string // exported, to read in; "": its own
 }
@@ -67,16 +68,25 @@ func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func
 	if err := s.unchanged(ctx, c, r); err != nil {
 		return err
 	}
-	if s.state != nil && !r.log {
-		if r.number, err = s.state.Next(ctx, place); err != nil {
-			return err
-		}
+	if r.number, err = s.number(ctx, c, r); err != nil {
+		return err
 	}
 	if err := do(); err != nil {
 		return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
 	}
 	_, err = c.Exec(ctx, "commit")
 	return postgres.Explain(err, "end the read of "+r.table.Quoted(), place)
+}
+
+// number takes the number of the read's version, before its snapshot.
+func (s *Source) number(ctx context.Context, c *postgres.Conn, r *reading) (uint64, error) {
+	switch {
+	case s.state == nil, r.log && r.backfill:
+		return 0, nil
+	case r.log:
+		return s.logStand(ctx, c)
+	}
+	return s.state.Next(ctx, r.table.Stream())
 }
 
 // lock begins a transaction and locks the table as every read does, until the end. An exported snapshot is used where it is still

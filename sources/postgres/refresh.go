@@ -160,7 +160,7 @@ func (s *Source) miss(ctx context.Context, c *postgres.Conn, t *table) error {
 	err := c.QueryRow(ctx, `
 		select format('%I.%I', n.nspname, c.relname), c.relispartition, has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1`, t.OID).Scan(&name, &part, &readable)
-	why := ""
+	var why string
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		why = "it was dropped, and there is one of its name again"
