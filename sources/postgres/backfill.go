@@ -180,7 +180,7 @@ func (s *Source) met(ctx context.Context, stream string, epoch uint16, schema *r
 func (r *stream) settleError(ctx context.Context) {
 	var why string
 	switch {
-	case errors.Is(r.err, errMissing):
+	case errors.Is(r.err, errGone):
 		why = "it was not there while a part of it was to be read"
 	case errors.Is(r.err, errMoved):
 		why = errMoved.Err.Error()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/acequia-io/acequia/fault"
@@ -17,8 +18,8 @@ import (
 // errOutdated says that a table is no longer what the catalog said when it was last asked.
 var errOutdated = fault.Retry(errors.New("the table was changed meanwhile"))
 
-// errMissing says that there is no such table any more: it was dropped, or has another name.
-var errMissing = fault.Stop(errors.New("there is no such table any more"))
+// errGone says that there is no such table any more: it was dropped, or has another name.
+var errGone = fault.Stop(errors.New("there is no such table any more"))
 
 // reading is what a read that shows a table as it stood gives to its records.
 type reading struct {
@@ -162,9 +163,11 @@ func changed(err, explained error) error {
 	}
 	switch pg.Code {
 	case "42P01", "3F000": // undefined table, undefined schema
-		return fmt.Errorf("%w: %w", errMissing, explained)
+		return fmt.Errorf("%w: %w", errGone, explained)
 	case "42703", "0A000": // undefined column, cached plan
 		return fmt.Errorf("%w: %w", errOutdated, explained)
 	}
 	return explained
 }
+
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }

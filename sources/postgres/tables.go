@@ -263,7 +263,7 @@ type statement func(t *postgres.Table, layout *postgres.Layout) (sql string, arg
 func (s *Source) asked(ctx context.Context, stream string, sql statement, each func(*record.Batch) error) error {
 	for fresh := false; ; fresh = true {
 		err := s.with(ctx, func(c *postgres.Conn) error { return s.ask(ctx, c, stream, fresh, sql, each) })
-		if fresh || !errors.Is(err, errOutdated) && !errors.Is(err, errMissing) {
+		if fresh || !errors.Is(err, errOutdated) && !errors.Is(err, errGone) {
 			return err
 		}
 	}
