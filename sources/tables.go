@@ -39,3 +39,10 @@ type KeyValue struct {
 	Wide record.Int128
 	Text string
 }
+
+// Marker is a Tables that tells records which are found to be gone from those that are not read yet.
+type Marker interface {
+	// Mark gives what the records of a read that begins now have beside their fields: versions, one for all, and times. A key
+	// that such a read does not find is deleted with it.
+	Mark(ctx context.Context, stream string) (record.System, error)
+}

@@ -123,21 +123,27 @@ func (k *letterDesk) sendOf(ctx context.Context, p retryable, by checkpoint.Refu
 	if err != nil {
 		return Retried{}, err
 	}
+	err = runUntil(ctx, run, letters.Drained())
+	status := run.Status()
+	return Retried{Passed: max(0, status.RowsCommitted-status.DeadLetters), Refused: status.DeadLetters}, err
+}
+
+// runUntil runs a pipeline until what it has to do is done, or ctx ends, and stops it in order.
+func runUntil(ctx context.Context, run *routers.Run, done <-chan struct{}) error {
 	ended := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		select {
-		case <-letters.Drained():
+		case <-done:
 		case <-ctx.Done():
 		case <-ended:
 		}
 		run.Stop()
 	})
-	err = run.Run(context.WithoutCancel(ctx))
+	err := run.Run(context.WithoutCancel(ctx))
 	close(ended)
 	watch.Wait()
-	status := run.Status()
-	return Retried{Passed: max(0, status.RowsCommitted-status.DeadLetters), Refused: status.DeadLetters}, errors.Join(err, ctx.Err())
+	return errors.Join(err, ctx.Err())
 }
 
 // Retry sends dead letters of a pipeline again, the named ones or all, and waits until it is done.

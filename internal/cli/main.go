@@ -22,6 +22,7 @@ const (
 	exitUsage       = 2
 	exitEnvironment = 3
 	exitPartial     = 4
+	exitDifferent   = 5
 	exitSignal      = 128
 )
 
@@ -38,6 +39,9 @@ type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the pipelines of configuration files."`
 	Serve    serveCmd    `cmd:"" help:"Run them with a web server: forms, query page, status, metrics."`
 	Backfill backfillCmd `cmd:"" help:"Read the tables of databases as they stand, anew, and follow nothing."`
+	Verify   verifyCmd   `cmd:"" help:"Compare every row of a database with what the sinks hold, and mend what differs."`
+	Sweep    sweepCmd    `cmd:"" help:"Find rows that were deleted where a pipeline could not see it, and delete them in the sinks."`
+	Sync     syncCmd     `cmd:"" help:"Read one table again now, and send it through its pipelines."`
 	Replay   replayCmd   `cmd:"" help:"Send what a lake holds, or all dead letters, through a pipeline again."`
 	Init     initCmd     `cmd:"" help:"Write a commented configuration file to start from."`
 	Check    checkCmd    `cmd:"" help:"Find every mistake in configuration files before anything runs."`

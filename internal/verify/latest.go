@@ -124,7 +124,7 @@ func (r *repeated) add(key uint64) int32 {
 	if r.keys[i] != 0 {
 		return r.at[i]
 	}
-	n := int32(len(r.list))
+	n := int32(len(r.list)) //nolint:gosec // bounded
 	r.keys[i], r.at[i] = key|1, n
 	if n == beginsToGrow {
 		r.list = slices.Grow(r.list, mostRepeated) // at once: to grow by and by takes twice the memory

@@ -3,7 +3,9 @@ package verify
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,6 +15,7 @@ type Report struct {
 	Tables    []Table     `json:"tables"`
 	Unchecked []Unchecked `json:"unchecked"`
 	Equal     bool        `json:"equal"`
+	Found     *Report     `json:"found,omitempty"` // what was found before it was repaired
 }
 
 // Unchecked is what was not compared, and why.
@@ -100,6 +103,18 @@ func (t *Table) count(of *suspects, key []string, most int) {
 			t.Differ = append(t.Differ, difference(kind, &of.shown[i], key))
 		}
 	}
+}
+
+// sort puts the differences in the order of their keys, as people count.
+func (t *Table) sort() {
+	key := func(d Difference) string {
+		var text strings.Builder
+		for _, name := range slices.Sorted(maps.Keys(d.Key)) {
+			fmt.Fprintf(&text, "%24s", d.Key[name])
+		}
+		return text.String()
+	}
+	slices.SortStableFunc(t.Differ, func(a, b Difference) int { return strings.Compare(key(a), key(b)) })
 }
 
 func difference(kind Kind, of *shown, key []string) Difference {

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/acequia-io/acequia/record"
@@ -45,12 +47,12 @@ func findSuspects(key []record.Field, wanted map[int32]bool, source, sink map[ui
 		s.index[h] = n
 		s.open = append(s.open, n)
 	}
-	for h, row := range source {
-		if other, ok := sink[h]; !ok || other != row {
+	for _, h := range slices.Sorted(maps.Keys(source)) {
+		if other, ok := sink[h]; !ok || other != source[h] {
 			add(h)
 		}
 	}
-	for h := range sink {
+	for _, h := range slices.Sorted(maps.Keys(sink)) {
 		if _, ok := source[h]; !ok {
 			add(h)
 		}

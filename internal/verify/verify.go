@@ -25,6 +25,7 @@ import (
 const (
 	codeSteps = "ACQ-VERIFY-001"
 	codeLake  = "ACQ-VERIFY-002"
+	codeGone  = "ACQ-VERIFY-003"
 )
 
 // Stream is a stream of a pipeline, with the sinks in which it is looked for.
@@ -81,7 +82,7 @@ func Compare(ctx context.Context, s Stream, o Options) ([]Table, error) {
 	if o.Read == nil {
 		o.Read = func(int) {}
 	}
-	out, err := outcome(s.Steps, s.Stream.Schema)
+	out, err := Outcome(s.Steps, s.Stream.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +115,14 @@ func Compare(ctx context.Context, s Stream, o Options) ([]Table, error) {
 		if err := c.table(ctx, i, source[i], held[i]); err != nil {
 			return nil, err
 		}
+		c.tables[i].sort()
 		c.tables[i].Seconds = time.Since(began).Seconds()
 	}
 	return c.tables, nil
 }
 
-// outcome gives the schema of what comes out of the steps.
-func outcome(steps []routers.Step, in *record.Schema) (*record.Schema, error) {
+// Outcome gives the schema of what comes out of the steps, or says why a comparison cannot tell that.
+func Outcome(steps []routers.Step, in *record.Schema) (*record.Schema, error) {
 	for _, step := range steps {
 		stop := func(reason string) error {
 			return &fault.Error{

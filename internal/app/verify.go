@@ -1,0 +1,382 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/internal/verify"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/schemas"
+	itemsink "github.com/acequia-io/acequia/sinks/items"
+	lakesink "github.com/acequia-io/acequia/sinks/lake"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// VerifyOptions say what is compared.
+type VerifyOptions struct {
+	Pipeline string        // "": all
+	Tables   []string      // names of streams, or patterns; none: all
+	Against  string        // lake or items; "": every sink
+	Settle   time.Duration // how long rows that differ are looked at again; below zero: 10 s where a pipeline runs meanwhile, else once
+	Show     int           // differences that are told in full, a table
+	KeysOnly bool
+	Read     func(rows int) // is told of rows as they are read, from several goroutines; may be nil
+}
+
+// settleRunning is how long a running pipeline has to catch up.
+const settleRunning = 10 * time.Second
+
+// comparing compares the pipelines of a project with their sinks.
+type comparing struct {
+	VerifyOptions
+	project *Project
+	report  *verify.Report
+	items   func(ctx context.Context, file string) (*itemstore.Store, error)
+	// differ is given keys that differ; nil: they are only told.
+	differ func(ctx context.Context, r repairable, sink string, keys *record.Batch) error
+	failed error // why the first that was not compared was not
+}
+
+// repairable is a stream of a pipeline.
+type repairable struct {
+	pipeline routers.Pipeline
+	tables   sources.Tables
+	schema   *record.Schema
+}
+
+// Verify compares what the sources of the pipelines hold with what their sinks do. It changes nothing, and may be asked for while
+// the pipelines run.
+func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger) (_ *verify.Report, err error) {
+	debug.SetMemoryLimit(p.Memory * goShare / 100)
+	stores := map[string]*itemstore.Store{}
+	defer func() {
+		for _, s := range stores {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	c := &comparing{VerifyOptions: o, project: p, items: func(ctx context.Context, file string) (*itemstore.Store, error) {
+		if stores[file] == nil {
+			store, err := itemstore.OpenToRead(ctx, file)
+			if err != nil {
+				return nil, err
+			}
+			stores[file] = store
+		}
+		return stores[file], nil
+	}}
+	if c.Settle < 0 {
+		c.Settle = 0
+		if p.held() {
+			c.Settle = settleRunning
+		}
+	}
+	return c.run(func(d *Declared) (err error) {
+		key, err := p.keyToRead(d)
+		if err != nil {
+			return err
+		}
+		source, err := d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{Pipeline: d.Name, Log: log.With(slog.String("pipeline", d.Name))})
+		if err != nil {
+			return fmt.Errorf("source %s: %w", d.Source.Name, err)
+		}
+		if closer, ok := source.(io.Closer); ok {
+			defer func() { err = errors.Join(err, closer.Close()) }()
+		}
+		steps, err := d.handlers(p.plugins, key)
+		if err != nil {
+			return err
+		}
+		return c.pipeline(ctx, d, routers.Pipeline{Name: d.Name, Source: source, Steps: steps})
+	})
+}
+
+// Repair compares as Verify does, and sends the records of keys that differ again; then it compares once more.
+func (s *Service) Repair(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
+	compare := func(differ func(context.Context, repairable, string, *record.Batch) error) (*verify.Report, error) {
+		c := &comparing{VerifyOptions: o, project: s.project, differ: differ, items: func(_ context.Context, file string) (*itemstore.Store, error) {
+			return s.items[file], nil
+		}}
+		c.Settle = max(0, c.Settle)
+		return c.run(func(d *Declared) error {
+			_, whole, err := s.whole(ctx, d.Name)
+			if err != nil {
+				return err
+			}
+			return c.pipeline(ctx, d, whole)
+		})
+	}
+	found, err := compare(s.repair)
+	if err != nil || found.Equal {
+		return found, err
+	}
+	now, err := compare(nil)
+	if err != nil {
+		return nil, err
+	}
+	now.Found = found
+	return now, nil
+}
+
+// repair sends the records of some keys again, to one sink.
+func (s *Service) repair(ctx context.Context, r repairable, sink string, keys *record.Batch) error {
+	p := r.pipeline
+	p.Sinks = slices.DeleteFunc(slices.Clone(p.Sinks), func(n routers.NamedSink) bool { return n.Name != sink })
+	_, err := s.reread(ctx, p, verify.Keys(r.tables, r.schema, sink, keys))
+	return err
+}
+
+// reread runs a pipeline over records that are read again, until all of them are durable.
+func (s *Service) reread(ctx context.Context, p routers.Pipeline, from *verify.Reread) (routers.Status, error) {
+	run, err := s.runOf(verify.Again(p, from))
+	if err != nil {
+		return routers.Status{}, err
+	}
+	err = runUntil(ctx, run, from.Drained())
+	return run.Status(), err
+}
+
+// Synced is what a table that was read again gave.
+type Synced struct {
+	Pipeline    string `json:"pipeline"`
+	Stream      string `json:"stream"`
+	Read        int64  `json:"rows_read"`
+	DeadLetters int64  `json:"dead_letters"`
+}
+
+// Sync reads a table again as it is now, and sends it through the pipelines that carry it.
+func (s *Service) Sync(ctx context.Context, table string) (out []Synced, err error) {
+	for _, d := range s.project.Pipelines {
+		_, whole, err := s.whole(ctx, d.Name)
+		if err != nil {
+			return out, err
+		}
+		tables, ok := whole.Source.(sources.Tables)
+		if !ok {
+			continue
+		}
+		streams, err := tables.Streams(ctx)
+		if err != nil {
+			return out, err
+		}
+		for _, stream := range streams {
+			if !chosen([]string{table}, stream.Schema.Stream) {
+				continue
+			}
+			from, err := verify.Whole(ctx, tables, stream.Schema)
+			if err != nil {
+				return out, err
+			}
+			status, err := s.reread(ctx, whole, from)
+			if err != nil {
+				return out, err
+			}
+			out = append(out, Synced{d.Name, stream.Schema.Stream, status.RowsRead, status.DeadLetters})
+		}
+	}
+	if len(out) == 0 {
+		err = noTables([]string{table})
+	}
+	return out, err
+}
+
+// run compares the pipelines that are asked for.
+func (c *comparing) run(do func(d *Declared) error) (*verify.Report, error) {
+	c.report = &verify.Report{Began: time.Now().UTC(), Tables: []verify.Table{}, Unchecked: []verify.Unchecked{}, Equal: true}
+	asked := c.project.Pipelines
+	if c.Pipeline != "" {
+		d, err := c.project.find(c.Pipeline)
+		if err != nil {
+			return nil, err
+		}
+		asked = []*Declared{d}
+	}
+	for _, d := range asked {
+		if err := do(d); err != nil {
+			return nil, err
+		}
+	}
+	for i := range c.report.Tables {
+		c.report.Equal = c.report.Equal && c.report.Tables[i].Equal()
+	}
+	if len(c.report.Tables) == 0 && c.failed != nil {
+		return nil, c.failed
+	}
+	return c.report, nil
+}
+
+// leave notes what is not compared.
+func (c *comparing) leave(u verify.Unchecked, why error) {
+	if u.Reason = why.Error(); u.Reason != "" {
+		if e, ok := errors.AsType[*fault.Error](why); ok {
+			u.Reason = e.Place + ": " + e.Err.Error()
+		}
+	}
+	c.report.Unchecked = append(c.report.Unchecked, u)
+	c.failed = cmp.Or(c.failed, why)
+}
+
+// pipeline compares one.
+func (c *comparing) pipeline(ctx context.Context, d *Declared, p routers.Pipeline) error {
+	tables, ok := p.Source.(sources.Tables)
+	if !ok {
+		c.leave(verify.Unchecked{Pipeline: d.Name}, &fault.Error{
+			Code: "ACQ-USE-050", Place: "source " + d.Source.Name, Err: fmt.Errorf("a source of type %s cannot be read as it stands", d.Source.Plugin.Type),
+			Remedy: "name a pipeline that begins with a database",
+		})
+		return nil
+	}
+	streams, err := tables.Streams(ctx)
+	if err != nil {
+		return err
+	}
+	known := len(streams)
+	streams = slices.DeleteFunc(streams, func(s sources.Stream) bool { return !chosen(c.Tables, s.Schema.Stream) })
+	if len(streams) == 0 && known > 0 {
+		c.failed = cmp.Or(c.failed, noTables(c.Tables))
+	}
+	for _, stream := range streams {
+		if err := c.stream(ctx, d, repairable{p, tables, stream.Schema}, stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noTables(globs []string) error {
+	return &fault.Error{
+		Code: "ACQ-USE-051", Place: strings.Join(globs, ", "), Err: errors.New("no pipeline here has a table of this name"),
+		Remedy: "acequia plan shows which tables there are",
+	}
+}
+
+// chosen says whether a stream is named by one of the patterns: as itself, or as the database knows it.
+func chosen(globs []string, stream string) bool {
+	if len(globs) == 0 {
+		return true
+	}
+	names := []string{stream}
+	if !strings.Contains(stream, ".") {
+		names = append(names, "public."+stream)
+	}
+	return slices.ContainsFunc(globs, func(glob string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			ok, err := path.Match(glob, name)
+			return ok && err == nil
+		})
+	})
+}
+
+// stream compares a stream with the sinks that it is in.
+func (c *comparing) stream(ctx context.Context, d *Declared, r repairable, stream sources.Stream) error {
+	unchecked := verify.Unchecked{Pipeline: d.Name, Stream: stream.Schema.Stream}
+	out, err := verify.Outcome(r.pipeline.Steps, stream.Schema)
+	if err != nil {
+		if fault.Code(err) == "" {
+			return err
+		}
+		c.leave(unchecked, err)
+		return nil
+	}
+	if len(out.Key) == 0 && c.KeysOnly {
+		c.leave(unchecked, errors.New("it has no key"))
+		return nil
+	}
+	of := verify.Stream{Pipeline: d.Name, Tables: r.tables, Stream: stream, Steps: r.pipeline.Steps}
+	for _, part := range d.Sinks {
+		unchecked.Sink = part.Name
+		sink, wanted, err := c.sink(ctx, part, out)
+		switch {
+		case !wanted:
+		case err != nil && fault.Code(err) != "":
+			return err
+		case err != nil:
+			c.leave(unchecked, err)
+		default:
+			of.Sinks = append(of.Sinks, sink)
+		}
+	}
+	if len(of.Sinks) == 0 {
+		return nil
+	}
+	o := verify.Options{Settle: c.Settle, Show: c.Show, KeysOnly: c.KeysOnly, Read: c.Read}
+	if c.differ != nil {
+		o.Differ = func(ctx context.Context, sink string, keys *record.Batch) error { return c.differ(ctx, r, sink, keys) }
+	}
+	compared, err := verify.Compare(ctx, of, o)
+	if err != nil {
+		return fmt.Errorf("compare %s: %w", stream.Schema.Stream, err)
+	}
+	c.report.Tables = append(c.report.Tables, compared...)
+	return nil
+}
+
+// sink finds what a sink holds of a stream. An error without a code says why it cannot be compared.
+func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema) (s verify.Sink, wanted bool, err error) {
+	s = verify.Sink{Name: part.Name, Refuses: part.Plugin.Refuses}
+	switch settings := part.Settings.(type) {
+	case *lakesink.Config:
+		if c.Against == "items" {
+			return s, false, nil
+		}
+		s.Table = cmp.Or(settings.TableName[out.Stream], schemas.LakeName(out.Stream))
+		s.Root, err = settings.Root()
+		return s, true, err
+	case *itemsink.Config:
+		if c.Against == "lake" {
+			return s, false, nil
+		}
+		switch {
+		case len(out.Key) == 0:
+			return s, true, errors.New("left out: it has no key, and items need one")
+		case settings.Tables[out.Stream].TTL > 0:
+			return s, true, fmt.Errorf("its items go away after %s", settings.Tables[out.Stream].TTL)
+		}
+		s.Table, _ = settings.TableOf(out.Stream)
+		s.Items, err = c.items(ctx, c.project.itemsFile(part))
+		return s, true, err
+	}
+	return s, c.Against == "", fmt.Errorf("a sink of type %s cannot be read", part.Plugin.Type)
+}
+
+// held says whether a process has the state directory now.
+func (p *Project) held() bool {
+	lock, err := os.Open(filepath.Join(p.State, "lock"))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = lock.Close() }() // it was only looked at
+	return errors.Is(syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
+// keyToRead gives the key of the state directory to who does not hold it: it must be there if a step uses it.
+func (p *Project) keyToRead(d *Declared) (config.Secret, error) {
+	if !slices.ContainsFunc(d.Steps, func(s StepPart) bool { return s.key }) {
+		return placeholder, nil
+	}
+	file := filepath.Join(p.State, "mask.key")
+	text, err := os.ReadFile(file) //nolint:gosec // our own directory
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("there is no key yet: nothing was masked with it")
+	}
+	if err != nil {
+		return "", &fault.Error{Code: "ACQ-ENV-005", Place: file, Err: err, Remedy: "run the pipeline first, or give the mask a key of its own"}
+	}
+	return config.Secret(text), nil
+}
