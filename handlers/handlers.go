@@ -24,6 +24,8 @@ type Shaper interface {
 // Router is a handler that says which sinks records are for, in record.System.Routes.
 type Router interface {
 	Routes() []Route
+	// Unrouted counts the records that were for none of the sinks, and so went nowhere.
+	Unrouted() int64
 }
 
 // Route is a sink that a Router names.

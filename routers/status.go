@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
@@ -61,7 +62,8 @@ type Status struct {
 	Reason   string `json:"reason,omitempty"`
 	Code     string `json:"code,omitempty"`
 	Progress
-	Lanes []LaneStatus `json:"lanes"`
+	Unrouted int64        `json:"unrouted"` // records that a route sent to no sink; read again after a failure they count again
+	Lanes    []LaneStatus `json:"lanes"`
 }
 
 // Fault names the pipeline and the lane that keep it from being ready, with the reason: a failed or retrying one. It
@@ -82,6 +84,11 @@ func (s Status) Fault() string {
 func (r *Run) Status() Status {
 	s := r.board.snapshot(time.Now())
 	s.Pipeline = r.pipeline.Name
+	for _, step := range r.pipeline.Steps {
+		if router, ok := step.Handler.(handlers.Router); ok {
+			s.Unrouted += router.Unrouted()
+		}
+	}
 	return s
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/handlers"
@@ -57,6 +58,8 @@ type Handler struct {
 	sinks   []string // those of the expressions, then those of else alone
 	rest    uint64   // bits of the sinks of else
 	refuses bool     // what no expression takes
+
+	unrouted atomic.Int64
 
 	mu       sync.Mutex
 	programs map[*record.Schema][]*expr.Program // one an expression
@@ -190,10 +193,29 @@ func (h *Handler) Handle(ctx context.Context, b *record.Batch) ([]*record.Batch,
 	gone := h.gone(b, masks)
 	b.System.Routes.Limit(h.sinks, masks)
 	if gone == nil {
+		h.count(masks, masks)
 		return marked(b, h.sinks, masks), nil
 	}
 	b.System.Routes.Limit(h.sinks, gone)
+	h.count(masks, gone)
 	return h.withGone(b, masks, gone), nil
+}
+
+// Unrouted counts the records for which no expression was true and that else dropped, and those of whose sinks an earlier
+// route left none.
+func (h *Handler) Unrouted() int64 { return h.unrouted.Load() }
+
+// count counts the rows that are for no sink, neither as they are nor as deletes.
+func (h *Handler) count(masks, gone []uint64) {
+	n := int64(0)
+	for row, mask := range masks {
+		if mask|gone[row] == 0 {
+			n++
+		}
+	}
+	if n > 0 {
+		h.unrouted.Add(n)
+	}
 }
 
 // gone gives the sinks for which an update is the delete of its key; nil when there are none.

@@ -26,20 +26,22 @@ func TestSinksGetTheirRows(t *testing.T) {
 	in := b.Batch(nil)
 	all := config.Ordered[string]{{Name: "old", Value: "row.year < 2000"}, {Name: "new", Value: "row.year > 1990"}}
 	for name, c := range map[string]struct {
-		configs []route.Config
-		want    map[string]string
+		configs  []route.Config
+		want     map[string]string
+		unrouted int64
 	}{
-		"one":         {[]route.Config{{Sinks: all}}, map[string]string{"old": "acf-", "new": "bcef-", "rest": ""}},
-		"else":        {[]route.Config{{Sinks: all, Else: []string{"rest"}}}, map[string]string{"old": "acf-", "new": "bcef-", "rest": "c-df-"}},
-		"else of two": {[]route.Config{{Sinks: all[:1], Else: []string{"rest", "old"}}}, map[string]string{"old": "abcdef-", "new": "", "rest": "bc-def-"}},
+		"one":         {[]route.Config{{Sinks: all}}, map[string]string{"old": "acf-", "new": "bcef-", "rest": ""}, 1},
+		"else":        {[]route.Config{{Sinks: all, Else: []string{"rest"}}}, map[string]string{"old": "acf-", "new": "bcef-", "rest": "c-df-"}, 0},
+		"else of two": {[]route.Config{{Sinks: all[:1], Else: []string{"rest", "old"}}}, map[string]string{"old": "abcdef-", "new": "", "rest": "bc-def-"}, 0},
 		"two routes": {
 			[]route.Config{{Sinks: all}, {Sinks: config.Ordered[string]{{Name: "new", Value: "row.year > 2005"}, {Name: "rest", Value: "true"}}}},
 			map[string]string{"old": "", "new": "c-ef-", "rest": ""},
+			3,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			batches := []*record.Batch{in}
+			batches, unrouted := []*record.Batch{in}, int64(0)
 			for _, config := range c.configs {
 				h, err := route.New(config)
 				if err != nil {
@@ -48,6 +50,10 @@ func TestSinksGetTheirRows(t *testing.T) {
 				if batches, err = h.Handle(t.Context(), batches[0]); err != nil || len(batches) != 1 {
 					t.Fatal(batches, err)
 				}
+				unrouted += h.Unrouted()
+			}
+			if unrouted != c.unrouted {
+				t.Errorf("%d records went nowhere, want %d", unrouted, c.unrouted)
 			}
 			got := map[string]string{}
 			for sink := range c.want {

@@ -8,8 +8,8 @@ import (
 
 // metrics reads the status of the runs whenever Prometheus asks.
 type metrics struct {
-	runs                                                             []*routers.Run
-	read, committed, letters, groups, state, lag, age, held, lastSet *prometheus.Desc
+	runs                                                                       []*routers.Run
+	read, committed, letters, unrouted, groups, state, lag, age, held, lastSet *prometheus.Desc
 }
 
 func newMetrics(runs []*routers.Run) *metrics {
@@ -21,6 +21,7 @@ func newMetrics(runs []*routers.Run) *metrics {
 		read:      describe("rows_read_total", "Records read from the source."),
 		committed: describe("rows_committed_total", "Records durable and visible in every sink."),
 		letters:   describe("dead_letters_total", "Records kept as dead letters."),
+		unrouted:  describe("unrouted_total", "Records that a route sent to no sink."),
 		groups:    describe("commits_total", "Commit groups."),
 		state:     describe("pipeline_state", "1 for the state that the pipeline is in.", "state"),
 		lag:       describe("source_lag_rows", "Records that the source has and the sinks do not."),
@@ -32,7 +33,7 @@ func newMetrics(runs []*routers.Run) *metrics {
 
 // Describe gives what is collected.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.groups, m.state, m.lag, m.age, m.held, m.lastSet} {
+	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.unrouted, m.groups, m.state, m.lag, m.age, m.held, m.lastSet} {
 		out <- d
 	}
 }
@@ -50,6 +51,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		count(m.read, s.RowsRead)
 		count(m.committed, s.RowsCommitted)
 		count(m.letters, s.DeadLetters)
+		count(m.unrouted, s.Unrouted)
 		count(m.groups, s.Commits)
 		gauge(m.state, 1, string(s.State))
 		gauge(m.held, float64(s.Held))

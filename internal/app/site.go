@@ -92,7 +92,7 @@ func (s *Service) shown(ctx context.Context) []web.Pipeline {
 func shown(s routers.Status) web.Pipeline {
 	p := web.Pipeline{
 		Name: s.Pipeline, State: web.State(s.State), Reason: s.Reason, Rows: s.RowsCommitted, RowsPerSecond: s.RowsPerSecond,
-		LastCommit: s.LastCommit, DeadLetters: s.DeadLetters,
+		LastCommit: s.LastCommit, DeadLetters: s.DeadLetters, Unrouted: s.Unrouted,
 	}
 	if s.State == routers.Waiting {
 		p.State = web.Starting

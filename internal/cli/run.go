@@ -148,7 +148,13 @@ func (c runCmd) result(t terminal, statuses []routers.Status, took time.Duration
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\t\n", s.Pipeline, s.State, thousands(s.RowsRead), thousands(s.RowsCommitted),
 			thousands(s.DeadLetters), took.Seconds())
 	}
-	return w.Flush()
+	err := w.Flush()
+	for _, s := range statuses {
+		if s.Unrouted > 0 {
+			_, _ = fmt.Fprintf(t.out, "%s: %s records were for no sink of its route, and went nowhere.\n", s.Pipeline, thousands(s.Unrouted))
+		}
+	}
+	return err
 }
 
 // thousands writes a number with commas.

@@ -102,6 +102,9 @@ func (c statusCmd) show(out io.Writer, report web.Report) error {
 			lag = fmt.Sprintf("%d rows", *p.LagRows)
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%d\t%s\n", p.Name, p.State, lag, p.Rows, p.RowsPerSecond, p.DeadLetters, middleOut(p.LastFile, 48))
+		if p.Unrouted > 0 {
+			_, _ = fmt.Fprintf(w, "  %d records were for no sink of the route\n", p.Unrouted)
+		}
 		if p.Reason != "" {
 			_, _ = fmt.Fprintf(w, "  %s\n", p.Reason)
 		}

@@ -44,6 +44,7 @@ type Pipeline struct {
 	LastFile      string         `json:"last_file,omitempty"`
 	LastCommit    time.Time      `json:"last_commit,omitzero"`
 	DeadLetters   int64          `json:"dead_letters"` // kept, not yet repaired
+	Unrouted      int64          `json:"unrouted"`     // that a route sent to no sink, by this process
 }
 
 // Report is what /v1/status answers.
