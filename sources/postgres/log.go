@@ -31,17 +31,20 @@ type feed struct {
 	lost    string       // why what the reader wants is not in the slot any more
 	export  *export      // the snapshot of the moment at which the slot begins; nil: gone
 	drained bool         // the lane has given all there was
+	reader  *logReader   // that was opened last
+	wal     walSight
 }
 
 // logNote is what is kept of the log between runs, under the key "log".
 type logNote struct {
-	Epoch    int    `json:"epoch"` // incarnation of the slot
-	Slot     string `json:"slot"`
-	System   string `json:"system"` // that of the server, with its timeline: positions of others mean nothing
-	Timeline int    `json:"timeline"`
-	Making   bool   `json:"making,omitempty"` // the slot may be there or not, and nothing was read from it
-	Start    string `json:"start,omitempty"`  // LSN from which on the slot gives all
-	Why      string `json:"why,omitempty"`    // the slot of before was given up for this reason
+	Epoch       int    `json:"epoch"` // incarnation of the slot
+	Slot        string `json:"slot"`
+	Publication uint32 `json:"publication"` // its OID
+	System      string `json:"system"`      // that of the server, with its timeline: positions of others mean nothing
+	Timeline    int    `json:"timeline"`
+	Making      bool   `json:"making,omitempty"` // the slot may be there or not, and nothing was read from it
+	Start       string `json:"start,omitempty"`  // LSN from which on the slot gives all
+	Why         string `json:"why,omitempty"`    // the slot of before was given up for this reason
 }
 
 // logJoin is what is kept of a table that the log follows.
@@ -89,7 +92,7 @@ func (s *Source) prepareLog(ctx context.Context, c *postgres.Conn, server postgr
 		why = s.errNoPublication()
 	default:
 		if why = s.checkLog(server); why == nil {
-			made, why = s.ensureSlot(ctx, c, server, note)
+			made, why = s.ensureSlot(ctx, c, server, note, public.oid)
 		}
 	}
 	if why != nil && (s.drains || errors.Is(why, context.Canceled) || strategy == byLog && fault.Of(why) == fault.Fatal) {
@@ -218,7 +221,11 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 	if err != nil {
 		return nil, err
 	}
-	return s.readLog(ctx, wal, note.Epoch, at, target), nil
+	r := s.readLog(ctx, wal, note.Epoch, at, target)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.feed.reader = r
+	return r, nil
 }
 
 // loseLog says that the slot does not have what is wanted: the next refresh makes another and reads all of its tables anew.

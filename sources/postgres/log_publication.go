@@ -17,6 +17,7 @@ import (
 // publication is what the log gives of the tables: it is installed by the owner of the database, never by a run.
 type publication struct {
 	found   bool
+	oid     uint32
 	members map[uint32]string // by OID: what tells this membership from one that was ended and begun anew; other tables are not in the log
 	reasons map[uint32]string // by OID: why the log cannot follow a table, though it may be published
 }
@@ -71,7 +72,7 @@ func (s *Source) published(ctx context.Context, c *postgres.Conn) (*publication,
 	if err != nil {
 		return nil, postgres.Explain(err, "look at the publication", s.logName())
 	}
-	p.found = true
+	p.found, p.oid = true, oid
 	rows, err := c.Query(ctx, membership(version), oid, all)
 	if err != nil {
 		return nil, postgres.Explain(err, "look at the publication", s.logName())

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -22,6 +26,9 @@ const (
 	logBeat = time.Second
 	// drainBeat is how often the server is asked where it is when the lane is to end there.
 	drainBeat = 50 * time.Millisecond
+	// heartbeat writes an empty transaction into the log of a database in which nothing happens, when others of the server have written
+	// so much. It brings the slot on by itself, where keepalives do not.
+	heartbeatAfter, heartbeatBytes = 10 * time.Second, 16 << 20
 	// restAfter is how long the position of a log that gives us nothing may stay behind, and restBytes how much of it: it holds back WAL.
 	restAfter = 10 * time.Second
 	restBytes = 16 << 20
@@ -33,6 +40,15 @@ type logReader struct {
 	err     error // valid when chunks is closed; nil: the lane has ended
 	cancel  context.CancelFunc
 	durable atomic.Uint64 // LSN
+
+	mu   sync.Mutex
+	open []unsettled // in order
+}
+
+// unsettled is a chunk that is not durable yet.
+type unsettled struct {
+	to   record.Position
+	when int64 // microseconds since 1970: when its oldest change was committed; 0: it has none
 }
 
 // logPump turns the stream into chunks. It is one goroutine's.
@@ -54,6 +70,11 @@ type logPump struct {
 	skip   uint64 // its first changes are durable already
 	turn   uint64 // of the feed, when the transaction began
 
+	server pglogrepl.LSN // up to where the server has decoded
+	beaten pglogrepl.LSN // where it was at the last transaction or heartbeat
+	beatAt time.Time     // when
+	silent bool          // no heartbeat can be written
+
 	relations map[uint32]*relation
 	touched   []*relation // that have rows
 	batches   []*record.Batch
@@ -61,6 +82,7 @@ type logPump struct {
 	rows      int
 	bytes     int
 	first     time.Time // when the first of the rows came
+	oldest    int64     // when it was committed: microseconds since 1970
 	change    change
 	arena     []byte // of values that wait for others
 }
@@ -72,6 +94,7 @@ func (s *Source) readLog(ctx context.Context, w *wal, epoch int, at logPosition,
 	r.durable.Store(uint64(at.End))
 	p := &logPump{
 		source: s, reader: r, wal: w, epoch: epoch, target: target, at: at, given: at, moved: time.Now(), relations: map[uint32]*relation{},
+		server: at.End, beaten: at.End,
 	}
 	if at.Commit != 0 {
 		p.again = at
@@ -111,11 +134,33 @@ func (r *logReader) Settle(_ context.Context, upTo record.Position, err error) e
 	if err != nil || upTo == "" {
 		return nil //nolint:nilerr // it is read again
 	}
+	r.settled(upTo)
 	at, err := parseLogPosition(upTo)
 	if err == nil && uint64(at.End) > r.durable.Load() {
 		r.durable.Store(uint64(at.End))
 	}
 	return err
+}
+
+// settled forgets a chunk that is durable. Chunks are settled in their order; one that recovery rolled forward is none of ours.
+func (r *logReader) settled(upTo record.Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.IndexFunc(r.open, func(u unsettled) bool { return u.to == upTo }); i >= 0 {
+		r.open = r.open[i+1:]
+	}
+}
+
+// age is how long ago the oldest change was committed that is not durable yet.
+func (r *logReader) age(now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, u := range r.open {
+		if u.when != 0 {
+			return max(0, now.Sub(time.UnixMicro(u.when)))
+		}
+	}
+	return 0
 }
 
 // Close ends the stream.
@@ -172,7 +217,7 @@ func (p *logPump) stream(ctx context.Context) error {
 			}
 		}
 		if before == 0 && p.rows > 0 {
-			p.first = time.Now()
+			p.first, p.oldest = time.Now(), p.when
 			return nil
 		}
 	}
@@ -211,10 +256,28 @@ func (p *logPump) beat(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.target != 0 || uint64(p.wal.told) < p.reader.durable.Load() || now.Sub(p.wal.when) >= restAfter {
-		return p.tell(ctx, p.target != 0)
+	p.heartbeat(ctx, now)
+	late := now.Sub(p.wal.when) >= restAfter // a server that is busy with others says where it is only if it is asked
+	if p.target != 0 || late || uint64(p.wal.told) < p.reader.durable.Load() {
+		return p.tell(ctx, p.target != 0 || late)
 	}
 	return nil
+}
+
+// heartbeat writes one when it is time. It changes no table. Where it may not be written, keepalives have to do.
+func (p *logPump) heartbeat(ctx context.Context, now time.Time) {
+	if p.silent || p.server < p.beaten+heartbeatBytes || now.Sub(p.beatAt) < heartbeatAfter {
+		return
+	}
+	p.beaten, p.beatAt = p.server, now
+	err := p.source.with(ctx, func(c *postgres.Conn) error {
+		_, err := c.Exec(ctx, "SELECT pg_logical_emit_message(true, 'acequia', 'heartbeat')")
+		return postgres.Explain(err, "write a heartbeat", p.wal.slot)
+	})
+	if err != nil && ctx.Err() == nil {
+		p.silent = true
+		p.source.log.WarnContext(ctx, "no heartbeats are written", slog.String("reason", err.Error()))
+	}
 }
 
 // tell tells the server what is durable, and nothing more: it throws away the WAL of that.
@@ -237,6 +300,7 @@ func (p *logPump) message(ctx context.Context, m []byte) error {
 			return streamError(errMessage, p.wal.slot)
 		}
 		// The server has decoded up to there, and sent all that was committed: between two transactions nothing before it comes any more.
+		p.server = alive.ServerWALEnd
 		if !p.inside && alive.ServerWALEnd > p.at.End && p.again.Commit == 0 {
 			p.at.End = alive.ServerWALEnd
 		}
@@ -259,6 +323,8 @@ func (p *logPump) logMessage(ctx context.Context, m []byte) error {
 			return nil
 		}
 		return p.row(ctx, len(m))
+	case 'M', 'O', 'Y': // a message of an application or a heartbeat, an origin, a type
+		return nil
 	}
 	parsed, err := pglogrepl.Parse(m)
 	if err != nil {
@@ -269,7 +335,7 @@ func (p *logPump) logMessage(ctx context.Context, m []byte) error {
 		return p.begin(m)
 	case *pglogrepl.CommitMessage:
 		p.at = logPosition{End: m.TransactionEndLSN}
-		p.inside = false
+		p.inside, p.beaten = false, m.TransactionEndLSN
 	case *pglogrepl.RelationMessage:
 		p.relation(m)
 	case *pglogrepl.TruncateMessage:
@@ -327,6 +393,10 @@ func (p *logPump) cut(ctx context.Context) error {
 	}
 	p.touched = p.touched[:0]
 	chunk := record.Chunk{Batches: p.batches, Refused: p.refused, To: record.Position(p.at.String()), ReadAt: time.Now()}
+	p.reader.mu.Lock()
+	p.reader.open = append(p.reader.open, unsettled{to: chunk.To, when: p.oldest})
+	p.reader.mu.Unlock()
+	p.oldest = 0
 	p.batches, p.refused, p.rows, p.bytes, p.arena = nil, nil, 0, 0, nil
 	tick := time.NewTicker(logBeat)
 	defer tick.Stop()

@@ -15,8 +15,9 @@ import (
 	"github.com/acequia-io/acequia/internal/postgres"
 )
 
-// slotPatience is how long the server may take to make a slot: it waits for every transaction that runs.
-const slotPatience = 10 * time.Second
+// slotPatience is how long the server may take to make a slot: it waits for every transaction that runs. It is shorter than the
+// lock_timeout of the session, so that who is waited for can still be asked.
+const slotPatience = 5 * time.Second
 
 // slot is a row of pg_replication_slots.
 type slot struct {
@@ -49,7 +50,7 @@ func (s *slot) lost() bool { return s.status == "lost" || s.confirmed == 0 }
 
 // ensureSlot makes the slot where there is none, or gives up one that has lost what is wanted and makes another. The tables that
 // followed the one of before are read anew when they are looked at.
-func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgres.Server, note logNote) (made bool, err error) {
+func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgres.Server, note logNote, public uint32) (made bool, err error) {
 	name := s.logName()
 	found, err := lookSlot(ctx, c, name)
 	if err != nil {
@@ -67,7 +68,7 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 	why := note.Why
 	switch {
 	case note.Epoch == 0 && found != nil && !found.lost():
-		return false, s.adoptSlot(ctx, server, name, found)
+		return false, s.adoptSlot(ctx, server, name, found, public)
 	case note.Epoch == 0, note.Making:
 	case lost != "":
 		why = lost
@@ -75,6 +76,8 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 		why = "the slot has another name in the configuration"
 	case note.System != server.System || note.Timeline != server.Timeline:
 		why = "the server is another one, or was promoted or restored"
+	case note.Publication != public:
+		why = "the publication was dropped and made again" // what was changed in between can never be decoded
 	case found == nil:
 		why = "the slot " + name + " is gone"
 	case found.lost():
@@ -82,7 +85,7 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 	default:
 		return false, nil
 	}
-	next := logNote{Epoch: note.Epoch, Slot: name, System: server.System, Timeline: server.Timeline, Making: true, Why: why}
+	next := logNote{Epoch: note.Epoch, Slot: name, Publication: public, System: server.System, Timeline: server.Timeline, Making: true, Why: why}
 	if !note.Making {
 		next.Epoch++
 		if note.Epoch > 0 {
@@ -101,9 +104,9 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 }
 
 // adoptSlot goes on with a slot that the state knows nothing of, such as after the state was lost: every table joins it as it is.
-func (s *Source) adoptSlot(ctx context.Context, server postgres.Server, name string, found *slot) error {
+func (s *Source) adoptSlot(ctx context.Context, server postgres.Server, name string, found *slot, public uint32) error {
 	s.log.InfoContext(ctx, "the slot was there already", slog.String("slot", name))
-	return s.saveLog(ctx, logNote{Epoch: 1, Slot: name, System: server.System, Timeline: server.Timeline, Start: found.confirmed.String()})
+	return s.saveLog(ctx, logNote{Epoch: 1, Slot: name, Publication: public, System: server.System, Timeline: server.Timeline, Start: found.confirmed.String()})
 }
 
 func dropSlot(ctx context.Context, c *postgres.Conn, name string) error {

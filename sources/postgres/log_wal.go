@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,14 +42,13 @@ func (s *Source) startLog(ctx context.Context, slot string, from pglogrepl.LSN) 
 	defer late.Stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	names := strings.ReplaceAll(pgx.Identifier{s.logName()}.Sanitize(), "'", "''")
 	for {
 		conn, err := postgres.Connect(ctx, s.replication())
 		if err != nil {
 			return nil, err
 		}
 		err = pglogrepl.StartReplication(ctx, conn.PgConn(), slot, from, pglogrepl.StartReplicationOptions{
-			Mode: pglogrepl.LogicalReplication, PluginArgs: []string{"proto_version '1'", "publication_names '" + names + "'"},
+			Mode: pglogrepl.LogicalReplication, PluginArgs: pluginArgs(conn, s.logName()),
 		})
 		if err == nil {
 			return &wal{conn: conn, slot: slot}, nil
@@ -66,6 +66,16 @@ func (s *Source) startLog(ctx context.Context, slot string, from pglogrepl.LSN) 
 		case <-tick.C:
 		}
 	}
+}
+
+// pluginArgs are those of pgoutput: whole transactions, values as text, and from version 14 on the messages that heartbeats are.
+func pluginArgs(conn *postgres.Conn, publication string) []string {
+	args := []string{"proto_version '1'", "publication_names " + literal(pgx.Identifier{publication}.Sanitize())}
+	major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
+	if n, err := strconv.Atoi(major); err == nil && n >= 14 {
+		args = append(args, "messages 'true'")
+	}
+	return args
 }
 
 // inUse finds the server's word that another session reads the slot: it names its process.
