@@ -29,7 +29,7 @@ func (s *Source) Mark(ctx context.Context, stream string) (record.System, error)
 				return nil
 			})
 		})
-		if fresh || !errors.Is(err, errOutdated) && !errors.Is(err, errMissing) {
+		if fresh || !errors.Is(err, errOutdated) && !errors.Is(err, errGone) {
 			return sys, err
 		}
 	}
