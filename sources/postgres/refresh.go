@@ -113,7 +113,10 @@ func (s *Source) bring(ctx context.Context, c *postgres.Conn, t *table, old tabl
 			return err
 		}
 	}
-	if s.isDue(t, old) {
+	switch due, err := s.isDue(ctx, c, t, old.Table == nil); {
+	case err != nil:
+		return err
+	case due:
 		return s.again(ctx, c, t, "")
 	}
 	return s.keepColumns(ctx, t)
@@ -133,14 +136,6 @@ func outlived(t *table, back string) string {
 			t.server.System, t.server.Timeline, was.System, was.Timeline)
 	}
 	return back
-}
-
-// isDue says whether a table that nothing follows is to be read again.
-func (s *Source) isDue(t *table, old table) bool {
-	if t.note.Strategy != "" || t.note.Done.IsZero() || old.Table != nil && s.drains {
-		return false
-	}
-	return time.Since(t.note.Done) >= s.config.Capture.Snapshot
 }
 
 // keepColumns notes the columns that the stream has now, before the first record that has them.

@@ -17,14 +17,15 @@ func (s *Source) snapshot(ctx context.Context, t *table, lane string, after reco
 		return ended{}, s.mustBegin(ctx, t, "its snapshot was cut off, and without a key it cannot go on")
 	}
 	rows := 0
-	return s.stream(ctx, t, query{
+	reader := s.stream(ctx, t, query{
 		lane: lane, snapshot: s.exported(t),
 		sql: func(l selected) (string, []string) { return "select " + l.list + " from " + from(t.Table), nil },
 		position: func(b *record.Batch) record.Position {
 			rows += b.Rows
 			return record.Position(strconv.Itoa(rows))
 		},
-	}), nil
+	})
+	return &counted{reader, &rows}, nil
 }
 
 // mustBegin notes durably that a table must be read anew, so that its lanes may end though not all of it was read.

@@ -15,9 +15,12 @@ type notes struct {
 	mu      sync.Mutex
 	kept    map[string][]byte
 	numbers map[string]uint64
+	ended   map[string]bool // lanes, for tests of several runs
 }
 
-func newNotes() *notes { return &notes{kept: map[string][]byte{}, numbers: map[string]uint64{}} }
+func newNotes() *notes {
+	return &notes{kept: map[string][]byte{}, numbers: map[string]uint64{}, ended: map[string]bool{}}
+}
 
 func (n *notes) Next(_ context.Context, stream string) (uint64, error) {
 	n.mu.Lock()

@@ -41,7 +41,9 @@ type note struct {
 	Cursor   string      `json:"cursor,omitempty"` // where following begins: before the first read of the backfill
 	Parts    []part      `json:"parts,omitempty"`  // of the backfill; none: the table has no key, and is read as one snapshot
 	Began    time.Time   `json:"began"`
-	Done     time.Time   `json:"done,omitzero"` // of a snapshot without a key: when it was complete
+	Done     time.Time   `json:"done,omitzero"`   // of a snapshot without a key: when it was complete, or was seen to be still right
+	Rows     int64       `json:"rows,omitempty"`  // of it
+	Since    uint64      `json:"since,omitempty"` // what transactions below it wrote is in it: the xmin of the server before it
 	Schema   *keptSchema `json:"schema,omitempty"`
 	Log      *logJoin    `json:"log,omitempty"`
 	Why      string      `json:"why,omitempty"`  // the table was read anew for this reason
@@ -186,6 +188,11 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 	t.note.Schema, _ = t.note.Schema.with(layout.Schema)
 	if err := s.split(ctx, c, t); err != nil {
 		return err
+	}
+	if t.note.Strategy == "" {
+		if t.note.Since, err = since(ctx, c, t); err != nil {
+			return err
+		}
 	}
 	return s.save(ctx, t)
 }
