@@ -48,7 +48,7 @@ func loadTypes(ctx context.Context, c *Conn, wanted []uint32) (typeTable, error)
 // load reads some types, and gives those that they are made of.
 func (k typeTable) load(ctx context.Context, c *Conn, oids []uint32) (parts []uint32, err error) {
 	rows, err := c.Query(ctx, `
-		SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typtypmod, t.typbasetype, t.typrelid,
+		SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typtypmod, t.typlen, t.typbasetype, t.typrelid,
 			CASE WHEN t.typcategory = 'A' AND t.typarray = 0 AND t.typdelim = ',' THEN t.typelem ELSE 0 END,
 			CASE WHEN EXISTS (SELECT FROM pg_cast c WHERE c.castsource = t.oid AND c.casttarget = 'text'::regtype)
 				THEN format('%I.%I', o.nspname, p.proname) ELSE '' END,
@@ -62,7 +62,7 @@ func (k typeTable) load(ctx context.Context, c *Conn, oids []uint32) (parts []ui
 	var class string
 	relations := map[uint32]*typeRow{}
 	_, err = pgx.ForEachRow(rows, []any{
-		&row.OID, &row.Schema, &row.Name, &class, &row.Modifier, &row.base, &row.relation, &row.element, &row.Output, &row.Labels,
+		&row.OID, &row.Schema, &row.Name, &class, &row.Modifier, &row.Length, &row.base, &row.relation, &row.element, &row.Output, &row.Labels,
 	}, func() error {
 		known := row
 		known.Class = class[0]

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"strconv"
 	"time"
 
@@ -34,6 +35,7 @@ var settings = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"idle_in_transaction_session_timeout": "0",
 	"lock_timeout":                        strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 	"default_transaction_isolation":       "read committed",
+	"row_security":                        "off", // a policy that would hide rows is an error
 }
 
 // Options say how to connect.
@@ -54,7 +56,7 @@ type Conn struct {
 func Connect(ctx context.Context, o Options) (*Conn, error) {
 	cfg, err := pgx.ParseConfig(o.DSN)
 	if err != nil {
-		return nil, Explain(err, "read the dsn", "dsn")
+		return nil, explainDSN(err)
 	}
 	application := o.Application
 	if application == "" {
@@ -66,12 +68,23 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.Replication {
 		cfg.RuntimeParams["replication"] = "database"
 	}
+	// A server that is gone without a word is noticed within a minute.
+	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 4}}).DialContext
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, Explain(err, "connect", cfg.Host)
 	}
-	return &Conn{Conn: conn}, nil
+	c := &Conn{Conn: conn}
+	if c.anyBytes() { // it could not convert what is no UTF-8, and would refuse whole statements for one row
+		if _, err := conn.PgConn().Exec(ctx, "SET client_encoding = SQL_ASCII").ReadAll(); err != nil {
+			return nil, errors.Join(Explain(err, "set the encoding", cfg.Database), c.Close(ctx))
+		}
+	}
+	return c, nil
 }
+
+// anyBytes says whether the database takes any bytes as text.
+func (c *Conn) anyBytes() bool { return c.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" }
 
 // Close ends the connection: at once when ctx is over, else after telling the server.
 func (c *Conn) Close(ctx context.Context) error {

@@ -54,7 +54,10 @@ func (d *Decoder) poison(r *RowError) error {
 		place += ", column " + r.Column
 	}
 	e := &fault.Error{Class: fault.Poison, Code: codeUnfit, Place: place, Err: r}
-	if errors.Is(r.Err, errOdd) && d.layout.options.FailUnrepresentable {
+	switch {
+	case errors.Is(r.Err, errHuge):
+		e.Code, e.Remedy = codeHuge, hugeRemedy
+	case errors.Is(r.Err, errOdd) && d.layout.options.FailUnrepresentable:
 		e.Remedy = "on_unrepresentable: raw keeps such values as text beside the column"
 	}
 	return e

@@ -24,8 +24,7 @@ type StreamOptions struct {
 // Stream runs one statement and hands the values of each row to row, in binary and in place: they are valid for the call only. Its
 // arguments are text; the SQL casts them. When row gives an error, or ctx ends, the connection is closed. A row has at most 256 MiB.
 func (c *Conn) Stream(ctx context.Context, sql string, args []string, row func(values [][]byte) error) error {
-	err := c.run(ctx, sql, args, &valueTaker{take: row})
-	return Explain(err, "read rows", c.Config().Database)
+	return c.rows(ctx, sql, args, &valueTaker{take: row}, c.Config().Database)
 }
 
 // valueTaker hands on the values of each row.
@@ -56,22 +55,22 @@ func (t *valueTaker) row(buf []byte, at, end int) error {
 }
 
 func (t *valueTaker) huge(_ []byte, size int) error {
-	return tooLong("", size)
+	return &fault.Error{Class: fault.Poison, Code: codeHuge, Err: hugeRow(size), Remedy: hugeRemedy}
 }
 
-func tooLong(place string, size int) error {
-	return &fault.Error{
-		Class: fault.Poison, Code: codeHuge, Place: place, Err: fmt.Errorf("a row of %d MiB, more than %d MiB", size>>20, maxRow>>20),
-		Remedy: "leave its table out, or read a view without the large column",
-	}
-}
+// errHuge is a row that is not taken for its length.
+var errHuge = fmt.Errorf("a row has more than %d MiB", maxRow>>20)
+
+const hugeRemedy = "leave its table out, or read a view without the large column"
+
+func hugeRow(size int) error { return fmt.Errorf("%w: %d", errHuge, size>>20) }
 
 // StreamInto is Stream into a decoder: the fastest way. A row that is too long is refused like one that cannot be held.
 func (c *Conn) StreamInto(ctx context.Context, sql string, args []string, d *Decoder, o StreamOptions) error {
 	t := &blockTaker{d: d, o: &o, columns: o.Lead + len(d.layout.source)}
 	t.b.spans = make([]span, t.columns*blockStride)
 	t.leads = make([][]byte, o.Lead)
-	return Explain(c.run(ctx, sql, args, t), "read rows", d.schema.Stream)
+	return c.rows(ctx, sql, args, t, d.layout.table.Quoted())
 }
 
 // blockTaker gathers where the values of rows lie, and decodes them column by column.
@@ -167,7 +166,7 @@ func (t *blockTaker) huge(head []byte, size int) error {
 		values, v = append(values, value), rest
 	}
 	values = values[min(t.o.Lead, len(values)):]
-	r := t.d.refusal(tooLong("", size), func(column int) ([]byte, bool) {
+	r := t.d.refusal(hugeRow(size), func(column int) ([]byte, bool) {
 		if column >= len(values) || values[column] == nil {
 			return nil, false
 		}

@@ -74,6 +74,7 @@ type Type struct {
 	Modifier int32
 	Output   string   // the output function, where a cast to text is something else
 	Element  *Type    // of an array
+	Length   int16    // pg_type.typlen; below 0: it varies
 	Members  []Member // of a composite
 	Labels   []string // of an enum
 }
@@ -82,6 +83,15 @@ type Type struct {
 type Member struct {
 	Name string
 	Type Type
+}
+
+// width guesses the bytes of a value, as the planner does.
+func (t *Type) width() int {
+	const varying = 32
+	if t.Length > 0 {
+		return int(t.Length)
+	}
+	return varying
 }
 
 // Quoted is the name as SQL takes it.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -159,9 +160,10 @@ func hexadecimal(n int) func(*rand.Rand) string {
 	}
 }
 
-func kinds() []kind {
+func kinds() []kind { return slices.Concat(numbers(), texts(), nested(), others()) }
+
+func numbers() []kind {
 	special := []string{"NaN", "Infinity", "-Infinity", "0", "-0"}
-	point3 := composite(integer(-5, 5), number(3, 2), text)
 	return []kind{
 		{"int2", true, integer(math.MinInt16, math.MaxInt16), []string{"-32768", "32767"}},
 		{"int4", true, integer(math.MinInt32, math.MaxInt32), []string{"-2147483648", "2147483647"}},
@@ -184,6 +186,11 @@ func kinds() []kind {
 		{"float4", true, float(32), special},
 		{"float8", true, float(64), append(special, "5.684341886080802e-14", "5e-324", "1.7976931348623157e308", "1e15", "999999999999999", "0.0001", "0.00001")},
 		{"money", true, number(9, 2), nil},
+	}
+}
+
+func texts() []kind {
+	return []kind{
 		{"bool", true, one("t", "f"), nil},
 		{"text", true, text, []string{""}},
 		{"varchar(30)", true, func(r *rand.Rand) string { return string([]rune(text(r) + strings.Repeat(" ", 30))[:30]) }, nil},
@@ -206,6 +213,12 @@ func kinds() []kind {
 		{"mood", true, one("sad", "so so", `ha"ppy`), nil},
 		{"price", true, number(5, 2), []string{"NaN"}},
 		{"label2", true, one("a", "b c"), nil},
+	}
+}
+
+func nested() []kind {
+	point3 := composite(integer(-5, 5), number(3, 2), text)
+	return []kind{
 		{"int4[]", true, elements(integer(-9, 9)), []string{"{}", "[5:6]={1,2}", "{{{1}}}"}},
 		{"text[]", true, elements(text), []string{`{""}`, `{"NULL",NULL}`}},
 		{"numeric(6,2)[]", true, elements(number(3, 2)), []string{"{1,NaN}"}},
@@ -230,6 +243,11 @@ func kinds() []kind {
 		{"nested", true, composite(point3, moment, elements(one("a", "b c"))), nil},
 		{"mixed", true, composite(integer(0, 3), one("10.0.0.1", "::/0")), nil},
 		{"floats", true, composite(float(64), float(32)), []string{"(NaN,Infinity)"}},
+	}
+}
+
+func others() []kind {
+	return []kind{
 		{"int4range", true, one("[1,5)", "(,3)", "empty", "[7,)"), nil},
 		{"tstzrange", true, one("[2026-01-01,infinity)", "(,)", "[2026-01-01 00:00:00.5,2026-01-02]"), nil},
 		{"int4multirange", true, one("{[1,3),[5,9)}", "{}"), nil},

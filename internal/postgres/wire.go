@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -47,8 +48,30 @@ type wire struct {
 	failed error  // what the server said
 }
 
-// run runs one statement with text arguments and hands its rows to t. An error of t, or an end of ctx, ends the connection: the server
-// is told to cancel, and nothing more is read.
+// takerError is an error of who takes the rows.
+type takerError struct{ err error }
+
+func (e *takerError) Error() string { return e.err.Error() }
+
+func taken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &takerError{err}
+}
+
+// rows runs one statement with text arguments and hands its rows to t. An error of t, or an end of ctx, ends the connection: the server
+// is told to cancel, and nothing more is read. Errors of t stay as they are, others are explained.
+func (c *Conn) rows(ctx context.Context, sql string, args []string, t rowTaker, place string) error {
+	err := c.run(ctx, sql, args, t)
+	if own, ok := errors.AsType[*takerError](err); ok {
+		if err = own.err; !errors.Is(err, errMalformed) {
+			return err
+		}
+	}
+	return Explain(err, "read rows", place)
+}
+
 func (c *Conn) run(ctx context.Context, sql string, args []string, t rowTaker) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -72,7 +95,7 @@ func (c *Conn) run(ctx context.Context, sql string, args []string, t rowTaker) e
 	}
 	if err != nil || ctx.Err() != nil {
 		c.abandon(ctx)
-		return cmpErr(ctx.Err(), err)
+		return cmp.Or(ctx.Err(), err)
 	}
 	if w.failed != nil || status != pg.TxStatus() {
 		if err := pg.Ping(ctx); err != nil && w.failed == nil { // it learns whether the transaction has failed
@@ -80,14 +103,6 @@ func (c *Conn) run(ctx context.Context, sql string, args []string, t rowTaker) e
 		}
 	}
 	return w.failed
-}
-
-// cmpErr gives the first error that there is.
-func cmpErr(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }
 
 // abandon cancels what the server does and ends the connection.
@@ -132,7 +147,7 @@ func (w *wire) messages() (status byte, err error) {
 		w.r += size
 		if w.buf[at] == 'D' {
 			if err := w.taker.row(w.buf, at+messageHead, at+size); err != nil {
-				return 0, err
+				return 0, taken(err)
 			}
 			continue
 		}
@@ -144,7 +159,7 @@ func (w *wire) messages() (status byte, err error) {
 }
 
 // flush lets the taker take what it has been given.
-func (w *wire) flush() error { return w.taker.flush(w.buf) }
+func (w *wire) flush() error { return taken(w.taker.flush(w.buf)) }
 
 // fill reads more, behind what is left.
 func (w *wire) fill() error {
@@ -152,7 +167,7 @@ func (w *wire) fill() error {
 		return err
 	}
 	if w.r == w.w && len(w.buf) > bufferBytes+slack {
-		w.buf = make([]byte, bufferBytes+slack) // the long message is done with
+		w.buf, w.r, w.w = make([]byte, bufferBytes+slack), 0, 0 // the long message is done with
 	}
 	if w.r > 0 {
 		w.r, w.w = 0, copy(w.buf, w.buf[w.r:w.w])
@@ -194,7 +209,7 @@ func (w *wire) skip(size int) error {
 		}
 	}
 	if err := w.taker.huge(w.buf[messageHead:w.w:w.w], size); err != nil {
-		return err
+		return taken(err)
 	}
 	for left := size - w.w; left > 0; {
 		n, err := w.net.Read(w.buf[:min(left, len(w.buf)-slack)])
@@ -219,7 +234,7 @@ func (w *wire) message(kind byte, body []byte) (status byte, err error) {
 		if err := d.Decode(body); err != nil {
 			return 0, err
 		}
-		return 0, w.taker.describe(d.Fields)
+		return 0, taken(w.taker.describe(d.Fields))
 	case 'E':
 		var e pgproto3.ErrorResponse
 		if err := e.Decode(body); err != nil {

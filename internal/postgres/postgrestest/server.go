@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 )
 
 // patience is how long a server may take to start or to stop, on a busy machine.
@@ -80,7 +82,8 @@ func Start(more ...string) (*Server, error) {
 	return s, nil
 }
 
-// Main runs the tests of a package beside one server, for TestMain. It gives the exit code.
+// Main runs the tests of a package beside one server, for TestMain. It gives the exit code; a goroutine that is left is
+// a failure.
 func Main(m *testing.M, use func(*Server)) int {
 	s, err := Start()
 	if err != nil {
@@ -92,6 +95,12 @@ func Main(m *testing.M, use func(*Server)) int {
 	if err := s.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return code
 }
@@ -132,9 +141,7 @@ func (s *Server) program(ctx context.Context, name string, args ...string) *exec
 	c := exec.CommandContext(ctx, filepath.Join(s.Bin, name), args...)
 	c.Dir = s.dir
 	c.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	if s.owner != nil {
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
-	}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
 	return c
 }
 
@@ -168,11 +175,20 @@ func (s *Server) Run(more ...string) error {
 		args = append(args, "-c", m)
 	}
 	s.command = s.program(context.Background(), "postgres", args...)
+	endWithParent(s.command.SysProcAttr)
 	s.command.Stdout, s.command.Stderr = log, log
-	if err := s.command.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the server ends with the thread that started it, and so with a test that panics or is killed
+		err := s.command.Start()
+		started <- err
+		if err == nil {
+			s.ended <- s.command.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		return err
 	}
-	go func() { s.ended <- s.command.Wait() }()
 	return s.await()
 }
 
