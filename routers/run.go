@@ -70,6 +70,9 @@ func (r *Run) Run(ctx context.Context) error {
 	if l, ok := r.pipeline.Source.(sources.Lagger); ok {
 		others.Go(func() { r.watchLag(hard, l, r.board.setLag) })
 	}
+	if s, ok := r.pipeline.Source.(sources.Reporter); ok {
+		others.Go(func() { r.watchSource(hard, s) })
+	}
 	router.AddMiddleware(keepError)
 	for i := range r.pipeline.Slots {
 		s := r.subscribe(router, fmt.Sprintf("slot-%d", i))
@@ -153,6 +156,30 @@ func (r *Run) watchLag(ctx context.Context, l sources.Lagger, set func(sources.L
 			r.log.DebugContext(ctx, "lag is not known", errAttr(err))
 		}
 		if !wait(ctx, lagEvery, nil) {
+			return
+		}
+	}
+}
+
+// reportEvery is how often a source that can tell is asked how it reads its streams, and how long its answer may take.
+const reportEvery = 10 * time.Second
+
+func (r *Run) watchSource(ctx context.Context, s sources.Reporter) {
+	for {
+		var report sources.Report
+		err := guard(func() (err error) {
+			asked, cancel := context.WithTimeout(ctx, reportEvery)
+			defer cancel()
+			report, err = s.Report(asked)
+			return err
+		})
+		switch {
+		case err == nil:
+			r.board.setSource(report)
+		case ctx.Err() == nil:
+			r.log.DebugContext(ctx, "source gives no report", errAttr(err))
+		}
+		if !wait(ctx, reportEvery, nil) {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,6 +260,68 @@ func TestLanesAppear(t *testing.T) {
 		}
 		if c.asked < 20 || c.asked > 50 {
 			t.Errorf("asked %d times", c.asked)
+		}
+	})
+}
+
+// telling is a source that reports, and whose lanes know how far they are behind.
+type telling struct {
+	*generator
+	fails atomic.Bool
+}
+
+func (s *telling) Report(context.Context) (sources.Report, error) {
+	if s.fails.Load() {
+		panic("seeded")
+	}
+	return sources.Report{Held: 7, Loss: 3 * time.Hour, Streams: []sources.StreamReport{{Stream: "gen", Loss: 2 * time.Hour}}}, nil
+}
+
+func (s *telling) Open(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
+	r, err := s.generator.Open(ctx, lane, from)
+	if g, ok := r.(*genReader); ok {
+		return &behindReader{g}, err
+	}
+	return r, err
+}
+
+type behindReader struct{ *genReader }
+
+func (r *behindReader) Lag(context.Context) (sources.Lag, error) {
+	lag := sources.Lag{Records: 5, Age: time.Duration(r.number+1) * time.Minute}
+	if r.number == 1 {
+		lag.Loss = 9 * time.Hour
+	}
+	return lag, nil
+}
+
+// What the source reports is in the status, as are the lags of its lanes together; a report that fails harms nothing, and
+// what was told before stays.
+func TestStatusTellsOfTheSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &telling{generator: &generator{lanes: 2, chunks: 100, rows: 1, pace: time.Second}}
+		run, err := New(Pipeline{Name: "p", Source: s, Sinks: []NamedSink{{"idle", &idle{}}}}, Options{Store: newMemory(), Log: (&logBuffer{}).logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- run.Run(t.Context()) }()
+		wait(t.Context(), 15*time.Second, nil)
+		s.fails.Store(true)
+		wait(t.Context(), 15*time.Second, nil)
+		st := run.Status()
+		if st.Source == nil || st.Source.Held != 7 || st.Loss() != 2*time.Hour {
+			t.Errorf("source %+v, loss %s", st.Source, st.Loss())
+		}
+		if diff := cmp.Diff(&sources.Lag{Records: 10, Age: 2 * time.Minute, Loss: 9 * time.Hour}, st.Lag); diff != "" {
+			t.Error(diff)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if st := run.Status(); st.Lag != nil || st.Source == nil {
+			t.Errorf("after the end: lag %+v, source %+v", st.Lag, st.Source)
 		}
 	})
 }

@@ -62,8 +62,29 @@ type Status struct {
 	Reason   string `json:"reason,omitempty"`
 	Code     string `json:"code,omitempty"`
 	Progress
-	Unrouted int64        `json:"unrouted"` // records that a route sent to no sink; read again after a failure they count again
-	Lanes    []LaneStatus `json:"lanes"`
+	Unrouted int64           `json:"unrouted"` // records that a route sent to no sink; read again after a failure they count again
+	Lanes    []LaneStatus    `json:"lanes"`
+	Source   *sources.Report `json:"source,omitempty"` // nil: not known
+}
+
+// Loss is the time until the first of what was not read is lost upstream, as far as the source can tell; 0: never.
+func (s Status) Loss() time.Duration {
+	var least time.Duration
+	take := func(d time.Duration) {
+		if d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	if s.Lag != nil {
+		take(s.Lag.Loss)
+	}
+	if s.Source != nil {
+		take(s.Source.Loss)
+		for _, stream := range s.Source.Streams {
+			take(stream.Loss)
+		}
+	}
+	return least
 }
 
 // Fault names the pipeline and the lane that keep it from being ready, with the reason: a failed or retrying one. It
@@ -103,6 +124,7 @@ type board struct {
 	state  State // of the listing of lanes
 	reason error
 	lag    *sources.Lag
+	source *sources.Report
 	lanes  map[string]*laneBoard
 }
 
@@ -118,6 +140,12 @@ func (b *board) setLag(lag sources.Lag) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lag = &lag
+}
+
+func (b *board) setSource(report sources.Report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.source = &report
 }
 
 func (b *board) lane(id string) *laneBoard {
@@ -151,6 +179,7 @@ func (b *board) snapshot(now time.Time) Status {
 		}
 		s.add(l.Progress)
 	}
+	s.Source = b.source // nobody changes it
 	if b.lag != nil {
 		lag := *b.lag
 		s.Lag = &lag
@@ -165,12 +194,31 @@ func (p *Progress) add(lane Progress) {
 	p.Commits += lane.Commits
 	p.RowsPerSecond += lane.RowsPerSecond
 	p.Held += lane.Held
+	p.Lag = behind(p.Lag, lane.Lag)
 	if lane.LastCommit.After(p.LastCommit) {
 		p.LastCommit, p.CommitTime = lane.LastCommit, lane.CommitTime
 		if len(lane.LastFiles) > 0 {
 			p.LastFiles = lane.LastFiles
 		}
 	}
+}
+
+// behind puts the lags of two lanes together: a source may know those of its lanes, and not its own.
+func behind(a, b *sources.Lag) *sources.Lag {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	sum := sources.Lag{Records: a.Records + b.Records, Age: max(a.Age, b.Age), Loss: min(a.Loss, b.Loss)}
+	if a.Records < 0 || b.Records < 0 {
+		sum.Records = -1
+	}
+	if a.Loss == 0 || b.Loss == 0 { // never, for one of them
+		sum.Loss = max(a.Loss, b.Loss)
+	}
+	return &sum
 }
 
 // window is the time over which the rate is measured, in seconds.
@@ -192,6 +240,9 @@ func (l *laneBoard) set(s State, reason error) {
 		l.status.Reason, l.status.Code = reason.Error(), fault.Code(reason)
 	}
 	l.account = nil
+	if s == Ended {
+		l.status.Lag = nil
+	}
 }
 
 // runs tells that the lane reads now, and where its memory is charged.

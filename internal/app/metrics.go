@@ -8,8 +8,8 @@ import (
 
 // metrics reads the status of the runs whenever Prometheus asks.
 type metrics struct {
-	runs                                                                       []*routers.Run
-	read, committed, letters, unrouted, groups, state, lag, age, held, lastSet *prometheus.Desc
+	runs                                                                                   []*routers.Run
+	read, committed, letters, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
 }
 
 func newMetrics(runs []*routers.Run) *metrics {
@@ -26,6 +26,8 @@ func newMetrics(runs []*routers.Run) *metrics {
 		state:     describe("pipeline_state", "1 for the state that the pipeline is in.", "state"),
 		lag:       describe("source_lag_rows", "Records that the source has and the sinks do not."),
 		age:       describe("source_lag_seconds", "Age of the oldest of them."),
+		loss:      describe("source_loss_seconds", "Time until the first record that was not read is lost at the source, at the rate of now; none: never."),
+		kept:      describe("source_held_bytes", "What the source's server keeps until it was read."),
 		held:      describe("held_bytes", "Batches in flight and open writers."),
 		lastSet:   describe("last_commit_timestamp_seconds", "When the last group was committed."),
 	}
@@ -33,7 +35,7 @@ func newMetrics(runs []*routers.Run) *metrics {
 
 // Describe gives what is collected.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.unrouted, m.groups, m.state, m.lag, m.age, m.held, m.lastSet} {
+	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.held, m.lastSet} {
 		out <- d
 	}
 }
@@ -58,6 +60,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		if s.Lag != nil {
 			gauge(m.lag, float64(s.Lag.Records))
 			gauge(m.age, s.Lag.Age.Seconds())
+		}
+		if loss := s.Loss(); loss > 0 {
+			gauge(m.loss, loss.Seconds())
+		}
+		if s.Source != nil {
+			gauge(m.kept, float64(s.Source.Held))
 		}
 		if !s.LastCommit.IsZero() {
 			gauge(m.lastSet, float64(s.LastCommit.UnixMilli())/1000)

@@ -103,5 +103,19 @@ func shown(s routers.Status) web.Pipeline {
 	if s.Lag != nil {
 		p.Lag, p.LagRows = &s.Lag.Age, &s.Lag.Records
 	}
+	if loss := s.Loss(); loss > 0 {
+		p.Loss = &loss
+	}
+	p.Source = s.Source
+	for _, l := range s.Lanes {
+		lane := web.Lane{
+			ID: l.ID, State: web.State(l.State), Reason: l.Reason, Code: l.Code, Since: l.Since, Rows: l.RowsCommitted, RowsPerSecond: l.RowsPerSecond,
+			LastCommit: l.LastCommit,
+		}
+		if l.Lag != nil {
+			lane.Lag, lane.LagRows = &l.Lag.Age, &l.Lag.Records
+		}
+		p.Lanes = append(p.Lanes, lane)
+	}
 	return p
 }

@@ -97,11 +97,7 @@ func (c statusCmd) show(out io.Writer, report web.Report) error {
 	w := tabwriter.NewWriter(out, 0, 2, 3, ' ', 0)
 	_, _ = fmt.Fprintln(w, "PIPELINE\tSTATE\tLAG\tROWS\tROWS/S\tDEAD LETTERS\tLAST FILE")
 	for _, p := range report.Pipelines {
-		lag := "-"
-		if p.LagRows != nil {
-			lag = fmt.Sprintf("%d rows", *p.LagRows)
-		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%d\t%s\n", p.Name, p.State, lag, p.Rows, p.RowsPerSecond, p.DeadLetters, middleOut(p.LastFile, 48))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%.0f\t%d\t%s\n", p.Name, p.State, lagOf(p.LagRows, p.Lag), p.Rows, p.RowsPerSecond, p.DeadLetters, middleOut(p.LastFile, 48))
 		if p.Unrouted > 0 {
 			_, _ = fmt.Fprintf(w, "  %d records were for no sink of the route\n", p.Unrouted)
 		}
@@ -109,8 +105,16 @@ func (c statusCmd) show(out io.Writer, report web.Report) error {
 			_, _ = fmt.Fprintf(w, "  %s\n", p.Reason)
 		}
 	}
-	if err := w.Flush(); err != nil || !live {
+	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, p := range report.Pipelines {
+		if err := showParts(out, p); err != nil {
+			return err
+		}
+	}
+	if !live {
+		return nil
 	}
 	_, err := fmt.Fprintf(out, "\n%s, every %s. Ctrl-C stops watching.\n", time.Now().Format(time.TimeOnly), c.Every)
 	return err

@@ -174,6 +174,9 @@ func TestOlderFileIsUpgraded(t *testing.T) {
 		t.Fatal(err)
 	}
 	script(t, path, `alter table tbl drop column truncated; pragma user_version = 1`)
+	if _, err := itemstore.OpenToRead(t.Context(), path); fault.Code(err) != "ACQ-ITEMS-009" {
+		t.Error(err)
+	}
 	s = open(t, path, itemstore.Options{})
 	write(t, s, put("b", 2, record.Insert, `{}`), truncate(2))
 	same(t, "items", listed(t, s), []string{`b v2 {}`})

@@ -1,12 +1,17 @@
 package web
 
-import "time"
+import (
+	"time"
+
+	"github.com/acequia-io/acequia/sources"
+)
 
 // State is what a pipeline is doing: the worst of what its lanes do.
 type State string
 
 // The states.
 const (
+	Waiting  State = "waiting" // a lane, for its turn or for those before it
 	Starting State = "starting"
 	Running  State = "running"
 	Retrying State = "retrying" // it waits after a failure that will pass
@@ -27,7 +32,7 @@ func (s State) tone() string {
 		return "bad"
 	case Retrying, Stopped:
 		return "warn"
-	case Starting:
+	case Starting, Waiting:
 	}
 	return ""
 }
@@ -45,6 +50,24 @@ type Pipeline struct {
 	LastCommit    time.Time      `json:"last_commit,omitzero"`
 	DeadLetters   int64          `json:"dead_letters"` // kept, not yet repaired
 	Unrouted      int64          `json:"unrouted"`     // that a route sent to no sink, by this process
+	Lanes         []Lane         `json:"lanes,omitempty"`
+	// Source is how the source reads its streams; null when it cannot tell.
+	Source *sources.Report `json:"source,omitempty"`
+	Loss   *time.Duration  `json:"loss_ns,omitempty"` // until the first of what was not read is lost upstream; null: never
+}
+
+// Lane is an ordered part of a pipeline's source.
+type Lane struct {
+	ID            string         `json:"id"`
+	State         State          `json:"state"`
+	Reason        string         `json:"reason,omitempty"` // of a state that is not well
+	Code          string         `json:"code,omitempty"`   // of the reason
+	Since         time.Time      `json:"since,omitzero"`   // of the state
+	Lag           *time.Duration `json:"lag_ns,omitempty"`
+	LagRows       *int64         `json:"lag_rows,omitempty"`
+	Rows          int64          `json:"rows"`
+	RowsPerSecond float64        `json:"rows_per_second"`
+	LastCommit    time.Time      `json:"last_commit,omitzero"`
 }
 
 // Report is what /v1/status answers.

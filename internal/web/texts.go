@@ -13,6 +13,8 @@ type texts struct {
 	Reason, NoPipelines, Updated, Refresh, Pause, Unknown, None                 string
 	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace, File, Row string
 	FormsTitle, NoForms                                                         string
+	Lanes, LanesEnded, Lane, State, Streams, Stream, Strategy, Kept, LostIn     string
+	Risks, ReadAnew, NotRead                                                    string
 }
 
 //nolint:gochecknoglobals // constant tables
@@ -39,6 +41,9 @@ var (
 		Never: "todavía no", Ago: "hace %s", Unreadable: "No se pueden leer las tablas",
 		ResultRows: "Filas del resultado", ErrorPlace: "Dónde está el error",
 		FormsTitle: "Formularios", NoForms: "Ningún canal empieza en un formulario.",
+		Lanes: "Tramos", LanesEnded: "%d más han terminado", Lane: "Tramo", State: "Estado", Streams: "Flujos", Stream: "Flujo",
+		Strategy: "Estrategia", Kept: "Guardado en el origen", LostIn: "Se pierde en", Risks: "Riesgos", ReadAnew: "se leyó de nuevo: %s",
+		NotRead: "no se lee: %s",
 	}
 	english = texts{
 		QueryTitle: "Query", QueryLead: "Ask the data in the lake with SQL. This page only reads: nothing can be changed.",
@@ -62,8 +67,12 @@ var (
 		Never: "not yet", Ago: "%s ago", Unreadable: "The tables cannot be read",
 		ResultRows: "Rows of the result", ErrorPlace: "Where the error is",
 		FormsTitle: "Forms", NoForms: "No pipeline begins with a form.",
+		Lanes: "Lanes", LanesEnded: "%d more have ended", Lane: "Lane", State: "State", Streams: "Streams", Stream: "Stream",
+		Strategy: "Strategy", Kept: "Kept at the source", LostIn: "Lost in", Risks: "Risks", ReadAnew: "was read anew: %s",
+		NotRead: "is not read: %s",
 	}
 	stateNames = map[State]query.Localized{
+		Waiting:  {ES: "esperando", EN: "waiting"},
 		Starting: {ES: "arrancando", EN: "starting"}, Running: {ES: "en marcha", EN: "running"},
 		Retrying: {ES: "reintentando", EN: "retrying"}, Stopped: {ES: "parado", EN: "stopped"},
 		Failed: {ES: "fallido", EN: "failed"}, Ended: {ES: "terminado", EN: "ended"},

@@ -200,52 +200,6 @@ func column(columns []query.Column, name string) int {
 	return -1
 }
 
-// statusView is all that the status page shows.
-type statusView struct {
-	Lang    string
-	T       *texts
-	Ready   bool
-	Lines   []pipelineLine
-	Updated string
-}
-
-type pipelineLine struct {
-	Name, StateName, Reason                             string
-	Tone                                                string // class of the state's badge
-	Lag, Speed, Rows, DeadLetters, LastFile, LastCommit string
-}
-
-func newStatusView(lang string, r Report) *statusView {
-	t := textsFor(lang)
-	v := &statusView{Lang: lang, T: t, Ready: r.Ready, Updated: fmt.Sprintf(t.Updated, r.Time.Format("15:04:05"))}
-	for _, p := range r.Pipelines {
-		line := pipelineLine{
-			Name: p.Name, Tone: p.State.tone(), StateName: stateNames[p.State].In(lang), Reason: p.Reason, Lag: lagText(p, t, lang),
-			Speed: speedText(p.RowsPerSecond, lang), Rows: groupDigits(p.Rows, lang),
-			DeadLetters: groupDigits(p.DeadLetters, lang), LastFile: p.LastFile, LastCommit: t.Never,
-		}
-		if !p.LastCommit.IsZero() {
-			line.LastCommit = fmt.Sprintf(t.Ago, durationText(max(0, r.Time.Sub(p.LastCommit)), lang))
-		}
-		v.Lines = append(v.Lines, line)
-	}
-	return v
-}
-
-func lagText(p Pipeline, t *texts, lang string) string {
-	var parts []string
-	if p.Lag != nil {
-		parts = append(parts, durationText(*p.Lag, lang))
-	}
-	if p.LagRows != nil && *p.LagRows >= 0 {
-		parts = append(parts, groupDigits(*p.LagRows, lang)+" "+t.Rows)
-	}
-	if len(parts) == 0 {
-		return t.Unknown
-	}
-	return strings.Join(parts, " · ")
-}
-
 func speedText(v float64, lang string) string {
 	if v >= 100 {
 		return groupDigits(int64(v+0.5), lang)

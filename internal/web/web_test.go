@@ -137,10 +137,23 @@ func golden(t *testing.T, name, got string) {
 func TestPagesInBothLanguages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	lag, rows := 1500*time.Millisecond, int64(12000)
+	lag, rows, loss := 1500*time.Millisecond, int64(12000), 5*time.Hour+18*time.Minute
 	s.pipelines = []Pipeline{
 		{Name: "games-form", State: Running, Rows: 1234567, RowsPerSecond: 5123.4, Lag: &lag, LagRows: &rows},
 		{Name: "games-lake", State: Failed, Reason: "no <space> left", DeadLetters: 2, LastFile: "a.parquet", LastCommit: time.Now()},
+		{
+			Name: "shop", State: Failed, Rows: 5, Loss: &loss, Lanes: []Lane{
+				{ID: "copy-1", State: Ended, Rows: 10},
+				{ID: "copy-2", State: Waiting},
+				{ID: "log", State: Running, Lag: &lag, LagRows: &rows, Rows: 1234},
+				{ID: "poll <x>", State: Failed, Reason: "permission <denied>"},
+			},
+			Source: &sources.Report{Held: 3 << 30, Loss: loss, Warnings: []string{"max_slot_wal_keep_size is -1"}, Streams: []sources.StreamReport{
+				{Stream: "public.orders", Strategy: "log"},
+				{Stream: "public.lines", Strategy: "xmin", Risks: []string{"deletes are not seen", "each poll reads the table"}, Anew: "the slot was lost", Held: 9 << 20, Loss: 2 * loss},
+				{Stream: "public.bad", Stopped: "its key has changed"},
+			}},
+		},
 	}
 	for name, path := range map[string]string{
 		"query": "/query", "bars": "/query?saved=games-by-genre", "line": "/query?saved=games-by-year",
