@@ -156,9 +156,6 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 		}
 		out.Sinks = append(out.Sinks, routers.NamedSink{Name: part.Name, Sink: sink})
 	}
-	if l, ok := out.Source.(sources.Limiter); ok {
-		out.Slots = l.Limit()
-	}
 	if w, ok := out.Source.(sources.Waiter); ok {
 		out.Limits.Age = min(out.Limits.Age, w.Patience())
 	}

@@ -43,7 +43,6 @@ type Source struct {
 
 var (
 	_ sources.Source  = (*Source)(nil)
-	_ sources.Limiter = (*Source)(nil)
 	_ sources.Drainer = (*Source)(nil)
 	_ sources.Resumer = (*Source)(nil)
 )
@@ -84,9 +83,6 @@ func New(c Config, host sources.Host) (*Source, error) {
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil
 }
-
-// Limit is how many parts of tables are read at the same time.
-func (s *Source) Limit() int { return s.config.Parallel }
 
 // Drain lets the lanes that follow changes end when there is nothing left.
 func (s *Source) Drain() { s.drains = true }

@@ -64,7 +64,7 @@ func TestPartsOfATableAreAllOfIt(t *testing.T) {
 		var got []string
 		for _, p := range parts {
 			rows := rowsOf(t, s, stream, p)
-			if len(rows) < 50 || len(rows) > 15000 {
+			if len(rows) < 150 || len(rows) > 12000 {
 				t.Errorf("%s: a part of %d rows", typ, len(rows))
 			}
 			got = append(got, rows...)
