@@ -138,14 +138,11 @@ func (m *memory) Lookup(_ context.Context, _ string, keys *record.Batch, each fu
 	m.mu.Lock()
 	m.lookups++
 	m.mu.Unlock()
-	return m.give(func(key []sources.KeyValue) bool {
-		for row := range keys.Rows {
-			if compareValues(key, keyOf(keys, row)) == 0 {
-				return true
-			}
-		}
-		return false
-	}, each)
+	wanted := map[string]bool{}
+	for row := range keys.Rows {
+		wanted[fmt.Sprint(keyOf(keys, row))] = true
+	}
+	return m.give(func(key []sources.KeyValue) bool { return wanted[fmt.Sprint(key)] }, each)
 }
 
 // world is a source and two sinks.
