@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -31,13 +29,41 @@ import (
 
 // VerifyOptions say what is compared.
 type VerifyOptions struct {
-	Pipeline string        // "": all
-	Tables   []string      // names of streams, or patterns; none: all
+	Pipeline string // "": all
+	Tables   Tables
 	Against  string        // lake or items; "": every sink
 	Settle   time.Duration // how long rows that differ are looked at again; below zero: 10 s where a pipeline runs meanwhile, else once
 	Show     int           // differences that are told in full, a table
 	KeysOnly bool
 	Read     func(rows int) // is told of rows as they are read, from several goroutines; may be nil
+}
+
+// Tables are those that are asked for: patterns, and how they choose a stream. No patterns choose all.
+type Tables struct {
+	Patterns []string
+	Choose   func(patterns []string, stream string) (bool, error)
+}
+
+// among gives the streams that are chosen, or says that none is.
+func (t Tables) among(streams []sources.Stream) (out []sources.Stream, err error) {
+	for _, s := range streams {
+		in, err := t.Choose(t.Patterns, s.Schema.Stream)
+		if err != nil {
+			return nil, err
+		}
+		if in {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// none says that nothing was chosen.
+func (t Tables) none() error {
+	return &fault.Error{
+		Code: "ACQ-USE-061", Place: strings.Join(t.Patterns, ", "), Err: errors.New("no pipeline here has such a table"),
+		Remedy: "write SCHEMA.TABLE as the database has it, where * and ? stand for letters",
+	}
 }
 
 // settleRunning is how long a running pipeline has to catch up.
@@ -87,23 +113,20 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 			c.Settle = settleRunning
 		}
 	}
-	return c.run(func(d *Declared) (err error) {
+	return c.run(func(d *Declared) error {
 		key, err := p.keyToRead(d)
 		if err != nil {
 			return err
-		}
-		source, err := d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{Pipeline: d.Name, Log: log.With(slog.String("pipeline", d.Name))})
-		if err != nil {
-			return fmt.Errorf("source %s: %w", d.Source.Name, err)
-		}
-		if closer, ok := source.(io.Closer); ok {
-			defer func() { err = errors.Join(err, closer.Close()) }()
 		}
 		steps, err := d.handlers(p.plugins, key)
 		if err != nil {
 			return err
 		}
-		return c.pipeline(ctx, d, routers.Pipeline{Name: d.Name, Source: source, Steps: steps})
+		// it remembers nothing: what is only read needs no number
+		host := sources.Host{Pipeline: d.Name, Log: log.With(slog.String("pipeline", d.Name))}
+		return d.Source.lend(ctx, host, func(source sources.Source) error {
+			return c.pipeline(ctx, d, routers.Pipeline{Name: d.Name, Source: source, Steps: steps})
+		})
 	})
 }
 
@@ -161,7 +184,7 @@ type Synced struct {
 }
 
 // Sync reads a table again as it is now, and sends it through the pipelines that carry it.
-func (s *Service) Sync(ctx context.Context, table string) (out []Synced, err error) {
+func (s *Service) Sync(ctx context.Context, t Tables) (out []Synced, err error) {
 	for _, d := range s.project.Pipelines {
 		_, whole, err := s.whole(ctx, d.Name)
 		if err != nil {
@@ -175,10 +198,10 @@ func (s *Service) Sync(ctx context.Context, table string) (out []Synced, err err
 		if err != nil {
 			return out, err
 		}
+		if streams, err = t.among(streams); err != nil {
+			return out, err
+		}
 		for _, stream := range streams {
-			if !chosen([]string{table}, stream.Schema.Stream) {
-				continue
-			}
 			from, err := verify.Whole(ctx, tables, stream.Schema)
 			if err != nil {
 				return out, err
@@ -191,7 +214,7 @@ func (s *Service) Sync(ctx context.Context, table string) (out []Synced, err err
 		}
 	}
 	if len(out) == 0 {
-		err = noTables([]string{table})
+		err = t.none()
 	}
 	return out, err
 }
@@ -199,13 +222,9 @@ func (s *Service) Sync(ctx context.Context, table string) (out []Synced, err err
 // run compares the pipelines that are asked for.
 func (c *comparing) run(do func(d *Declared) error) (*verify.Report, error) {
 	c.report = &verify.Report{Began: time.Now().UTC(), Tables: []verify.Table{}, Unchecked: []verify.Unchecked{}, Equal: true}
-	asked := c.project.Pipelines
-	if c.Pipeline != "" {
-		d, err := c.project.find(c.Pipeline)
-		if err != nil {
-			return nil, err
-		}
-		asked = []*Declared{d}
+	asked, err := c.project.chosen(c.Pipeline)
+	if err != nil {
+		return nil, err
 	}
 	for _, d := range asked {
 		if err := do(d); err != nil {
@@ -237,7 +256,7 @@ func (c *comparing) pipeline(ctx context.Context, d *Declared, p routers.Pipelin
 	tables, ok := p.Source.(sources.Tables)
 	if !ok {
 		c.leave(verify.Unchecked{Pipeline: d.Name}, &fault.Error{
-			Code: "ACQ-USE-050", Place: "source " + d.Source.Name, Err: fmt.Errorf("a source of type %s cannot be read as it stands", d.Source.Plugin.Type),
+			Code: "ACQ-USE-060", Place: "source " + d.Source.Name, Err: fmt.Errorf("a source of type %s cannot be read as it stands", d.Source.Plugin.Type),
 			Remedy: "name a pipeline that begins with a database",
 		})
 		return nil
@@ -246,41 +265,19 @@ func (c *comparing) pipeline(ctx context.Context, d *Declared, p routers.Pipelin
 	if err != nil {
 		return err
 	}
-	known := len(streams)
-	streams = slices.DeleteFunc(streams, func(s sources.Stream) bool { return !chosen(c.Tables, s.Schema.Stream) })
-	if len(streams) == 0 && known > 0 {
-		c.failed = cmp.Or(c.failed, noTables(c.Tables))
+	wanted, err := c.Tables.among(streams)
+	if err != nil {
+		return err
 	}
-	for _, stream := range streams {
+	if len(wanted) == 0 && len(streams) > 0 {
+		c.failed = cmp.Or(c.failed, c.Tables.none())
+	}
+	for _, stream := range wanted {
 		if err := c.stream(ctx, d, repairable{p, tables, stream.Schema}, stream); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func noTables(globs []string) error {
-	return &fault.Error{
-		Code: "ACQ-USE-051", Place: strings.Join(globs, ", "), Err: errors.New("no pipeline here has a table of this name"),
-		Remedy: "acequia plan shows which tables there are",
-	}
-}
-
-// chosen says whether a stream is named by one of the patterns: as itself, or as the database knows it.
-func chosen(globs []string, stream string) bool {
-	if len(globs) == 0 {
-		return true
-	}
-	names := []string{stream}
-	if !strings.Contains(stream, ".") {
-		names = append(names, "public."+stream)
-	}
-	return slices.ContainsFunc(globs, func(glob string) bool {
-		return slices.ContainsFunc(names, func(name string) bool {
-			ok, err := path.Match(glob, name)
-			return ok && err == nil
-		})
-	})
 }
 
 // stream compares a stream with the sinks that it is in.

@@ -24,11 +24,9 @@ import (
 
 // compareFlags are of commands that compare sources with sinks.
 type compareFlags struct {
-	File     string   `arg:"" optional:"" name:"file" help:"Configuration file, or folder of them; default ./acequia.yaml." type:"path" default:"acequia.yaml"`
-	Pipeline string   `arg:"" optional:"" help:"Name of a pipeline; default: all."`
-	Tables   []string `help:"Only these tables, by name or pattern; may be repeated." placeholder:"GLOB"`
-	Report   string   `help:"Write the report, as JSON, to this file as well." type:"path" placeholder:"FILE"`
-	JSON     bool     `help:"Write the report as JSON."`
+	target
+	Report string `help:"Write the report, as JSON, to this file as well." type:"path" placeholder:"FILE"`
+	JSON   bool   `help:"Write the report as JSON."`
 }
 
 type verifyCmd struct {
@@ -98,15 +96,11 @@ func (c sweepCmd) Run(ctx context.Context, t terminal) error {
 
 // compare compares, mends if that is asked for, and tells.
 func (c compareFlags) compare(ctx context.Context, t terminal, o app.VerifyOptions, repair bool) error {
-	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
+	project, err := c.project(ctx, t)
 	if err != nil {
 		return err
 	}
-	if problems.Errors() {
-		tell(t.err, problems)
-		return toldError{exitUsage}
-	}
-	o.Pipeline, o.Tables = c.Pipeline, c.Tables
+	o.Pipeline, o.Tables = c.Pipeline, app.Tables{Patterns: c.Tables, Choose: chosen}
 	log := obs.NewLogger(t.err, slog.LevelWarn)
 	var report *verify.Report
 	stop := c.progress(t, &o)
@@ -267,7 +261,7 @@ func columnsText(columns []verify.Values) string {
 }
 
 type syncCmd struct {
-	File  string `arg:"" name:"file" help:"Configuration file, or folder of them." type:"path"`
+	File  string `arg:"" name:"file" help:"Configuration file."`
 	Table string `arg:"" help:"Name of the table."`
 	Since string `help:"Only rows that were changed since." placeholder:"TIME"`
 	JSON  bool   `help:"Write JSON."`
@@ -289,24 +283,20 @@ Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment, 4 some r
 func (c syncCmd) Run(ctx context.Context, t terminal) (err error) {
 	if c.Since != "" {
 		return &fault.Error{
-			Code: "ACQ-USE-052", Place: "--since", Err: errors.New("no source here can tell which rows were changed since a time without missing some"),
+			Code: "ACQ-USE-062", Place: "--since", Err: errors.New("no source here can tell which rows were changed since a time without missing some"),
 			Remedy: "leave it out: the whole table is read",
 		}
 	}
-	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
+	project, err := target{File: c.File}.project(ctx, t)
 	if err != nil {
 		return err
-	}
-	if problems.Errors() {
-		tell(t.err, problems)
-		return toldError{exitUsage}
 	}
 	service, err := project.Open(ctx, app.ServiceOptions{Log: obs.NewLogger(t.err, slog.LevelWarn), Wire: t.wire, Forms: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
-	synced, err := service.Sync(ctx, c.Table)
+	synced, err := service.Sync(ctx, app.Tables{Patterns: []string{c.Table}, Choose: chosen})
 	if err != nil {
 		return err
 	}
