@@ -55,6 +55,25 @@ func (b *Batch) Routed(r Routes) *Batch {
 	return out
 }
 
+// Numbers gives the rows that are for a sink as For counts them: entry i is the number in b of row i. nil: all rows are.
+func (b *Batch) Numbers(sink string) []int32 {
+	r := &b.System.Routes
+	if r.Sinks == nil || len(r.Rows) == 1 {
+		return nil
+	}
+	return b.rowsFor(r.bit(sink))
+}
+
+func (b *Batch) rowsFor(bit uint64) []int32 {
+	rows := make([]int32, 0, b.Rows)
+	for row, mask := range b.System.Routes.Rows[:b.Rows] {
+		if mask&bit != 0 {
+			rows = append(rows, int32(row))
+		}
+	}
+	return rows
+}
+
 // For gives the rows that are for a sink, with a reference for the caller: b itself when all are, nil when none is.
 func (b *Batch) For(sink string) *Batch {
 	r := &b.System.Routes
@@ -68,12 +87,7 @@ func (b *Batch) For(sink string) *Batch {
 		}
 		return b.Retain()
 	}
-	rows := make([]int32, 0, b.Rows)
-	for row, mask := range r.Rows[:b.Rows] {
-		if mask&bit != 0 {
-			rows = append(rows, int32(row))
-		}
-	}
+	rows := b.rowsFor(bit)
 	switch len(rows) {
 	case 0:
 		return nil

@@ -21,6 +21,7 @@ type delivery struct {
 	group    *group
 	accepted chan struct{} // closed when every writer has taken the chunk
 	err      error         // the handler's, set before the Router nacks
+	refused  int           // records of the chunk with a dead letter, or several
 }
 
 type deliveryKey struct{}
@@ -94,7 +95,7 @@ func (d *delivery) accept(ctx context.Context) error {
 		}
 	}
 	d.group.rows += rows
-	return d.judge(d.board.accepted(rows, len(d.group.letters)-letters))
+	return d.judge(d.board.accepted(rows, d.refused, len(d.group.letters)-letters))
 }
 
 // bury makes dead letters of what the source refused.
@@ -115,6 +116,7 @@ func (d *delivery) bury() {
 		}
 		d.keep(letter)
 		d.counts.refused++
+		d.refused++
 	}
 }
 
@@ -130,6 +132,7 @@ func (d *delivery) pass(ctx context.Context, b *record.Batch, from int) error {
 		return d.write(ctx, b)
 	}
 	var out []*record.Batch
+	letters := len(d.group.letters)
 	err := d.sift(from, steps[from].Name, b, func(b *record.Batch) (err error) {
 		if out, err = d.handlers[from].Handle(ctx, b); err != nil {
 			out = nil
@@ -139,6 +142,7 @@ func (d *delivery) pass(ctx context.Context, b *record.Batch, from int) error {
 	if err != nil {
 		return fmt.Errorf("step %s: %w", steps[from].Name, err)
 	}
+	d.refused += len(d.group.letters) - letters
 	for i, next := range out {
 		err := d.pass(ctx, next, from+1)
 		next.Release()
@@ -155,19 +159,41 @@ func (d *delivery) pass(ctx context.Context, b *record.Batch, from int) error {
 // write gives each sink its rows of the batch.
 func (d *delivery) write(ctx context.Context, b *record.Batch) error {
 	steps := len(d.run.pipeline.Steps)
+	var refused map[int64]bool // rows of b
 	for i, w := range d.writers {
 		name := d.run.pipeline.Sinks[i].Name
 		own := b.For(name)
 		if own == nil {
 			continue
 		}
+		letters, base := len(d.group.letters), d.counts.given[steps+i]
 		err := d.sift(steps+i, name, own, func(b *record.Batch) error { return w.Write(ctx, b) })
 		own.Release()
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", name, err)
 		}
+		if letters < len(d.group.letters) {
+			refused = rowsOf(d.group.letters[letters:], base, b.Numbers(name), refused)
+		}
 	}
+	d.refused += len(refused)
 	return nil
+}
+
+// rowsOf adds the rows that letters of a sink are of: their indexes count from base the rows that it was given, of which
+// numbers says which rows of the batch they are.
+func rowsOf(letters []checkpoint.DeadLetter, base int64, numbers []int32, rows map[int64]bool) map[int64]bool {
+	if rows == nil {
+		rows = make(map[int64]bool, len(letters))
+	}
+	for i := range letters {
+		row := letters[i].Index - base
+		if numbers != nil {
+			row = int64(numbers[row])
+		}
+		rows[row] = true
+	}
+	return rows
 }
 
 // sift does something with a batch, and again without the rows that can never pass: these become dead letters. stage
@@ -283,15 +309,15 @@ func (d *delivery) letter(step string, b *record.Batch, row int, why fault.Row) 
 // judgedFrom is the number of records from which the share of dead letters means something.
 const judgedFrom = 1000
 
-// judge stops a lane that makes too many dead letters. Its open group is not committed, so that they are read again.
-func (d *delivery) judge(read, letters int64) error {
+// judge stops a lane too many of whose records are dead letters. Its open group is not committed, so that they are read again.
+func (d *delivery) judge(read, refused int64) error {
 	limit := d.run.pipeline.StopAfter
-	if limit == 0 || read < judgedFrom || float64(letters) <= limit*float64(read) {
+	if limit == 0 || read < judgedFrom || float64(refused) <= limit*float64(read) {
 		return nil
 	}
 	return &fault.Error{
 		Class: fault.Fatal, Code: "ACQ-RUN-002", Place: "lane " + d.name.ID,
-		Err:    fmt.Errorf("%d of %d records are dead letters, more than the %g %% allowed", letters, read, 100*limit),
+		Err:    fmt.Errorf("%d of %d records are dead letters, more than the %g %% allowed", refused, read, 100*limit),
 		Remedy: "look at the dead letters, mend the source or the steps, and start again; nothing is lost",
 	}
 }

@@ -225,8 +225,44 @@ func TestDeadLetters(t *testing.T) {
 	if err1 != nil || err2 != nil || first.lost != 10 || other.lost != 11 || first.doubled+other.doubled > 0 {
 		t.Errorf("first %+v, second %+v, %v %v", first, other, err1, err2)
 	}
-	if s := run.Status(); s.DeadLetters != 11 || s.RowsRead != 100 {
+	if s := run.Status(); s.DeadLetters != 11 || s.RowsRefused != 11 || s.RowsRead != 100 {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// A record that two sinks refuse is two dead letters of one record, whatever else the sinks get.
+func TestRecordsThatTwoSinksRefuse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	second := newFolder(filepath.Join(filepath.Dir(r.out.root), "second"))
+	r.out.onWrite = refuse(func(id int64) bool { return id%4 == 0 })
+	second.onWrite = refuse(func(id int64) bool { return id%5 == 0 })
+	p := r.pipeline(&generator{lanes: 1, chunks: 10, rows: 30})
+	p.Steps = []Step{{"route", handlers.Func(func(_ context.Context, b *record.Batch) ([]*record.Batch, error) {
+		to := make([]uint64, b.Rows)
+		for row := range to {
+			to[row] = uint64(1 + b.Columns[0].Int(row)%3) // the first, the second, both
+		}
+		return []*record.Batch{b.Routed(record.Routes{Sinks: []string{"second", "out"}, Rows: to})}, nil
+	})}}
+	p.Sinks = append(p.Sinks, NamedSink{"second", second})
+	run := r.mustRun(t, p)
+	letters, records := int64(0), int64(0)
+	for id := range 300 {
+		byOut := id%3 > 0 && id%4 == 0
+		bySecond := id%3 != 1 && id%5 == 0
+		if byOut {
+			letters++
+		}
+		if bySecond {
+			letters++
+		}
+		if byOut || bySecond {
+			records++
+		}
+	}
+	if s := run.Status(); s.DeadLetters != letters || s.RowsRefused != records || letters == records {
+		t.Errorf("%d dead letters of %d records, want %d of %d", s.DeadLetters, s.RowsRefused, letters, records)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 type Progress struct {
 	RowsRead      int64         `json:"rows_read"` // read again after a failure counts again
 	RowsCommitted int64         `json:"rows_committed"`
+	RowsRefused   int64         `json:"rows_refused"` // with a dead letter: one a record, however many sinks refuse it
 	DeadLetters   int64         `json:"dead_letters"`
 	Commits       int64         `json:"commits"`
 	RowsPerSecond float64       `json:"rows_per_second"` // committed, over the last 10 s
@@ -190,6 +191,7 @@ func (b *board) snapshot(now time.Time) Status {
 func (p *Progress) add(lane Progress) {
 	p.RowsRead += lane.RowsRead
 	p.RowsCommitted += lane.RowsCommitted
+	p.RowsRefused += lane.RowsRefused
 	p.DeadLetters += lane.DeadLetters
 	p.Commits += lane.Commits
 	p.RowsPerSecond += lane.RowsPerSecond
@@ -260,12 +262,13 @@ func (l *laneBoard) acquired(st checkpoint.State) {
 }
 
 // accepted counts a chunk and gives the sums.
-func (l *laneBoard) accepted(rows, letters int) (read, refused int64) {
+func (l *laneBoard) accepted(rows, refused, letters int) (read, allRefused int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.status.RowsRead += int64(rows)
+	l.status.RowsRefused += int64(refused)
 	l.status.DeadLetters += int64(letters)
-	return l.status.RowsRead, l.status.DeadLetters
+	return l.status.RowsRead, l.status.RowsRefused
 }
 
 func (l *laneBoard) commits() int64 {

@@ -260,7 +260,7 @@ func (r *Replay) Run(ctx context.Context) (Replayed, error) {
 	if r.run != nil {
 		err := r.run.Run(ctx)
 		status := r.run.Status()
-		out.Read, out.DeadLetters, out.Done = status.RowsRead, status.DeadLetters, status.RowsCommitted-status.DeadLetters
+		out.Read, out.DeadLetters, out.Done = status.RowsRead, status.DeadLetters, status.RowsCommitted-status.RowsRefused
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return out, err
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/acequia-io/acequia/routers"
 )
 
-// Retried counts what became of dead letters that were sent again.
+// Retried counts what became of records that were sent again. One that two sinks refuse is refused once, and two dead letters.
 type Retried struct {
 	Passed  int64 `json:"passed"`
 	Refused int64 `json:"refused"` // again: they stay dead letters, with one attempt more
@@ -125,7 +125,7 @@ func (k *letterDesk) sendOf(ctx context.Context, p retryable, by checkpoint.Refu
 	}
 	err = runUntil(ctx, run, letters.Drained())
 	status := run.Status()
-	return Retried{Passed: max(0, status.RowsCommitted-status.DeadLetters), Refused: status.DeadLetters}, err
+	return Retried{Passed: max(0, status.RowsCommitted-status.RowsRefused), Refused: status.RowsRefused}, err
 }
 
 // runUntil runs a pipeline until what it has to do is done, or ctx ends, and stops it in order.
