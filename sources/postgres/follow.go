@@ -41,6 +41,7 @@ func (s *Source) follow(ctx context.Context, t *table, from record.Position) (so
 		from = record.Position(t.note.Cursor)
 	}
 	f := &follower{source: s, stream: t.stream, epoch: t.note.Epoch, poller: t.poller, at: from, chunks: make(chan record.Chunk)}
+	f.settled.Store(&from) // what was durable before, or what the backfill reads
 	ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(f.chunks)
@@ -191,10 +192,7 @@ func (f *follower) Close() error {
 	for chunk := range f.chunks {
 		chunk.Release()
 	}
-	if f.settled.Load() == nil {
-		return nil
-	}
-	if _, ok := f.poller.(tidier); !ok {
+	if _, ok := f.poller.(tidier); !ok || f.settled.Load() == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), tidyTimeout)

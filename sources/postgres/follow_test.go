@@ -1,10 +1,14 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -35,6 +39,7 @@ type world struct {
 	sink   map[string]map[string]newest
 	cut    map[string]record.Version // of each stream's last TRUNCATE
 	given  int                       // records that changes were given in
+	log    bytes.Buffer
 	crash  func() bool               // whether the process dies now, with a chunk applied and its position not saved
 }
 
@@ -70,7 +75,7 @@ var errCrashed = errors.New("the process died")
 // run reads all there is, as a process that drains does. A crash ends it early.
 func (w *world) run() error {
 	w.Helper()
-	s, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: w.notes})
+	s, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: w.notes, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
 	if err != nil {
 		return err
 	}
@@ -175,17 +180,36 @@ func (w *world) apply(b *record.Batch) {
 	}
 }
 
-// differences compares the sink with the table.
+// differences compares the sink with the table, by the columns that the table has.
 func (w *world) differences(stream string) (missing, extra []string) {
 	w.Helper()
 	s := open(w.T, w.config, w.notes)
-	want, got := map[string]bool{}, map[string]bool{}
-	for _, row := range rowsOf(w.T, s, stream, sources.KeyRange{}) {
-		want[row] = true
+	want, got, columns := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	plain := func(row string) string {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(row), &fields); err != nil {
+			w.Fatal(err)
+		}
+		maps.DeleteFunc(fields, func(name string, v any) bool { return v == nil || len(columns) > 0 && !columns[name] })
+		text, err := json.Marshal(fields)
+		if err != nil {
+			w.Fatal(err)
+		}
+		return string(text)
+	}
+	rows := rowsOf(w.T, s, stream, sources.KeyRange{})
+	for _, row := range rows {
+		want[plain(row)] = true
+	}
+	if len(rows) > 0 {
+		table := strings.TrimPrefix(stream, "public.")
+		for _, name := range w.session().texts("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('"+table+"') AND attnum > 0 AND NOT attisdropped") {
+			columns[name] = true
+		}
 	}
 	for _, h := range w.sink[stream] {
 		if h.row != "" {
-			got[h.row] = true
+			got[plain(h.row)] = true
 		}
 	}
 	for row := range want {
@@ -211,7 +235,53 @@ func (w *world) equal(stream string, deletes bool) {
 	}
 	missing, extra := w.differences(stream)
 	if len(missing) > 0 || deletes && len(extra) > 0 {
-		w.Errorf("%s: %d rows are missing, such as %.3q; %d are too many, such as %.3q", stream, len(missing), missing[:min(len(missing), 3)], len(extra), extra[:min(len(extra), 3)])
+		w.Errorf("%s: %d rows are missing, such as %q; %d are too many, such as %q", stream, len(missing), missing[:min(len(missing), 3)], len(extra), extra[:min(len(extra), 3)])
+	}
+}
+
+// epoch is the incarnation of a stream that was read last.
+func (w *world) epoch(stream string) int {
+	last := 0
+	for id := range w.ended {
+		var n int
+		if _, err := fmt.Sscanf(strings.TrimPrefix(id, stream+"@"), "%d/", &n); err == nil {
+			last = max(last, n)
+		}
+	}
+	return last
+}
+
+// calm waits until all transactions that have begun before have ended, those of other tests too.
+func (w *world) calm() {
+	w.Helper()
+	s := w.session()
+	mine := s.texts("SELECT pg_current_xact_id()::text")[0]
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if s.texts("SELECT (pg_snapshot_xmin(pg_current_snapshot()) > '" + mine + "'::xid8)::text")[0] == "true" {
+			return
+		}
+	}
+}
+
+// meanwhile lets a run go on while something is done: after a while, or when the run has ended before.
+func (w *world) meanwhile(do func()) {
+	w.Helper()
+	done := make(chan error, 1)
+	go func() { done <- w.run() }()
+	late := time.NewTimer(1500 * time.Millisecond)
+	defer late.Stop()
+	var err error
+	select {
+	case err = <-done:
+		do()
+	case <-late.C:
+		do()
+		err = <-done
+	}
+	if err != nil {
+		w.Fatal(err)
 	}
 }
 
@@ -245,6 +315,19 @@ func (s *session) exec(sql ...string) {
 			s.Fatalf("%s: %v", q, err)
 		}
 	}
+}
+
+func (s *session) texts(q string) []string {
+	s.Helper()
+	rows, err := s.conn.Query(s.Context(), q)
+	if err != nil {
+		s.Fatal(err)
+	}
+	texts, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		s.Fatal(err)
+	}
+	return texts
 }
 
 const ordersSQL = `CREATE TABLE orders (id int8 PRIMARY KEY, v int8 NOT NULL, note text, updated_at timestamptz NOT NULL DEFAULT now())`
