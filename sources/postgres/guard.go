@@ -100,6 +100,7 @@ type watch struct {
 	deletes  bool                 // the strategy sees them, so that a partition that is gone must not go unseen
 	emptied  func() (bool, error) // whether the strategy itself tells of a TRUNCATE since the last look; nil: it never does
 	guard    *guard
+	looked   uint64
 }
 
 // key is where it is kept. Each incarnation of a stream has its own.
@@ -142,9 +143,10 @@ func (w *watch) load(ctx context.Context) error {
 	return nil
 }
 
-// see looks, and says whether the changes since the last look are complete: if not, the error is an *anew.
-func (w *watch) see(ctx context.Context, c *postgres.Conn, t *table) (sight, error) {
-	w.table = t
+// see looks, and says whether the changes since the last look are complete: if not, the error is an *anew. looked is a transaction
+// below which all had ended when a look gave the position that the table stands at; 0: not known.
+func (w *watch) see(ctx context.Context, c *postgres.Conn, t *table, looked uint64) (sight, error) {
+	w.table, w.looked = t, looked
 	if err := w.load(ctx); err != nil {
 		return sight{}, err
 	}
@@ -234,7 +236,7 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 	if err != nil {
 		return fault.Stop(err)
 	}
-	same, err := w.older(ctx, c, oid, ">", low32(seen.xmin))
+	same, err := w.older(ctx, c, oid, ">", low32(max(seen.xmin, w.looked)))
 	switch {
 	case err != nil:
 		return err

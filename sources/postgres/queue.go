@@ -103,7 +103,7 @@ func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table
 		return from, err
 	}
 	p.watch.emptied = func() (bool, error) { return p.emptied(ctx, c, t, at) }
-	now, err := p.watch.see(ctx, c, t)
+	now, err := p.watch.see(ctx, c, t, at.looked())
 	if err != nil {
 		return from, err
 	}
@@ -127,7 +127,7 @@ func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table
 			Remedy: fmt.Sprintf("acequia capture install --strategy queue --tables %s.%s --apply begins it anew; the table is then read anew", t.Schema, t.Name),
 		}
 	}
-	return step(t, now, from, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
+	return step(now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
 }
 
 // emptied says whether the queue has a TRUNCATE that was not given at a position.

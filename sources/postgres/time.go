@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
@@ -102,7 +103,7 @@ func (p *timePoller) poll(ctx context.Context, c *postgres.Conn, t *table, at re
 		return at, err
 	}
 	return polling(ctx, c, t, "READ COMMITTED", func() (record.Position, error) {
-		now, err := p.watch.see(ctx, c, t)
+		now, err := p.watch.see(ctx, c, t, 0)
 		if err != nil {
 			return at, err
 		}
@@ -139,7 +140,8 @@ func (p *timePoller) page(ctx context.Context, c *postgres.Conn, t *table, now s
 	column := quoted(t.Name) + "." + quoted(p.source.config.Capture.Column) // a bare name would be that of an expression of the select list
 	as := "::timestamptz"                                                   // of a parameter
 	if t.Column(p.source.config.Capture.Column).TypeName == withoutZone {
-		as = "::timestamptz AT TIME ZONE '" + p.source.config.Capture.Zone + "'"
+		zone := strings.Replace(p.source.config.Capture.Zone, "UTC", "+00:00", 1)
+		as = "::timestamptz AT TIME ZONE INTERVAL '" + zone + "'" // as a name, +02:00 would be west of Greenwich
 	}
 	where, args := column+" < $1"+as, []string{s.UpTo}
 	switch {

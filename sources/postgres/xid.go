@@ -45,6 +45,9 @@ func spanAt(t *table, from record.Position) (p span, err error) {
 	return p, err
 }
 
+// looked is the xmin of the last snapshot of it: see watch.see.
+func (p span) looked() uint64 { return max(p.since.xmin, p.upTo.xmin) }
+
 // rest is the position between two rounds.
 func rest(v visible) record.Position { return pack(span{Since: v.String()}) }
 
@@ -100,12 +103,16 @@ func spanCovers(at record.Position, m moment) bool {
 }
 
 func (p *xidPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
+	at, err := spanAt(t, from)
+	if err != nil {
+		return from, err
+	}
 	return polling(ctx, c, t, "READ COMMITTED", func() (record.Position, error) {
-		now, err := p.watch.see(ctx, c, t)
+		now, err := p.watch.see(ctx, c, t, at.looked())
 		if err != nil {
 			return from, err
 		}
-		return step(t, now, from, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
+		return step(now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
 	})
 }
 
@@ -124,11 +131,7 @@ func polling(ctx context.Context, c *postgres.Conn, t *table, isolation string, 
 }
 
 // step goes on with the round under way, or begins the next. do reads a page, and says whether the round has more.
-func step(t *table, now sight, from record.Position, do func(span) (r span, more bool, err error)) (record.Position, error) {
-	at, err := spanAt(t, from)
-	if err != nil {
-		return from, err
-	}
+func step(now sight, from record.Position, at span, do func(span) (r span, more bool, err error)) (record.Position, error) {
 	if at.UpTo == "" {
 		switch err := turned(now, at); {
 		case errors.Is(err, errBehind):

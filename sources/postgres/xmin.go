@@ -66,7 +66,7 @@ func (p *xminPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from 
 		return from, err
 	}
 	return polling(ctx, c, t, "READ COMMITTED", func() (record.Position, error) {
-		now, err := p.watch.see(ctx, c, t)
+		now, err := p.watch.see(ctx, c, t, max(at.Since, at.UpTo))
 		switch {
 		case err != nil:
 			return from, err
