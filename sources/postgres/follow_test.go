@@ -34,13 +34,14 @@ type world struct {
 	*testing.T
 	config postgres.Config
 	notes  *notes
+	state  sources.State // instead of the notes
 	ended  map[string]record.Position
 	at     map[string]record.Position
 	sink   map[string]map[string]newest
 	cut    map[string]record.Version // of each stream's last TRUNCATE
 	given  int                       // records that changes were given in
 	log    bytes.Buffer
-	crash  func() bool               // whether the process dies now, with a chunk applied and its position not saved
+	crash  func() bool // whether the process dies now, with a chunk applied and its position not saved
 }
 
 func newWorld(t *testing.T, strategy string, sql ...string) *world {
@@ -75,7 +76,11 @@ var errCrashed = errors.New("the process died")
 // run reads all there is, as a process that drains does. A crash ends it early.
 func (w *world) run() error {
 	w.Helper()
-	s, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: w.notes, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+	var state sources.State = w.notes
+	if w.state != nil {
+		state = w.state
+	}
+	s, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: state, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
 	if err != nil {
 		return err
 	}
@@ -202,8 +207,7 @@ func (w *world) differences(stream string) (missing, extra []string) {
 		want[plain(row)] = true
 	}
 	if len(rows) > 0 {
-		table := strings.TrimPrefix(stream, "public.")
-		for _, name := range w.session().texts("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('"+table+"') AND attnum > 0 AND NOT attisdropped") {
+		for _, name := range w.session().texts("SELECT a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relname = '" + stream + "' AND attnum > 0 AND NOT attisdropped") {
 			columns[name] = true
 		}
 	}

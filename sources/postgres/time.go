@@ -30,12 +30,13 @@ type stretch struct {
 }
 
 // watermarkSQL gives a time before which all that was begun in the database has ended, and what keeps it from being known. A transaction
-// of another database writes nothing here. Those of autovacuum write no rows.
+// of another database writes nothing here; those of autovacuum, and those of this pipeline, write no rows.
 const watermarkSQL = `
 SELECT least(clock_timestamp() - make_interval(secs => $1), min(a.xact_start) FILTER (WHERE a.backend_type <> 'autovacuum worker'))::text,
 	count(*) FILTER (WHERE a.query = '<insufficient privilege>'), count(*) FILTER (WHERE a.state = 'disabled'),
 	(SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = current_database())
-FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid() AND (a.datid IS NULL OR a.datname = current_database())`
+FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid() AND (a.datid IS NULL OR a.datname = current_database())
+	AND (a.usename IS DISTINCT FROM current_user OR a.application_name IS DISTINCT FROM current_setting('application_name'))`
 
 // watermark asks for it. held says why it is not known.
 func (p *timePoller) watermark(ctx context.Context, c *postgres.Conn, t *table) (at, held string, err error) {

@@ -87,7 +87,7 @@ func TestSessionsOfOtherZones(t *testing.T) {
 	w.equal("orders", true)
 
 	local := newWorld(t, "time", `CREATE TABLE local (id int PRIMARY KEY, v int, updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC-05:00'))`,
-		`CREATE INDEX ON local (updated_at, id)`, `INSERT INTO local VALUES (1, 1)`)
+		`CREATE INDEX ON local (updated_at, id)`, `INSERT INTO local VALUES (1, 1, '2020-01-01')`)
 	if err := local.run(); fault.Code(err) != "ACQ-PG-040" || !strings.Contains(err.Error(), "capture.zone") {
 		t.Error("a time without a zone:", err)
 	}
@@ -124,4 +124,3 @@ func TestRowsWithoutATime(t *testing.T) {
 		t.Error("the rows without a time are not counted:", &w.log)
 	}
 }
-
