@@ -54,6 +54,14 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 	return s.only.lanes(lanes, s.tables)
 }
 
+// stopped says why a table is not read until its owner has done something; nil: it is.
+func (t *table) stopped() error {
+	if t.err == nil && t.waits != nil && fault.Of(t.waits) == fault.Fatal {
+		return t.waits
+	}
+	return t.err
+}
+
 func (s *Source) lanesOf(t *table) []sources.Lane {
 	streams := []string{t.stream}
 	var lanes []sources.Lane
@@ -62,7 +70,7 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 		l.Streams, l.Replayable = streams, true
 		lanes = append(lanes, l)
 	}
-	if t.err != nil {
+	if t.stopped() != nil {
 		add(sources.Lane{ID: t.lane(stoppedPart)})
 		return lanes
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 
@@ -233,4 +234,5 @@ func (s *Source) loseLog(why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.feed.lost = why
+	s.refreshed = time.Time{} // the catalog is asked again at once
 }

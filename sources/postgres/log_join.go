@@ -92,7 +92,12 @@ func (s *Source) keepsLog(ctx context.Context, c *postgres.Conn, t *table) (bool
 		again = join.Broken
 	}
 	if again != "" {
-		if err := s.again(ctx, c, t, again); err != nil {
+		err := s.again(ctx, c, t, again)
+		if err != nil && fault.Of(err) == fault.Fatal && ctx.Err() == nil {
+			s.hold(t, err)
+			return false, nil
+		}
+		if err != nil {
 			return false, err
 		}
 		s.turnLog()
@@ -119,7 +124,7 @@ func errUnfit(t *table, reason, remedy string) error {
 func (s *Source) hold(t *table, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.tables[t.stream]; now != nil && !now.note.Log.joined() {
+	if now := s.tables[t.stream]; now != nil {
 		now.waits = why
 	}
 }
@@ -231,6 +236,9 @@ func (s *Source) awaitJoin(ctx context.Context, c *postgres.Conn, tables []*tabl
 	for _, t := range tables {
 		s.hold(t, why)
 	}
+	s.mu.Lock()
+	s.refreshed = time.Time{} // they are looked at again at once when somebody asks
+	s.mu.Unlock()
 	if s.drains {
 		return why
 	}

@@ -176,7 +176,7 @@ func (p *logPump) row(ctx context.Context, size int) error {
 		p.touched = append(p.touched, r)
 	}
 	p.bytes += size
-	index := uint32(2 * (p.at.Seen - 1)) //nolint:gosec // checked above
+	index := uint32(2 * (p.at.Seen - 1))
 	switch {
 	case c.kind == 'I':
 		return p.add(r, record.Insert, index, c.new)
@@ -290,7 +290,7 @@ func (p *logPump) flush(ctx context.Context, r *relation) error {
 		if b.Schema.ID() == r.kept {
 			continue
 		}
-		if err := p.source.keepSchema(ctx, r.stream, b.Schema); err != nil { // before anything that has it is durable
+		if err := p.source.met(ctx, r.stream, r.epoch, b.Schema); err != nil { // before anything that has it is durable
 			return err
 		}
 		r.kept = b.Schema.ID()
@@ -360,13 +360,4 @@ func (p *logPump) truncate(ctx context.Context, ids []uint32) error {
 		p.rows++
 	}
 	return nil
-}
-
-// keepSchema keeps the columns that a stream has, before the first record that has them.
-func (s *Source) keepSchema(ctx context.Context, stream string, schema *record.Schema) error {
-	t := s.table(stream)
-	if t == nil {
-		return nil
-	}
-	return s.met(ctx, stream, t.note.Epoch, schema)
 }

@@ -109,12 +109,26 @@ func (s *Source) adoptSlot(ctx context.Context, server postgres.Server, name str
 	return s.saveLog(ctx, logNote{Epoch: 1, Slot: name, Publication: public, System: server.System, Timeline: server.Timeline, Start: found.confirmed.String()})
 }
 
+// dropSlot removes a slot. The session that has read it may be just ending.
 func dropSlot(ctx context.Context, c *postgres.Conn, name string) error {
-	_, err := c.Exec(ctx, "SELECT pg_drop_replication_slot($1)", name)
-	if e, ok := inUse(err); ok {
-		return slotInUse(name, e)
+	late := time.NewTimer(usePatience)
+	defer late.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := c.Exec(ctx, "SELECT pg_drop_replication_slot($1)", name)
+		busy, ok := inUse(err)
+		if !ok {
+			return postgres.Explain(err, "drop the slot", name)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
+			return slotInUse(name, busy)
+		case <-tick.C:
+		}
 	}
-	return postgres.Explain(err, "drop the slot", name)
 }
 
 // makeSlot makes the slot of a note, and keeps the session open that exports the snapshot of the moment at which it begins.

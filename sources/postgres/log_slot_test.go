@@ -26,7 +26,7 @@ func written(megabytes int) string {
 func TestLogOfALostSlot(t *testing.T) {
 	t.Parallel()
 	s := another(t, "max_slot_wal_keep_size=32MB", "max_wal_size=64MB", "min_wal_size=32MB")
-	for _, c := range []struct{ name, sql, why string }{
+	for _, c := range []struct{ name, sql, why string }{ //nolint:paralleltest // they take the same slot away
 		{"removed WAL", written(100) + "; CHECKPOINT", "has removed WAL"},
 		{"dropped", "SELECT pg_drop_replication_slot('acequia_lost')", "is gone"},
 		{"read by another", "SELECT pg_replication_slot_advance('acequia_lost', pg_current_wal_lsn())", "was read on to"},
@@ -38,14 +38,17 @@ func TestLogOfALostSlot(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dsn := s.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'a'), (2, 'b'), (3, 'c')`,
 				"CREATE PUBLICATION acequia_lost FOR TABLE orders")
-			defer s.Exec(t, dsn, "SELECT pg_drop_replication_slot('acequia_lost')")
+			defer func() {
+				until(t, dsn, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'acequia_lost'")
+				s.Exec(t, dsn, "SELECT pg_drop_replication_slot('acequia_lost')")
+			}()
 			p := newPipeline(dsn)
 			p.config.Capture.Slot = "acequia_lost"
 			if err := p.run(t, nil); err != nil {
 				t.Fatal(err)
 			}
 			s.Exec(t, dsn, "DELETE FROM orders WHERE id = 2", "UPDATE orders SET name = 'new' WHERE id = 3")
-			for _, sql := range strings.Split(c.sql, "; ") {
+			for sql := range strings.SplitSeq(c.sql, "; ") {
 				s.Exec(t, dsn, sql)
 			}
 			switch c.name {

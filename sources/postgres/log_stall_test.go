@@ -90,11 +90,11 @@ func another(t *testing.T, settings ...string) *postgrestest.Server {
 
 // TestLogAndCommitsThatNobodySeesYet are the cases in which the log is ahead of what reads show: a commit is in the log when it is on
 // disk, and is seen by others later, which a synchronous standby may delay for long.
-func TestLogAndCommitsThatNobodySeesYet(t *testing.T) {
+func TestLogAndCommitsThatNobodySeesYet(t *testing.T) { //nolint:tparallel // its parts take turns at one server
 	t.Parallel()
 	g := another(t, "synchronous_standby_names=ghost", "synchronous_commit=local") // only sessions that ask for it wait
 
-	t.Run("a read that is behind the log", func(t *testing.T) {
+	t.Run("a read that is behind the log", func(t *testing.T) { //nolint:paralleltest // as said
 		dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'old'), (2, 'old')`,
 			"CREATE PUBLICATION acequia_behind FOR TABLE orders")
 		p := newPipeline(dsn)
@@ -120,7 +120,7 @@ func TestLogAndCommitsThatNobodySeesYet(t *testing.T) {
 		p.equal(t, dsn, "orders", orders)
 	})
 
-	t.Run("a table that joins", func(t *testing.T) {
+	t.Run("a table that joins", func(t *testing.T) { //nolint:paralleltest // as said
 		dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE first (id int8 PRIMARY KEY)`,
 			`INSERT INTO orders VALUES (1, 'old'), (2, 'old')`, "CREATE PUBLICATION acequia_joins FOR TABLE first")
 		p := newPipeline(dsn)
@@ -152,7 +152,7 @@ func TestLogAndCommitsThatNobodySeesYet(t *testing.T) {
 		p.equal(t, dsn, "orders", orders)
 	})
 
-	t.Run("a value that is read later", func(t *testing.T) {
+	t.Run("a value that is read later", func(t *testing.T) { //nolint:paralleltest // as said
 		dsn := g.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4 DEFAULT 2)`,
 			"CREATE PUBLICATION acequia_later FOR TABLE documents")
 		p := newPipeline(dsn)

@@ -59,7 +59,7 @@ func (p *logPump) fill(ctx context.Context, r *relation) error {
 		if held[i].op == record.Delete || !unsent(held[i].values) {
 			continue
 		}
-		wanting = append(wanting, int32(i)) //nolint:gosec // a chunk has few rows
+		wanting = append(wanting, int32(i))
 		xids[held[i].xid] = true
 		for k := range held[i].values {
 			if held[i].values[k].Kind == 'u' && !slices.Contains(columns, k) {
@@ -78,7 +78,7 @@ func (p *logPump) fill(ctx context.Context, r *relation) error {
 		return err
 	}
 	for i := range held {
-		if _, lacks := slices.BinarySearch(wanting, int32(i)); lacks && !found[i] { //nolint:gosec // as above
+		if _, lacks := slices.BinarySearch(wanting, int32(i)); lacks && !found[i] {
 			continue
 		}
 		if err := p.decode(r, held[i].logRow, held[i].values); err != nil {

@@ -109,8 +109,8 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 		return nil, err
 	case t == nil:
 		return ended{}, nil
-	case t.err != nil:
-		return nil, t.err
+	case t.stopped() != nil:
+		return nil, t.stopped()
 	}
 	switch part {
 	case stoppedPart:
