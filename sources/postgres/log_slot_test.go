@@ -167,6 +167,10 @@ func TestLogStatusOfAStoppedPipeline(t *testing.T) {
 	if err != nil || lag.Loss != status.Loss {
 		t.Errorf("the lag is %+v, and the status %+v: %v", lag, status, err)
 	}
+	report, err := source.Report(t.Context())
+	if err != nil || report.Held != status.Held || report.Loss != status.Loss || len(report.Streams) != 1 || report.Streams[0].Strategy != "log" {
+		t.Errorf("the report is %+v, and the status %+v: %v", report, status, err)
+	}
 }
 
 // TestLogOfAnIdleDatabase follows a database in which nothing happens, while another of the server writes 200 MB of WAL: the slot lets
