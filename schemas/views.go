@@ -18,15 +18,15 @@ func (t *LakeTable) DistinctName() string { return t.Name + "_distinct" }
 // are there as often as their versions differ; those of a newer epoch belong to a snapshot that is not complete. As long
 // as such a table has never been truncated it has one row an event. It is the same in DuckDB and in Athena.
 func (t *LakeTable) latest(names string) string {
-	from := fmt.Sprintf(`%[1]s CROSS JOIN (SELECT coalesce(max("_version"), '') AS "_since" FROM %[1]s WHERE "_op" = 'T')`, duckName(t.Name))
-	if len(t.Key) > 0 {
+	since := fmt.Sprintf(`(SELECT coalesce(max("_version"), '') AS "_since" FROM %s WHERE "_op" = 'T')`, duckName(t.Name))
+	if len(t.Key) > 0 { // the versions that are gone are left out last, when few rows are left: first, it takes 9 % more CPU
 		return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY "_version" DESC, "_event_id" DESC) AS "_rank" FROM %s `+
-			`WHERE "_op" <> 'T' AND "_version" >= "_since") WHERE "_rank" = 1 AND "_op" <> 'D'`, names, duckNames(t.Key), from)
+			`WHERE "_op" <> 'T') CROSS JOIN %s WHERE "_rank" = 1 AND "_op" <> 'D' AND "_version" >= "_since"`, names, duckNames(t.Key), duckName(t.Name), since)
 	}
 	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY CASE "_since" WHEN '' THEN "_event_id" ELSE "_version" END `+
-		`ORDER BY "_version" DESC, "_ingest_ts") AS "_rank" FROM %s WHERE "_op" IN ('R', 'I') AND ("_since" = '' `+
-		`OR "_version" >= "_since" AND substr("_version", 1, %d) = substr("_since", 1, %[3]d))) `+
-		`WHERE "_rank" = 1 OR "_since" = '' AND "_event_id" IS NULL`, names, from, record.EpochLen)
+		`ORDER BY "_version" DESC, "_ingest_ts") AS "_rank" FROM %s CROSS JOIN %s WHERE "_op" IN ('R', 'I') AND ("_since" = '' `+
+		`OR "_version" >= "_since" AND substr("_version", 1, %d) = substr("_since", 1, %[4]d))) `+
+		`WHERE "_rank" = 1 OR "_since" = '' AND "_event_id" IS NULL`, names, duckName(t.Name), since, record.EpochLen)
 }
 
 // distinct is the rows of which each event has one: a source that is at-least-once may give a row twice, with the same id. A

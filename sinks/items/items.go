@@ -144,7 +144,7 @@ func (s *Sink) Superseded() int64 { return s.superseded.Load() }
 
 // Open makes the writer of one incarnation of a lane.
 func (s *Sink) Open(context.Context, sinks.Lane) (sinks.Writer, error) {
-	return &writer{sink: s, declared: map[string]uint64{}}, nil
+	return &writer{sink: s, declared: map[shape]bool{}}, nil
 }
 
 // Close does nothing: the store belongs to the program.
@@ -153,12 +153,18 @@ func (s *Sink) Close(context.Context) error { return nil }
 // writer buffers the puts of the open group.
 type writer struct {
 	sink     *Sink
-	declared map[string]uint64 // schema of each stream: of some sources they are known when they come, and they change
+	declared map[shape]bool // of some sources schemas are known when they come, and they change
 	puts     []itemstore.Put
 	held     int
 	block    []byte   // documents are encoded one after the other into blocks
 	cut      *staging // the group before, which may not be stored yet
 	pending  *pending // what the puts of both groups make of each key; nil: nobody has asked
+}
+
+// shape is a schema of a stream.
+type shape struct {
+	stream string
+	id     uint64
 }
 
 const (
@@ -174,11 +180,11 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 		w.sink.leaveOut(ctx, b.Schema.Stream)
 		return nil
 	}
-	if id, known := w.declared[b.Schema.Stream]; !known || id != b.Schema.ID() {
+	if known := (shape{b.Schema.Stream, b.Schema.ID()}); !w.declared[known] {
 		if err := w.sink.Declare(ctx, []*record.Schema{b.Schema}); err != nil {
 			return err
 		}
-		w.declared[b.Schema.Stream] = b.Schema.ID()
+		w.declared[known] = true
 	}
 	t := w.sink.config.table(b.Schema.Stream)
 	var expires int64
