@@ -280,4 +280,3 @@ func TestNumbersOfVersions(t *testing.T) {
 		w.equal("orders", deletes)
 	})
 }
-
