@@ -280,3 +280,30 @@ func TestNumbersOfVersions(t *testing.T) {
 		w.equal("orders", deletes)
 	})
 }
+
+// A transaction that has begun before a TRUNCATE can write after it: what it wrote stays.
+func TestTruncateInTheQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 10) i")
+	w.install(sources.InstallRequest{Strategy: "queue"})
+	w.equal("orders", true)
+	old := w.session()
+	old.exec("BEGIN", "SELECT pg_current_xact_id()")
+	w.exec("UPDATE orders SET v = 1", "TRUNCATE orders")
+	old.exec("INSERT INTO orders (id, v) VALUES (1, 2), (20, 2)", "COMMIT")
+	w.equal("orders", true)
+	w.exec("TRUNCATE orders", "INSERT INTO orders (id, v) VALUES (1, 3)")
+	w.crash = func() bool { return true } // with the TRUNCATE applied, and again
+	_, _ = w.run(), w.run()
+	chunks := 0
+	w.crash = func() bool {
+		chunks++
+		return chunks == 2 // between the TRUNCATE and the rows
+	}
+	_ = w.run()
+	w.crash = func() bool { return false }
+	w.equal("orders", true)
+	if w.epoch("orders") != 1 {
+		t.Error("the table was read anew")
+	}
+}
