@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -94,18 +95,18 @@ func (s *Source) sayChoice(ctx context.Context, t *table, m means, strategy stri
 		why = append(why, one.Strategy+": "+one.Reason)
 	}
 	if strategy == "" {
-		s.log.WarnContext(ctx, "nothing follows the changes of the table: it is read anew every so often", "table", t.Quoted(),
-			"every", s.config.Capture.Snapshot, "not", strings.Join(why, "; "))
+		s.log.WarnContext(ctx, "nothing follows the changes of the table: it is read anew every so often",
+			slog.String("table", t.Quoted()), slog.Duration("every", s.config.Capture.Snapshot), slog.String("not", strings.Join(why, "; ")))
 		return
 	}
-	attrs := []any{"table", t.Quoted(), "strategy", strategy}
+	attrs := []slog.Attr{slog.String("table", t.Quoted()), slog.String("strategy", strategy)}
 	if len(why) > 0 {
-		attrs = append(attrs, "not", strings.Join(why, "; "))
+		attrs = append(attrs, slog.String("not", strings.Join(why, "; ")))
 	}
 	if risks := s.risksOf(t, m, strategy); len(risks) > 0 {
-		attrs = append(attrs, "risks", strings.Join(risks, "; "))
+		attrs = append(attrs, slog.String("risks", strings.Join(risks, "; ")))
 	}
-	s.log.InfoContext(ctx, "how changes of the table are found", attrs...)
+	s.log.LogAttrs(ctx, slog.LevelInfo, "how changes of the table are found", attrs...)
 }
 
 // resume makes what follows a table whose strategy is known. Where the configuration names another one by now, a better one was
@@ -139,6 +140,9 @@ func (s *Source) resume(ctx context.Context, c *postgres.Conn, t *table) error {
 		}
 	}
 	t.poller, t.facts = s.newPoller(had), m
+	if had == byTime && !m.timeNotNull {
+		return s.countNulls(ctx, c, t)
+	}
 	return nil
 }
 

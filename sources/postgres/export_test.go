@@ -1,4 +1,16 @@
 package postgres
 
+import "time"
+
+// HoldAfter makes it sooner said what holds changes back.
+func HoldAfter(s *Source, d time.Duration) { s.holdAfter = d }
+
 // PartRows makes the parts of backfills smaller than they are worth outside tests.
 func PartRows(s *Source, rows int64) { s.partRows = rows }
+
+// Risks gives those of a stream.
+func Risks(s *Source, stream string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.risks(s.tables[stream])
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -225,7 +226,7 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 		return &anew{"a partition was detached or dropped"}
 	case !there:
 		w.source.log.WarnContext(ctx, "a partition was detached or dropped; its rows are deletes that this strategy does not see",
-			"table", w.table.Quoted(), "remedy", "acequia sweep")
+			slog.String("table", w.table.Quoted()), slog.String("remedy", "acequia sweep"))
 		return nil
 	case f.Triggers != before.Triggers:
 		return &anew{"a trigger of acequia was disabled, enabled, dropped or made since"}
@@ -248,7 +249,7 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 	case !same:
 		return &anew{"it was truncated, or its rows were rewritten by ALTER TABLE"}
 	}
-	w.source.log.InfoContext(ctx, "the table was rewritten with the rows that it had, as VACUUM FULL does", "table", w.table.Quoted())
+	w.source.log.InfoContext(ctx, "the table was rewritten with the rows that it had, as VACUUM FULL does", slog.String("table", w.table.Quoted()))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
@@ -165,7 +166,7 @@ func (s *Source) ofTables(ctx context.Context, r sources.InstallRequest, do func
 			if !chosen {
 				continue
 			}
-			t := &table{Table: f, stream: f.Stream()}
+			t := &table{Table: f, stream: f.Stream(), found: &findings{}}
 			if s.state != nil {
 				if _, err := s.load(ctx, t); err != nil {
 					return err
@@ -194,7 +195,7 @@ func (s *Source) installLog(ctx context.Context, c *postgres.Conn, tables []*tab
 		*all = append(*all, sources.Statement{SQL: one.SQL, Why: one.Why})
 	}
 	for table, why := range left {
-		s.log.WarnContext(ctx, "the publication leaves a table out", "table", table, "reason", why)
+		s.log.WarnContext(ctx, "the publication leaves a table out", slog.String("table", table), slog.String("reason", why))
 	}
 	return nil
 }

@@ -269,8 +269,8 @@ func TestNumbersOfVersions(t *testing.T) {
 		w.equal("orders", deletes)
 		w.exec("UPDATE orders SET v = 6")
 		w.state = &hooked{notes: w.notes, after: func() {
-			w.exec("UPDATE orders SET v = 7")
 			between = read()
+			w.exec("UPDATE orders SET v = 7")
 		}}
 		if err := w.run(); err != nil {
 			t.Fatal(err)

@@ -224,11 +224,14 @@ func (s *Source) risksOf(t *table, m means, strategy string) []string {
 		add("a row is missed whose %s was not set by the database's clock in each write, such as by a trigger", column)
 		add("a transaction that stays open in this database holds changes back")
 		if !m.timeNotNull {
-			add("rows without %s are missed; there are %d", column, t.nulls.Load())
+			add("rows without %s are missed; there are %d", column, t.found.nulls.Load())
 		}
 		if !m.timeIndex {
 			add("no index begins with %s: each poll reads the whole table", column)
 		}
+	}
+	if held := t.found.held.Load(); held != nil {
+		add("%s", *held)
 	}
 	if m.unlogged && strategy != byLog {
 		add("it is unlogged: a crash of the server empties it, and nothing tells of that")

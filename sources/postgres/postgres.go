@@ -20,12 +20,13 @@ var errOtherSettings = fault.Stop(errors.New("postgres: a *postgres.Config is ne
 
 // Source is the tables of one database that one pipeline reads.
 type Source struct {
-	config   Config
-	pipeline string
-	log      *slog.Logger
-	state    sources.State
-	pool     *pool
-	partRows int64 // of a part of a backfill
+	config    Config
+	pipeline  string
+	log       *slog.Logger
+	state     sources.State
+	pool      *pool
+	partRows  int64         // of a part of a backfill
+	holdAfter time.Duration // see holdup
 
 	refreshing sync.Mutex // the catalog is asked by one at a time
 	mu         sync.Mutex
@@ -79,7 +80,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	c = c.filled()
-	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}, partRows: partRows}
+	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}, partRows: partRows, holdAfter: holdAfter}
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (p *queuePoller) claim(ctx context.Context, c *postgres.Conn, t *table) err
 	case err != nil:
 		return postgres.Explain(err, "claim the queue", t.stream)
 	case before != nil && *before != me:
-		p.source.log.WarnContext(ctx, "the queue of the table was read by a run of this pipeline with another state; that one stops", "table", t.Quoted())
+		p.source.log.WarnContext(ctx, "the queue of the table was read by a run of this pipeline with another state; that one stops", slog.String("table", t.Quoted()))
 	}
 	return nil
 }

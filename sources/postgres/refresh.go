@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -192,8 +191,8 @@ func (s *Source) copyOf(stream string) (next *table, old table) {
 		old = *t
 	}
 	next = new(old)
-	if next.nulls == nil {
-		next.nulls = new(atomic.Int64)
+	if next.found == nil {
+		next.found = &findings{}
 	}
 	return next, old
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
@@ -23,14 +22,14 @@ type table struct {
 	stream  string
 	source  string // as _source tells it
 	note    note
-	poller  poller        // nil: the log follows it, or nothing does
-	drained bool          // its follower has given all there was
-	err     error         // why it is stopped; the others go on
-	anew    string        // why the next refresh reads it anew; "": nothing has asked for it
-	server  identity      // where it is now
-	facts   means         // as they were when its strategy was chosen
-	nulls   *atomic.Int64 // time: rows that have none
-	waits   error         // why the log cannot give it yet
+	poller  poller    // nil: the log follows it, or nothing does
+	drained bool      // its follower has given all there was
+	err     error     // why it is stopped; the others go on
+	anew    string    // why the next refresh reads it anew; "": nothing has asked for it
+	server  identity  // where it is now
+	facts   means     // as they were when its strategy was chosen
+	found   *findings // by following it; shared by its copies
+	waits   error     // why the log cannot give it yet
 }
 
 // note is what is kept of a table between runs, under the key "table " and its stream.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 type timePoller struct {
 	source *Source
 	watch  watch
+	hold   holdup
 }
 
 // stretch is where a round stands. Times are texts of timestamptz, with microseconds; "" is before all of them.
@@ -67,23 +69,31 @@ func (p *timePoller) begin(ctx context.Context, c *postgres.Conn, t *table) (rec
 		return "", err
 	}
 	if held != "" {
-		p.source.log.WarnContext(ctx, "changes are followed from the first row on, so that rows come twice", "table", t.Quoted(), "reason", held)
+		p.source.log.WarnContext(ctx, "changes are followed from the first row on, so that rows come twice", slog.String("table", t.Quoted()), slog.String("reason", held))
 		at = ""
 	}
 	if _, err = p.watch.begin(ctx, c, t); err != nil {
 		return "", err
 	}
+	if t.facts.timeNotNull {
+		return pack(stretch{Since: at}), nil
+	}
+	return pack(stretch{Since: at}), p.source.countNulls(ctx, c, t)
+}
+
+// countNulls counts the rows that have no time: changes of theirs are not seen.
+func (s *Source) countNulls(ctx context.Context, c *postgres.Conn, t *table) error {
+	column := s.config.Capture.Column
 	var nulls int64
-	err = c.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s IS NULL", from(t.Table), quoted(p.source.config.Capture.Column))).Scan(&nulls)
-	if err != nil {
-		return "", postgres.Explain(err, "count the rows without a time", t.stream)
+	if err := c.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s IS NULL", from(t.Table), quoted(column))).Scan(&nulls); err != nil {
+		return postgres.Explain(err, "count the rows without a time", t.stream)
 	}
-	t.nulls.Store(nulls)
+	t.found.nulls.Store(nulls)
 	if nulls > 0 {
-		p.source.log.WarnContext(ctx, "rows have no time, and their changes are not seen", "table", t.Quoted(), "column", p.source.config.Capture.Column,
-			"rows", nulls, "remedy", "acequia sweep")
+		s.log.WarnContext(ctx, "rows have no time, and their changes are not seen", slog.String("table", t.Quoted()), slog.String("column", column),
+			slog.Int64("rows", nulls), slog.String("remedy", "acequia sweep"))
 	}
-	return pack(stretch{Since: at}), nil
+	return nil
 }
 
 func (p *timePoller) covers(at record.Position, m moment) bool {
@@ -114,8 +124,9 @@ func (p *timePoller) poll(ctx context.Context, c *postgres.Conn, t *table, at re
 			case err != nil:
 				return at, err
 			case held != "" || !later(mark, s.Since): // it never goes back
-				return at, nil
+				return at, p.hold.stuck(ctx, p.source, c, t, oldestSQL, held)
 			}
+			p.hold.free(t)
 			s.UpTo = mark
 		}
 		return p.page(ctx, c, t, now, s, give)

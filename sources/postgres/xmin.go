@@ -19,6 +19,7 @@ import (
 type xminPoller struct {
 	source *Source
 	watch  watch
+	hold   holdup
 	told   uint64 // the xmin of the last position that was given
 }
 
@@ -70,13 +71,19 @@ func (p *xminPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from 
 		switch {
 		case err != nil:
 			return from, err
-		case now.at.xmin < at.Since && now.standby || now.at.xmin == at.Since && at.UpTo == 0:
+		case now.at.xmin < at.Since && now.standby:
 			return from, nil
+		case now.at.xmin == at.Since && at.UpTo == 0 && now.at.xmax == now.at.xmin: // nothing has been written in the cluster
+			p.hold.free(t)
+			return from, nil
+		case now.at.xmin == at.Since && at.UpTo == 0:
+			return from, p.hold.stuck(ctx, p.source, c, t, holderSQL, low32(now.at.xmin))
 		case now.at.xmin < at.Since:
 			return from, &anew{"the server has gone back to an earlier time"}
 		case now.at.xmax-at.Since > mostXIDs:
 			return from, &anew{"too many transactions went by since it was last asked for its changes"}
 		}
+		p.hold.free(t)
 		return p.round(ctx, c, t, now, at, give)
 	})
 }

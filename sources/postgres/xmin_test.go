@@ -1,6 +1,16 @@
 package postgres_test
 
-import "testing"
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
+)
 
 // scanned is a table in the middle of a scan: a third of its changes was given, and the process has died.
 func scanned(t *testing.T) *world {
@@ -45,4 +55,70 @@ func TestRowThatIsUpdatedDuringAScan(t *testing.T) {
 	w.calm()
 	w.equal("orders", true)
 	t.Log("the rows went to blocks up to", low)
+}
+
+// What holds changes back is named, in the log and among the risks, and forgotten when it is over.
+func TestWhatHoldsChangesBack(t *testing.T) {
+	t.Parallel()
+	for _, strategy := range []string{"xmin", "time"} {
+		t.Run(strategy, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, strategy, ordersSQL, touchedSQL, "INSERT INTO orders (id, v) VALUES (1, 0)")
+			w.config.Capture.Margin = 200 * time.Millisecond
+			s := w.session()
+			s.exec("SET application_name = 'a batch'", "BEGIN", "UPDATE orders SET v = 1")
+			source, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: w.notes, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = source.Close() }()
+			postgres.HoldAfter(source, 100*time.Millisecond)
+			lanes, err := source.Lanes(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.exec("INSERT INTO orders (id, v) VALUES (2, 0)")
+			r, err := source.Open(t.Context(), lanes[len(lanes)-1], "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid := s.texts("SELECT pg_backend_pid()::text")[0]
+			held := func() bool {
+				return slices.ContainsFunc(postgres.Risks(source, "orders"), func(risk string) bool {
+					return strings.Contains(risk, "changes are held back") && strings.Contains(risk, "process "+pid)
+				})
+			}
+			await(t, "what holds changes back is said", held)
+			s.exec("COMMIT")
+			await(t, "nothing holds changes back", func() bool { return !held() })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			chunk, err := r.Read(ctx)
+			if err != nil || len(chunk.Batches) == 0 {
+				t.Error(chunk, err)
+			}
+			chunk.Release()
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if n := strings.Count(w.log.String(), "changes of the table are held back"); n != 1 {
+				t.Errorf("it is logged %d times: %s", n, &w.log)
+			}
+		})
+	}
+}
+
+// await asks until something is so.
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(time.Minute)
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("not yet: " + what)
+		}
+	}
 }
