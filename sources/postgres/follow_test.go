@@ -207,7 +207,8 @@ func (w *world) differences(stream string) (missing, extra []string) {
 		want[plain(row)] = true
 	}
 	if len(rows) > 0 {
-		for _, name := range w.session().texts("SELECT a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relname = '" + stream + "' AND attnum > 0 AND NOT attisdropped") {
+		table := strings.TrimPrefix(stream, "public.")
+		for _, name := range w.session().texts("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('" + table + "') AND attnum > 0 AND NOT attisdropped") {
 			columns[name] = true
 		}
 	}

@@ -42,7 +42,7 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 		of := s.lanesOf(t)
 		lanes = append(lanes, of...)
 		for i := range of {
-			if t.note.Strategy == byLog {
+			if t.note.Strategy == byLog && t.stopped() == nil {
 				logged = append(logged, of[i].ID)
 			}
 		}

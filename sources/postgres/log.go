@@ -34,6 +34,9 @@ type feed struct {
 	drained bool         // the lane has given all there was
 	reader  *logReader   // that was opened last
 	wal     walSight
+
+	watches   map[string]*watch // by stream: for what the log does not tell
+	truncated map[string]bool   // streams of which it has told a TRUNCATE
 }
 
 // logNote is what is kept of the log between runs, under the key "log".

@@ -90,6 +90,11 @@ func (s *Source) keepsLog(ctx context.Context, c *postgres.Conn, t *table) (bool
 			return false, nil
 		}
 		again = join.Broken
+	default:
+		var err error
+		if again, err = s.untold(ctx, c, t); err != nil {
+			return false, err
+		}
 	}
 	if again != "" {
 		err := s.again(ctx, c, t, again)
@@ -141,6 +146,11 @@ func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) er
 	if len(tables) == 0 {
 		return nil
 	}
+	for _, t := range tables { // what happens from here on is told, or seen by the next look
+		if _, err := s.logWatch(t).begin(ctx, c, t); err != nil {
+			return err
+		}
+	}
 	s.feed.gate.Lock()
 	defer s.feed.gate.Unlock()
 	s.mu.Lock()
@@ -165,6 +175,61 @@ func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) er
 	}
 	s.feed.turn++
 	return nil
+}
+
+// logWatch gives what watches a table for what its log does not tell.
+func (s *Source) logWatch(t *table) *watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.feed.watches[t.stream]
+	if w == nil || w.table.note.Epoch != t.note.Epoch {
+		stream := t.stream
+		w = &watch{source: s, table: t, deletes: true, emptied: func() (bool, error) { return s.tookTruncate(stream), nil }}
+		if s.feed.watches == nil {
+			s.feed.watches = map[string]*watch{}
+		}
+		s.feed.watches[stream] = w
+	}
+	return w
+}
+
+// untold says what has happened to a table that its log does not tell, or "": values that ALTER TABLE has put into the rows, a
+// partition that was truncated by itself, attached with rows, or taken away. A plain table was looked at with all others.
+func (s *Source) untold(ctx context.Context, c *postgres.Conn, t *table) (why string, err error) {
+	w := s.logWatch(t)
+	err = w.load(ctx)
+	if err == nil {
+		if t.Kind == postgres.Ordinary && w.guard.Files[t.OID].Node == t.Filenode && w.guard.Columns == markOf(t.Table) {
+			return "", nil
+		}
+		_, err = w.see(ctx, c, t, 0)
+	}
+	if reason, ok := errors.AsType[*anew](err); ok {
+		return reason.why, nil
+	}
+	if errors.Is(err, errGone) || errors.Is(err, errOutdated) { // the next refresh knows more
+		return "", nil
+	}
+	return "", err
+}
+
+// tookTruncate says whether the log has told of a TRUNCATE since it was last asked.
+func (s *Source) tookTruncate(stream string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told := s.feed.truncated[stream]
+	delete(s.feed.truncated, stream)
+	return told
+}
+
+// toldTruncate notes that it has.
+func (s *Source) toldTruncate(stream string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.feed.truncated == nil {
+		s.feed.truncated = map[string]bool{}
+	}
+	s.feed.truncated[stream] = true
 }
 
 // noteJoin keeps how a table has joined the log.
@@ -268,7 +333,7 @@ func (s *Source) breakLog(ctx context.Context, stream string, why error) error {
 		s.mu.Unlock()
 		return nil
 	}
-	t.waits = why
+	t.waits, s.refreshed = why, time.Time{}
 	s.mu.Unlock()
 	s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.String("table", t.Quoted()), slog.String("reason", why.Error()))
 	return s.change(ctx, stream, t.note.Epoch, func(n *note) bool {

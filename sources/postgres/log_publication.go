@@ -55,6 +55,18 @@ func (s *Source) logInstalled(ctx context.Context, c *postgres.Conn) (map[uint32
 	return covered, nil
 }
 
+// logLacks says why the log cannot follow a table.
+func (s *Source) logLacks(oid uint32) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := &s.feed; f.err != nil {
+		return f.err.Error()
+	} else if f.public != nil && f.public.reasons[oid] != "" {
+		return f.public.reasons[oid]
+	}
+	return "no publication of acequia has the table"
+}
+
 // published asks the catalog for the publication. A membership that was ended and begun anew has another OID, and a publication
 // that was altered another xmin: what happened in between is not in the log.
 func (s *Source) published(ctx context.Context, c *postgres.Conn) (*publication, error) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,6 +26,7 @@ type relation struct {
 	source  string
 	epoch   uint16
 	from    pglogrepl.LSN // what commits before it is in the reads of the table
+	known   table
 	table   *postgres.Table
 	kept    uint64 // id of the schema that is kept of the stream
 	decoder *postgres.Decoder
@@ -79,6 +81,11 @@ func (p *logPump) find(ctx context.Context, id uint32) (*relation, error) {
 	if !r.live || p.commit < r.from {
 		return nil, nil //nolint:nilnil // said above
 	}
+	if r.decoder == nil {
+		if err := p.begun(ctx, r); err != nil || !r.live {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -86,36 +93,60 @@ func (p *logPump) find(ctx context.Context, id uint32) (*relation, error) {
 // when it joins.
 func (p *logPump) bind(ctx context.Context, r *relation) error {
 	s, m := p.source, r.message
+	r.decoder = nil
 	named := postgres.Table{Schema: m.Namespace, Name: m.RelationName}
 	stream := named.Stream()
-	s.mu.Lock()
-	t := s.tables[stream]
-	r.live = t != nil && t.err == nil && t.note.Strategy == byLog && t.note.OID == m.RelationID && t.note.Log != nil &&
-		t.note.Log.Slot == p.epoch && t.note.Log.Broken == ""
-	var known table
-	var join logJoin
-	if r.live {
-		known, join = *t, *t.note.Log
+	t := s.table(stream)
+	if t == nil {
+		r.live = false
+		return s.leftOut(ctx, stream)
 	}
-	s.mu.Unlock()
+	known := *t
+	r.live = known.note.Strategy == byLog && known.note.OID == m.RelationID && known.note.Log != nil && known.note.Log.Slot == p.epoch &&
+		known.note.Log.Broken == ""
 	if !r.live {
 		return nil
 	}
+	if why := known.stopped(); why != nil {
+		r.live = false
+		return s.breakLog(ctx, stream, why)
+	}
+	join := *known.note.Log
 	from, err := pglogrepl.ParseLSN(join.From)
 	if err != nil {
 		return fault.Stop(fmt.Errorf("postgres: %s joined the log at %q", stream, join.From))
 	}
-	r.stream, r.source, r.epoch, r.from = stream, known.source, known.note.Epoch, from
-	err = s.with(ctx, func(c *postgres.Conn) error { return p.shape(ctx, c, r, &known) })
+	r.stream, r.source, r.epoch, r.from, r.known = stream, known.source, known.note.Epoch, from, known
+	return nil
+}
+
+// begun makes what the rows of a table are decoded with. A table of which that cannot be made stops, and the others go on.
+func (p *logPump) begun(ctx context.Context, r *relation) error {
+	err := p.source.with(ctx, func(c *postgres.Conn) error { return p.shape(ctx, c, r, r.known) })
 	if broken, ok := errors.AsType[*fault.Error](err); ok && broken.Class == fault.Fatal {
-		r.live = false // this table stops, the others go on
-		return s.breakLog(ctx, stream, err)
+		r.live = false
+		return p.source.breakLog(ctx, r.stream, err)
 	}
 	return err
 }
 
+// leftOut notes that a table must be read anew if it is ever read again, where it was followed until its pattern was taken out of the
+// configuration.
+func (s *Source) leftOut(ctx context.Context, stream string) error {
+	t := &table{stream: stream}
+	if known, err := s.load(ctx, t); err != nil || !known || t.note.Log == nil || t.note.Anew != "" {
+		return err
+	}
+	t.note.Anew = "its changes were left out of the log while it was not read"
+	text, err := json.Marshal(t.note)
+	if err != nil {
+		return fmt.Errorf("keep table %s: %w", stream, err)
+	}
+	return s.state.Save(ctx, noteKey(stream), text)
+}
+
 // shape makes the layout of the columns that the server sends, on top of those that the stream has had.
-func (p *logPump) shape(ctx context.Context, c *postgres.Conn, r *relation, known *table) error {
+func (p *logPump) shape(ctx context.Context, c *postgres.Conn, r *relation, known table) error {
 	m := r.message
 	sent := *known.Table
 	sent.Columns, r.sentKey, r.key, r.unsent, r.stamp = nil, nil, nil, 0, -1
@@ -129,7 +160,7 @@ func (p *logPump) shape(ctx context.Context, c *postgres.Conn, r *relation, know
 	for _, k := range known.Key {
 		i := slices.IndexFunc(m.Columns, func(col *pglogrepl.RelationMessageColumn) bool { return col.Name == k })
 		if i < 0 || m.Columns[i].Flags&1 == 0 {
-			return errUnfit(known, "its replica identity does not tell the key column "+k, "alter table "+known.Quoted()+" replica identity default, or full")
+			return errUnfit(&known, "its replica identity does not tell the key column "+k, "alter table "+known.Quoted()+" replica identity default, or full")
 		}
 		r.sentKey = append(r.sentKey, i)
 		if r.stamp >= 0 && i > r.stamp {
@@ -148,7 +179,7 @@ func (p *logPump) shape(ctx context.Context, c *postgres.Conn, r *relation, know
 	}
 	r.table = &sent
 	known.Table = &sent
-	layout, err := p.source.layout(known)
+	layout, err := p.source.layout(&known)
 	if err != nil {
 		return err
 	}
@@ -357,6 +388,7 @@ func (p *logPump) truncate(ctx context.Context, ids []uint32) error {
 			p.first = time.Now()
 		}
 		p.batches = append(p.batches, b.Batch(nil))
+		p.source.toldTruncate(r.stream)
 		p.rows++
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
@@ -144,6 +145,7 @@ func (p *pipeline) run(t *testing.T, each func(lane string, c record.Chunk) erro
 	}()
 	s.Drain()
 	done := map[string]bool{}
+	var stopped error // lanes that ended for good; the others go on
 	for {
 		lanes, err := s.Lanes(ctx)
 		if err != nil {
@@ -153,12 +155,14 @@ func (p *pipeline) run(t *testing.T, each func(lane string, c record.Chunk) erro
 			return !done[l.ID] && (l.Endless || !p.ended[l.ID]) && !slices.ContainsFunc(l.After, func(id string) bool { return !p.ended[id] })
 		})
 		if i < 0 {
-			return nil
+			return stopped
 		}
-		if err := p.lane(ctx, t, s, lanes[i], each); err != nil {
+		err = p.lane(ctx, t, s, lanes[i], each)
+		if err != nil && (fault.Of(err) != fault.Fatal || errors.Is(err, errKilled)) {
 			return fmt.Errorf("lane %s: %w", lanes[i].ID, err)
 		}
-		done[lanes[i].ID], p.ended[lanes[i].ID] = true, true
+		stopped = errors.Join(stopped, err)
+		done[lanes[i].ID], p.ended[lanes[i].ID] = true, err == nil
 	}
 }
 

@@ -131,7 +131,7 @@ func (s *Source) lacks(t *table, m means, strategy string) *sources.Missing {
 	switch strategy {
 	case byLog:
 		if !m.published {
-			return install("no publication of acequia has the table")
+			return install(s.logLacks(t.OID))
 		}
 	case queue:
 		return s.lacksQueue(t, m, no, install)
