@@ -234,7 +234,7 @@ func systemFilled(ctx context.Context, s *scene) error {
 	}
 	for _, row := range got.all() {
 		switch {
-		case row.event == "" || events[row.event]:
+		case !s.h.Standing && (row.event == "" || events[row.event]):
 			return fmt.Errorf("the event id %q is empty or stands twice", row.event)
 		case row.eventTime <= 0:
 			return fmt.Errorf("the event time is %d", row.eventTime)

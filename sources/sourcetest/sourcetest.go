@@ -50,6 +50,7 @@ type Harness struct {
 	InsertOnly    bool // the place knows no updates and no deletes
 	Unordered     bool // records may come in another order than they were put in
 	KeepsVersions bool // records carry the versions that they were put with
+	Standing      bool // records are what stands at the place, and no events: they have no ids, and each read gives them its own version
 	MaxText       int  // the longest text that a record may hold, in bytes; default 256 KiB
 
 	// Unreachable gives a source whose settings hold Secret and which cannot connect, or is refused. Nil: it has no
