@@ -14,3 +14,10 @@ func Risks(s *Source, stream string) []string {
 	defer s.mu.Unlock()
 	return s.risks(s.tables[stream])
 }
+
+// Stale lets the next look ask the catalog, however soon it is.
+func Stale(s *Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refreshed = time.Time{}
+}
