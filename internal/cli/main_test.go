@@ -18,8 +18,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(runChild())
 	}
-	testscript.Main(m, map[string]func(){"acequia": func() { os.Exit(Main(os.Args[1:])) }})
+	testscript.Main(withDatabases{m, scriptDatabases}, map[string]func(){"acequia": func() { os.Exit(Main(os.Args[1:])) }})
 }
+
+// scriptDatabases are those of TestScripts.
+var scriptDatabases = &databases{}
 
 // TestScripts runs every command as a user would, failures included.
 func TestScripts(t *testing.T) {
@@ -32,6 +35,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("EXAMPLES", examples)
 			return err
 		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"database": scriptDatabases.make, "sql": scriptDatabases.sql},
 		Condition: func(name string) (bool, error) {
 			if name != "sql" {
 				return false, fmt.Errorf("unknown condition %q", name)
