@@ -6,6 +6,7 @@ TOOLS := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/acequia/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARGS ?=
 FUZZTIME ?= 10s
+SEEDS ?= 20
 
 demo: build ## builds everything and starts the video-game register at http://localhost:3006
 	@exec bin/acequia demo $(ARGS)
@@ -44,8 +45,10 @@ bench: ## speed and memory, each as a ratio to its floor
 	@scripts/needs.sh go gcc
 	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/...
 
-torture: ## the crash tests with 200 kills at random moments instead of CI's 40
+torture: ## the crash tests with 200 kills at random moments instead of CI's 40; the oracle of PostgreSQL with SEEDS seeds a strategy
+	@scripts/needs.sh go gcc postgresql
 	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 90m -v ./routers ./internal/cli
+	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_TORTURE=$(SEEDS) go test -race -count=1 -timeout 12h -v ./internal/oracle
 
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

@@ -10,6 +10,4 @@ type Backfiller interface {
 	Rewind(ctx context.Context, tables []string) (streams []string, err error)
 	// Backfill is called before the run, which then reads the chosen tables as they stand, ends, and follows nothing.
 	Backfill(tables []string, parallel int) // 0: as the settings have it
-	// Parallel is how many lanes that end are to be read at the same time.
-	Parallel() int
 }

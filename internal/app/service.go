@@ -140,9 +140,6 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 			return out, err
 		}
 	}
-	if b, ok := out.Source.(sources.Backfiller); ok {
-		out.Slots = b.Parallel()
-	}
 	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err
 	}

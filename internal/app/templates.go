@@ -27,17 +27,9 @@ func Templates() ([]string, error) {
 	return names, nil
 }
 
-// meanwhile says what to use instead of the sources that people look for and acequia does not have yet.
-var meanwhile = map[string]string{ //nolint:gochecknoglobals // a constant table
-	"database": "export the tables to CSV, NDJSON or Parquet, and begin with: acequia init files",
-}
-
 // WriteTemplate writes a commented configuration file to a path. One that is there is never overwritten.
 func WriteTemplate(name, path string) (err error) {
 	text, err := templates.ReadFile("templates/" + name + ".yaml")
-	if remedy, awaited := meanwhile[name]; err != nil && awaited {
-		return &fault.Error{Code: "ACQ-USE-008", Place: name, Err: fmt.Errorf("acequia has no %s source yet", name), Remedy: remedy}
-	}
 	if err != nil {
 		known, listErr := Templates()
 		return errors.Join(&fault.Error{

@@ -23,6 +23,7 @@ Examples:
   acequia init files -f sales.yaml
   acequia init form -f games.yaml
   acequia init queue -f orders.yaml
+  acequia init database -f shop.yaml
 
 Exit codes: 0 ok, 2 there is no such template, 3 the file is there already or cannot be written.`
 }

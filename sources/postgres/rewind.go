@@ -32,9 +32,6 @@ func (s *Source) Backfill(tables []string, parallel int) {
 	}
 }
 
-// Parallel is how many parts of tables are read at the same time.
-func (s *Source) Parallel() int { return s.config.Parallel }
-
 // lanes leaves out what the run is not to read. The caller holds the lock of the tables.
 func (o backfillOnly) lanes(all []sources.Lane, tables map[string]*table) ([]sources.Lane, error) {
 	if !o.on {

@@ -1,0 +1,227 @@
+package oracle
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	_ "github.com/duckdb/duckdb-go/v2" // what SQL sees of the lake
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/internal/query"
+)
+
+// inDatabase reads a subject from the database: each value as the server writes it, in UTC.
+func inDatabase(ctx context.Context, c *pgx.Conn, s subject) (held, error) {
+	if _, err := c.Exec(ctx, "set TimeZone = 'UTC'"); err != nil {
+		return held{}, err
+	}
+	var columns []string
+	err := c.QueryRow(ctx, `select array_agg(attname::text order by attnum) from pg_attribute
+		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped and attname <> 'acequia_xid'`, s.name).Scan(&columns)
+	if err != nil {
+		return held{}, err
+	}
+	casts := make([]string, len(columns))
+	for i, name := range columns {
+		casts[i] = pgx.Identifier{name}.Sanitize() + "::text"
+	}
+	found, err := c.Query(ctx, "select "+strings.Join(casts, ", ")+" from "+s.name)
+	if err != nil {
+		return held{}, err
+	}
+	rows, err := pgx.CollectRows(found, func(r pgx.CollectableRow) (row, error) {
+		values := make([]*string, len(columns))
+		to := make([]any, len(columns))
+		for i := range to {
+			to[i] = &values[i]
+		}
+		err := r.Scan(to...)
+		return rowOf(columns, values), err
+	})
+	if err != nil {
+		return held{}, err
+	}
+	return hold(s, columns, rows)
+}
+
+func rowOf(columns []string, values []*string) row {
+	r := row{}
+	for i, name := range columns {
+		r[name] = null
+		if values[i] != nil {
+			r[name] = *values[i]
+		}
+	}
+	if at, ok := r["updated_at"]; ok { // 2026-01-02 03:04:05.06+00, or without the zone
+		r["updated_at"] = strings.TrimSuffix(at, "+00")
+	}
+	return r
+}
+
+// noItems is the code of a table that nobody has declared.
+const noItems = "ACQ-ITEMS-006"
+
+// inItems reads a subject from the item store.
+func inItems(ctx context.Context, path string, s subject, columns []string) (h held, err error) {
+	store, err := itemstore.Open(ctx, path, itemstore.Options{})
+	if err != nil {
+		return h, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	items, err := store.List(ctx, s.name, 1<<30, "")
+	if fault.Code(err) == noItems { // nothing was ever in it
+		err = nil
+	}
+	if err != nil {
+		return h, err
+	}
+	rows := make([]row, len(items))
+	for i, item := range items {
+		d := json.NewDecoder(bytes.NewReader(item.Doc))
+		d.UseNumber()
+		var doc map[string]any
+		if err := d.Decode(&doc); err != nil {
+			return h, fmt.Errorf("item %s: %w", item.Key, err)
+		}
+		rows[i] = row{}
+		for name, v := range doc {
+			rows[i][name] = null
+			if v != nil {
+				rows[i][name] = fmt.Sprint(v)
+			}
+		}
+		if at, ok := rows[i]["updated_at"]; ok { // 2026-01-02T03:04:05.060000Z
+			at = strings.Replace(strings.TrimSuffix(at, "Z"), "T", " ", 1)
+			rows[i]["updated_at"] = strings.TrimRight(strings.TrimRight(at, "0"), ".")
+		}
+	}
+	return hold(s, columns, rows)
+}
+
+// lake asks the lake's files with plain SQL.
+type lake struct {
+	root string
+	db   *sql.DB
+}
+
+func openLake(ctx context.Context, root string) (*lake, error) {
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, "set threads = 1; set TimeZone = 'UTC'; set memory_limit = '512MB'")
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &lake{root, db}, nil
+}
+
+// texts runs a query and gives its rows as texts.
+func (l *lake) texts(ctx context.Context, from string) (_ []row, err error) {
+	found, err := l.db.QueryContext(ctx, "select columns(*)::varchar from "+from)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	columns, err := found.Columns()
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for found.Next() {
+		values := make([]*string, len(columns))
+		to := make([]any, len(columns))
+		for i := range to {
+			to[i] = &values[i]
+		}
+		if err := found.Scan(to...); err != nil {
+			return nil, err
+		}
+		rows = append(rows, rowOf(columns, values))
+	}
+	return rows, found.Err()
+}
+
+// latest reads the view that acequia makes of a table.
+func (l *lake) latest(ctx context.Context, s subject, columns []string) (held, error) {
+	tables, err := query.DescribedTables(l.root)
+	if err != nil {
+		return held{}, err
+	}
+	for _, t := range tables {
+		if t.Name != s.name {
+			continue
+		}
+		for _, v := range t.Views {
+			if _, err := l.db.ExecContext(ctx, fmt.Sprintf("create or replace view %s as %s", v.Name, v.SQL)); err != nil {
+				return held{}, fmt.Errorf("view %s: %w", v.Name, err)
+			}
+		}
+		rows, err := l.texts(ctx, s.name+"_latest")
+		if err != nil {
+			return held{}, fmt.Errorf("view %s_latest: %w", s.name, err)
+		}
+		return hold(s, columns, rows)
+	}
+	return hold(s, columns, nil) // nothing was ever in it
+}
+
+// files reads all rows of a table's files, and finds what is newest by itself: of each key the greatest version, unless that is a
+// delete; nothing older than the newest truncate; without a key, what is of the newest complete epoch.
+func (l *lake) files(ctx context.Context, s subject, columns []string) (held, error) {
+	if _, err := os.Stat(filepath.Join(l.root, s.name)); errors.Is(err, fs.ErrNotExist) {
+		return hold(s, columns, nil) // nothing was ever in it
+	}
+	pattern := strings.ReplaceAll(filepath.Join(l.root, s.name, "**", "*.parquet"), "'", "''")
+	rows, err := l.texts(ctx, "read_parquet('"+pattern+"', union_by_name = true, hive_partitioning = false)")
+	if err != nil {
+		return held{}, fmt.Errorf("files of %s: %w", s.name, err)
+	}
+	truncated, doubled := "", 0
+	seen := map[string]bool{}
+	for _, r := range rows {
+		if r["_op"] == "T" {
+			truncated = max(truncated, r["_version"])
+		}
+		copied := r.of(append(append([]string{}, s.key...), "_version", "_op"))
+		if seen[copied] {
+			doubled++
+		}
+		seen[copied] = true
+	}
+	newest := map[string]row{}
+	var kept []row
+	for _, r := range rows {
+		switch key := r.of(s.key); {
+		case r["_op"] == "T" || r["_version"] < truncated:
+		case len(s.key) == 0:
+			if truncated == "" || epochOf(r["_version"]) == epochOf(truncated) {
+				kept = append(kept, r)
+			}
+		case newest[key] == nil || newest[key]["_version"] < r["_version"]:
+			newest[key] = r
+		}
+	}
+	for _, r := range newest {
+		if r["_op"] != "D" {
+			kept = append(kept, r)
+		}
+	}
+	h, err := hold(s, columns, kept)
+	h.doubled = doubled
+	return h, err
+}
+
+// epochOf is the part of a version's text that counts the incarnations of a stream.
+func epochOf(version string) string { return version[:min(4, len(version))] }

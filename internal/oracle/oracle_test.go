@@ -1,0 +1,309 @@
+package oracle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/routers"
+)
+
+// strategy is a way to find changes, and what it promises.
+type strategy struct {
+	name      string
+	installed bool // acequia capture install makes what it needs
+	deletes   bool // it sees them by itself; else a sweep does
+	still     bool // nothing is written while the tables are read: the backfill alone must be right
+}
+
+func strategies() []strategy {
+	return []strategy{
+		{name: "auto", deletes: true, still: true},
+		{name: "queue", installed: true, deletes: true},
+		{name: "xid", installed: true},
+		{name: "xmin"},
+		{name: "time"},
+		{name: "log", installed: true, deletes: true},
+	}
+}
+
+const project = `version: 1
+sources:
+  shop: { type: postgres, dsn: %q, tables: ["public.*", "!public.parted_*"], capture: { strategy: %s, every: 100ms, margin: 500ms, snapshot_every: 1s } }
+sinks:
+  lake: { type: lake, url: lake }
+  items: { type: items }
+pipelines:
+  shop: { from: shop, to: [lake, items] }
+`
+
+// Of CI: two seeds, each some seconds of writing. ACEQUIA_TORTURE=N runs N seeds that write for longer.
+const (
+	ciSeeds          = 2
+	ciTransactions   = 60
+	ciWrites         = 6 * time.Second
+	ciHold           = 1500 * time.Millisecond
+	longTransactions = 600
+	longWrites       = 60 * time.Second
+	longHold         = 4500 * time.Millisecond
+)
+
+// trial is one run of the writers against one strategy.
+type trial struct {
+	strategy
+	seed uint64
+	dsn  string
+	dir  string
+	load *load
+	rand *rand.Rand
+
+	kills, atPoints int
+}
+
+// tally sums up all trials.
+type tally struct {
+	mu                                             sync.Mutex
+	trials, kills, atPoints, differences, naiveOff int
+	transactions, aborted, prepared                int64
+	began                                          time.Time
+}
+
+// TestDatabaseItemsAndLakeAreEqual is the oracle: whatever the writers do and whenever the program dies, in the end the database, the
+// items and the latest view hold the same.
+func TestDatabaseItemsAndLakeAreEqual(t *testing.T) {
+	t.Parallel()
+	seeds, first := ciSeeds, uint64(1)
+	if text := os.Getenv("ACEQUIA_TORTURE"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("ACEQUIA_TORTURE: %v", err)
+		}
+		seeds = n
+	}
+	if text := os.Getenv("ACEQUIA_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("ACEQUIA_SEED: %v", err)
+		}
+		seeds, first = 1, n
+	}
+	sum := &tally{began: time.Now()}
+	t.Cleanup(func() {
+		t.Logf("%.2f hours, %d runs, %d transactions (%d in two phases, %d rolled back), %d kills (%d at named points), %d differences; the naive poller lost %d rows",
+			time.Since(sum.began).Hours(), sum.trials, sum.transactions, sum.prepared, sum.aborted, sum.kills, sum.atPoints, sum.differences, sum.naiveOff)
+	})
+	for i := range seeds {
+		for _, s := range strategies() {
+			seed := first + uint64(i)
+			t.Run(fmt.Sprintf("%s/%d", s.name, seed), func(t *testing.T) {
+				t.Parallel()
+				newTrial(t, s, seed).run(t, sum)
+			})
+		}
+	}
+}
+
+func newTrial(t *testing.T, s strategy, seed uint64) *trial {
+	t.Helper()
+	hold := ciHold
+	if os.Getenv("ACEQUIA_TORTURE") != "" {
+		hold = longHold
+	}
+	dsn := server.Database(t)
+	r := &trial{strategy: s, seed: seed, dsn: dsn, dir: t.TempDir(), load: newLoad(dsn, seed, hold), rand: rand.New(rand.NewPCG(seed, 1<<32))}
+	text := fmt.Sprintf(project, dsn, s.name)
+	if err := os.WriteFile(filepath.Join(r.dir, "acequia.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *trial) run(t *testing.T, sum *tally) {
+	t.Helper()
+	ctx := t.Context()
+	c, err := pgx.Connect(ctx, r.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	if err := lay(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	if r.installed {
+		r.command(t, 0, "capture", "install", "acequia.yaml", "--strategy", r.name, "--apply")
+	}
+	control := &naive{}
+	r.underFire(t, control)
+	for range 2 {
+		r.die(t, order{Command: []string{"run", "acequia.yaml", "--until-idle"}}, time.Duration(100+r.rand.IntN(900))*time.Millisecond)
+	}
+	began := time.Now()
+	r.command(t, 0, "run", "acequia.yaml", "--until-idle")
+	drained := time.Since(began)
+	r.command(t, 0, "backfill", "acequia.yaml", "--tables", "loose") // nothing follows a table without a key
+	differences := r.check(t, c)
+	missing, stale, err := control.lost(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if missing+stale == 0 && !r.still {
+		t.Errorf("the naive poller read %d rows and lost none: the writers prove nothing", control.rows)
+	}
+	t.Logf("ACEQUIA_SEED=%d: %d transactions, %d in two phases, %d rolled back; %d kills, %d at points; drained in %s; the naive poller lacks %d rows and has %d old ones",
+		r.seed, r.load.commits.Load(), r.load.prepared.Load(), r.load.aborts.Load(), r.kills, r.atPoints, drained.Round(time.Millisecond), missing, stale)
+	sum.mu.Lock()
+	defer sum.mu.Unlock()
+	sum.trials, sum.kills, sum.atPoints, sum.differences = sum.trials+1, sum.kills+r.kills, sum.atPoints+r.atPoints, sum.differences+differences
+	sum.naiveOff += missing + stale
+	sum.transactions, sum.aborted, sum.prepared = sum.transactions+r.load.commits.Load(), sum.aborted+r.load.aborts.Load(), sum.prepared+r.load.prepared.Load()
+}
+
+// underFire lets the writers work, and the naive poller follow, while the program runs and is killed again and again.
+func (r *trial) underFire(t *testing.T, control *naive) {
+	t.Helper()
+	transactions, writes := ciTransactions, ciWrites
+	if os.Getenv("ACEQUIA_TORTURE") != "" {
+		transactions, writes = longTransactions, longWrites
+	}
+	if r.still {
+		if err := r.load.run(t.Context(), transactions, writes); err != nil {
+			t.Fatal(err)
+		}
+		transactions = 0
+	}
+	following, stop := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	var wrote, followed error
+	over := make(chan struct{})
+	others.Go(func() { followed = control.follow(following, r.dsn) })
+	others.Go(func() {
+		defer close(over)
+		defer stop()
+		wrote = r.load.run(t.Context(), transactions, writes)
+	})
+	points := routers.Points()
+	r.rand.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	for i, writing := 0, true; writing || r.still && i < stillKills; i++ {
+		o := order{File: "acequia.yaml"}
+		life := time.Duration(300+r.rand.IntN(2000)) * time.Millisecond
+		if i%2 == 1 {
+			o.KillAt = fmt.Sprintf("%s:%d", points[(i/2)%len(points)], 1+r.rand.IntN(3))
+			life = pointTime
+		}
+		r.die(t, o, life)
+		select {
+		case <-over:
+			writing = false
+		default:
+		}
+	}
+	others.Wait()
+	if err := errors.Join(wrote, followed); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pointTime is how long a program may take to the point where it is to die; then it is killed where it is.
+const pointTime = 6 * time.Second
+
+// stillKills is how often a program is killed whose tables do not change.
+const stillKills = 8
+
+// die runs the program until it dies at the point of its order or its time is over. One that ends by itself with an error fails.
+func (r *trial) die(t *testing.T, o order, life time.Duration) {
+	t.Helper()
+	p, err := o.start(t.Context(), r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	switch killed := p.end(life); {
+	case killed:
+		r.kills++
+		if o.KillAt != "" && time.Since(began) < life {
+			r.atPoints++
+		}
+	case p.err != nil || p.code != 0:
+		t.Errorf("%+v ended by itself: exit code %d, %v\n%s", o, p.code, p.err, tail(p.out.String()))
+	}
+}
+
+// finalTime is how long a run that is not killed may take.
+const finalTime = 90 * time.Second
+
+// command runs the program to its end and wants an exit code.
+func (r *trial) command(t *testing.T, want int, args ...string) {
+	t.Helper()
+	p, err := order{Command: args}.start(t.Context(), r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if killed := p.end(finalTime); killed || p.err != nil || p.code != want {
+		t.Fatalf("acequia %q: exit code %d, want %d (killed: %t, %v)\n%s", args, p.code, want, killed, p.err, tail(p.out.String()))
+	}
+}
+
+// tail is the end of a long text.
+func tail(s string) string { return s[max(0, len(s)-6000):] }
+
+// check compares all subjects in the items, the latest view and the files. Where the strategy sees no deletes what was deleted may
+// still be there, until a sweep.
+func (r *trial) check(t *testing.T, c *pgx.Conn) (differences int) {
+	t.Helper()
+	if !r.deletes {
+		return r.compareAll(t, c, "before the sweep", true)
+	}
+	return r.compareAll(t, c, "in the end", false)
+}
+
+func (r *trial) compareAll(t *testing.T, c *pgx.Conn, when string, ghosts bool) (differences int) {
+	t.Helper()
+	ctx := t.Context()
+	l, err := openLake(ctx, filepath.Join(r.dir, "lake"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.db.Close() }()
+	for _, s := range subjects() {
+		want, err := inDatabase(ctx, c, s)
+		if err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		view, errView := l.latest(ctx, s, want.columns)
+		files, errFiles := l.files(ctx, s, want.columns)
+		got := map[string]held{"latest view": view, "files": files}
+		var errItems error
+		if len(s.key) > 0 {
+			got["items"], errItems = inItems(ctx, filepath.Join(r.dir, ".acequia", "items.db"), s, want.columns)
+		}
+		if err := errors.Join(errView, errFiles, errItems); err != nil {
+			t.Errorf("%s, %s: %v", s.name, when, err)
+			differences++
+			continue
+		}
+		if files.doubled > 0 {
+			t.Errorf("%s, %s: %d rows are twice in the files", s.name, when, files.doubled)
+			differences += files.doubled
+		}
+		for where, h := range got {
+			d := compare(s, want, h)
+			if ghosts {
+				d.ghosts = nil
+			}
+			if n := d.count(); n > 0 {
+				differences += n
+				t.Errorf("%s, %s, of %d rows:\n%v", s.name, when, len(want.rows)+len(want.bag), d.err(where))
+			}
+		}
+	}
+	return differences
+}
