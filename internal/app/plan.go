@@ -60,6 +60,7 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 	if d.Source.Plugin.Plan != nil {
 		out.Source.Lines = d.Source.Plugin.Plan(ctx, d.Source.Settings)
 	}
+	out.Source.Lines = append(out.Source.Lines, d.asked...)
 	for i, s := range d.In {
 		stream := StreamPlan{Stream: s.Stream, Key: s.KeyNames()}
 		for _, f := range s.Fields {
@@ -90,7 +91,7 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 		}
 	}
 	if len(d.In) == 0 {
-		out.Notes = append(out.Notes, "the columns are not known before it runs: expressions are checked then")
+		out.Notes = append(out.Notes, "the columns are not known before it runs: expressions are checked then, or by plan --connect where the source is a database")
 	}
 	for _, s := range d.Out {
 		if len(s.Key) == 0 {

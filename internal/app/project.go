@@ -35,6 +35,7 @@ type Declared struct {
 	Sinks    []*SinkPart
 	In, Out  []*record.Schema // of the source's streams and of what reaches the sinks; none: not known before it runs
 	Steps    []StepPart
+	asked    []string // what the source says of its streams when it is connected to
 	pipeline *config.Pipeline
 }
 
@@ -281,7 +282,13 @@ func (c *checker) pipeline(ctx context.Context, d *Declared) {
 			c.add(from.block.Place(err)...)
 		}
 	}
-	flowing := slices.Clone(d.In)
+	c.follow(d, d.In)
+}
+
+// follow makes the steps, and takes the schemas of the streams through them to the sinks.
+func (c *checker) follow(d *Declared, in []*record.Schema) {
+	d.In = in
+	flowing := slices.Clone(in)
 	for _, b := range d.pipeline.Steps {
 		part := StepPart{Name: d.nameStep(b), Text: b.Text()}
 		var h handlers.Handler

@@ -4,26 +4,30 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/obs"
 )
 
 type planCmd struct {
 	files
-	JSON bool `help:"Write JSON."`
+	Connect bool `help:"Ask databases for their tables and columns, and how their changes can be found."`
+	JSON    bool `help:"Write JSON."`
 }
 
 // Help shows examples.
 func (planCmd) Help() string {
 	return `Shows what acequia run would do: what is read, what each step makes of the columns, the tables and where they stand, what
-would be created, and what cannot be promised. Nothing is connected to, and nothing is written.
+would be created, and what cannot be promised. Nothing is written, and without --connect nothing is connected to.
 
 Examples:
   acequia plan games.yaml
   acequia plan pipelines/ --json
+  acequia plan shop.yaml --connect
 
-Exit codes: 0 ok, 2 the configuration has mistakes, 3 a file cannot be read.`
+Exit codes: 0 ok, 2 the configuration has mistakes, 3 a file cannot be read, or a database not asked.`
 }
 
 // Run plans.
@@ -35,6 +39,16 @@ func (c planCmd) Run(ctx context.Context, t terminal) error {
 	tell(t.err, problems)
 	if problems.Errors() {
 		return toldError{exitUsage}
+	}
+	if c.Connect {
+		problems, err := project.Ask(ctx, obs.NewLogger(t.err, slog.LevelWarn))
+		if err != nil {
+			return err
+		}
+		tell(t.err, problems)
+		if problems.Errors() {
+			return toldError{exitUsage}
+		}
 	}
 	plan := project.Plan(ctx)
 	if c.JSON {

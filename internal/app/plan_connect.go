@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// Ask connects to the sources whose streams no file tells, and follows what they have now through the steps to the sinks: the
+// problems are those that a run would meet. A plan that is made afterwards knows the columns. Nothing is changed anywhere.
+func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, error) {
+	c := checker{project: p, fed: map[*SinkPart][]*record.Schema{}}
+	for _, d := range p.Pipelines {
+		if len(d.In) > 0 {
+			continue
+		}
+		err := p.ask(ctx, d.Name, log, func(_ string, s sources.Source) error {
+			t, ok := s.(sources.Tables)
+			if !ok {
+				return nil
+			}
+			streams, err := t.Streams(ctx)
+			if err != nil {
+				return err
+			}
+			in := make([]*record.Schema, len(streams))
+			for i, stream := range streams {
+				in[i] = stream.Schema
+			}
+			d.Steps = nil
+			c.follow(d, in)
+			d.asked, err = told(ctx, s, streams)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for part, in := range c.fed {
+		if part.Plugin.Check != nil {
+			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(in)))...)
+		}
+	}
+	c.problems.Sort()
+	return c.problems, nil
+}
+
+// told says of each stream, a line, how many rows it has, how its changes can be found, and what that does not see.
+func told(ctx context.Context, s sources.Source, streams []sources.Stream) ([]string, error) {
+	installed := []sources.Installed{}
+	if i, ok := s.(sources.Installer); ok {
+		var err error
+		if installed, err = i.Installed(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var lines []string
+	for _, stream := range streams {
+		line := "table " + stream.Schema.Stream
+		if stream.Rows >= 0 {
+			line += fmt.Sprintf(", about %d rows", stream.Rows)
+		}
+		at := slices.IndexFunc(installed, func(i sources.Installed) bool { return i.Stream == stream.Schema.Stream })
+		if at < 0 {
+			lines = append(lines, line)
+			continue
+		}
+		how := installed[at]
+		switch {
+		case how.Strategy != "":
+			line += "; its changes are found by " + how.Strategy
+		case len(how.Ready) > 0:
+			line += "; its changes can be found by " + strings.Join(how.Ready, ", ")
+		default:
+			line += "; its changes cannot be found: it is read anew"
+		}
+		lines = append(lines, line)
+		for _, risk := range how.Risks {
+			lines = append(lines, "  "+risk)
+		}
+	}
+	return lines, nil
+}
