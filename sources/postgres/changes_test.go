@@ -95,10 +95,10 @@ func TestColumnsChangeBetweenParts(t *testing.T) {
 func TestWhatCannotBeTakenInStopsOneTable(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ sql, says string }{
-		"another type":       {`alter table pair alter a type text using a::text`, "a"},
-		"another key":        {`alter table pair drop constraint pair_pkey, add primary key (id, a)`, "key"},
-		"no key any more":    {`alter table pair drop constraint pair_pkey`, "key"},
-		"no columns":         {`alter table pair drop id, drop a, drop b`, "columns"},
+		"another type":    {`alter table pair alter a type text using a::text`, "a"},
+		"another key":     {`alter table pair drop constraint pair_pkey, add primary key (id, a)`, "key"},
+		"no key any more": {`alter table pair drop constraint pair_pkey`, "key"},
+		"no columns":      {`alter table pair drop id, drop a, drop b`, "columns"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
