@@ -124,9 +124,10 @@ func (s *Source) resume(ctx context.Context, c *postgres.Conn, t *table) error {
 	if only := s.config.Capture.Strategy; only != auto && only != had {
 		return s.again(ctx, c, t, fmt.Sprintf("the strategy was %s and is %s now", cmp.Or(had, "none"), only))
 	}
+	now := m
 	if s.config.Capture.Strategy == auto {
-		m.bytes = 0 // a table that has grown above the limit goes on as it is
-		best, _ := s.best(t, m)
+		now.bytes = 0 // a table that has grown above the limit goes on as it is
+		best, _ := s.best(t, now)
 		switch {
 		case installed(best) && rank(best) < rank(had):
 			return s.again(ctx, c, t, fmt.Sprintf("strategy %s was installed; it was %s", best, cmp.Or(had, "none")))
@@ -135,7 +136,7 @@ func (s *Source) resume(ctx context.Context, c *postgres.Conn, t *table) error {
 		}
 	}
 	if had != "" {
-		if lack := s.lacks(t, m, had); lack != nil {
+		if lack := s.lacks(t, now, had); lack != nil {
 			return s.again(ctx, c, t, fmt.Sprintf("strategy %s cannot be had any more: %s", had, lack.Reason))
 		}
 	}

@@ -34,6 +34,13 @@ func TestReport(t *testing.T) {
 	if one := polled["orders"]; one.Strategy != "xmin" || !strings.Contains(strings.Join(one.Risks, "; "), "deletes") || one.Stopped != "" || one.Anew != "" {
 		t.Errorf("%+v", one)
 	}
+	state := newNotes()
+	for range 2 { // chosen, and then taken up as it was
+		again, _ := report(postgres.Config{DSN: dsn, Capture: postgres.Capture{Strategy: "auto"}}, state)
+		if one := again["orders"]; one.Strategy != "xmin" || strings.Contains(strings.Join(one.Risks, "; "), "table, 0 now") {
+			t.Errorf("%+v", one)
+		}
+	}
 	if one := polled["events"]; one.Strategy != "snapshot" || len(one.Risks) != 1 {
 		t.Errorf("%+v", one)
 	}
