@@ -11,6 +11,37 @@ import (
 // pageRows is how many rows one statement of a poll gives at most, so that its snapshot does not hold up VACUUM for long.
 const pageRows = 100_000
 
+const (
+	lastTick     = 10 * time.Millisecond
+	lastPatience = time.Second
+)
+
+// lasting waits, not for long, until no crash of the server can take back what was visible before: with synchronous_commit off a
+// commit is visible before it is on the disk, and after a crash its number is given again. false: it still can.
+func lasting(ctx context.Context, c *postgres.Conn, now sight) (bool, error) {
+	if now.standby { // it shows what it has on its disk
+		return true, nil
+	}
+	var upTo string
+	var lasts bool
+	if err := c.QueryRow(ctx, "SELECT l::text, l <= pg_current_wal_flush_lsn() FROM pg_current_wal_insert_lsn() l").Scan(&upTo, &lasts); err != nil || lasts {
+		return lasts, postgres.Explain(err, "ask what is on the server's disk", c.Config().Database)
+	}
+	tick := time.NewTicker(lastTick)
+	defer tick.Stop()
+	for range lastPatience / lastTick {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		if err := c.QueryRow(ctx, "SELECT $1::text::pg_lsn <= pg_current_wal_flush_lsn()", upTo).Scan(&lasts); err != nil || lasts {
+			return lasts, postgres.Explain(err, "ask what is on the server's disk", c.Config().Database)
+		}
+	}
+	return false, nil
+}
+
 // page is one statement of a poll, whose rows become chunks as they come.
 type page struct {
 	table    *table

@@ -128,7 +128,7 @@ func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table
 			Remedy: fmt.Sprintf("acequia capture install --strategy queue --tables %s.%s --apply begins it anew; the table is then read anew", t.Schema, t.Name),
 		}
 	}
-	return step(now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
+	return step(ctx, c, now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
 }
 
 // emptied says whether the queue has a TRUNCATE that was not given at a position.

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"errors"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,5 +73,43 @@ func TestPollsOfAStandby(t *testing.T) {
 		if err := w.run(); err == nil {
 			t.Error(strategy, "is not refused at a standby")
 		}
+	}
+}
+
+// With synchronous_commit off a commit is visible before it is on the disk, and a crash of the server takes it back. It is not given
+// before it lasts.
+func TestServerThatCrashes(t *testing.T) {
+	t.Parallel()
+	s, err := postgrestest.Start("wal_writer_delay=10s", "checkpoint_timeout=1d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	for _, strategy := range []string{"xid", "queue", "xmin", "time"} {
+		w := newWorld(t, strategy)
+		w.config.Capture.Margin = 200 * time.Millisecond
+		w.config.DSN = config.Secret(s.Database(t, ordersSQL, touchedSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 10) i"))
+		if strategy == "xid" || strategy == "queue" {
+			w.install(sources.InstallRequest{Strategy: strategy})
+		}
+		w.equal("orders", true)
+		w.exec("SET synchronous_commit = off; UPDATE orders SET v = 1 WHERE id = 1")
+		done := make(chan error, 1)
+		go func() { done <- w.run() }()
+		late := time.NewTimer(700 * time.Millisecond)
+		select {
+		case err := <-done: // all was on the disk by chance
+			t.Log("the run has ended before the crash:", err)
+			done <- err
+		case <-late.C:
+		}
+		if err := errors.Join(s.Stop(syscall.SIGQUIT), s.Run("wal_writer_delay=10s", "checkpoint_timeout=1d")); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		for range 30 { // numbers that were given again
+			w.exec("UPDATE orders SET v = v + 1 WHERE id = 2")
+		}
+		w.equal("orders", true)
 	}
 }

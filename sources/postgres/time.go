@@ -127,6 +127,9 @@ func (p *timePoller) poll(ctx context.Context, c *postgres.Conn, t *table, at re
 				return at, p.hold.stuck(ctx, p.source, c, t, oldestSQL, held)
 			}
 			p.hold.free(t)
+			if lasts, err := lasting(ctx, c, now); err != nil || !lasts {
+				return at, err
+			}
 			s.UpTo = mark
 		}
 		return p.page(ctx, c, t, now, s, give)

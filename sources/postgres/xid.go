@@ -112,7 +112,7 @@ func (p *xidPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from r
 		if err != nil {
 			return from, err
 		}
-		return step(now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
+		return step(ctx, c, now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
 	})
 }
 
@@ -131,7 +131,9 @@ func polling(ctx context.Context, c *postgres.Conn, t *table, isolation string, 
 }
 
 // step goes on with the round under way, or begins the next. do reads a page, and says whether the round has more.
-func step(now sight, from record.Position, at span, do func(span) (r span, more bool, err error)) (record.Position, error) {
+func step(
+	ctx context.Context, c *postgres.Conn, now sight, from record.Position, at span, do func(span) (r span, more bool, err error),
+) (record.Position, error) {
 	if at.UpTo == "" {
 		switch err := turned(now, at); {
 		case errors.Is(err, errBehind):
@@ -140,6 +142,11 @@ func step(now sight, from record.Position, at span, do func(span) (r span, more 
 			return from, err
 		}
 		at = at.round(now.at)
+		if conditions, _ := at.reads(""); len(conditions) > 0 {
+			if lasts, err := lasting(ctx, c, now); err != nil || !lasts {
+				return from, err
+			}
+		}
 	}
 	r, more, err := do(at)
 	switch {
