@@ -40,6 +40,7 @@ type logReader struct {
 	err     error // valid when chunks is closed; nil: the lane has ended
 	cancel  context.CancelFunc
 	durable atomic.Uint64 // LSN
+	wake    func()        // the pump looks up from the stream
 
 	mu   sync.Mutex
 	open []unsettled // in order
@@ -74,6 +75,7 @@ type logPump struct {
 	beaten pglogrepl.LSN // where it was at the last transaction or heartbeat
 	beatAt time.Time     // when
 	silent bool          // no heartbeat can be written
+	asked  bool          // the server waits until all is durable: it shuts down
 
 	relations map[uint32]*relation
 	touched   []*relation // that have rows
@@ -90,7 +92,7 @@ type logPump struct {
 // readLog starts reading.
 func (s *Source) readLog(ctx context.Context, w *wal, epoch int, at logPosition, target pglogrepl.LSN) *logReader {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &logReader{chunks: make(chan record.Chunk), cancel: cancel}
+	r := &logReader{chunks: make(chan record.Chunk), cancel: cancel, wake: func() { _ = w.until(time.Unix(1, 0)) }}
 	r.durable.Store(uint64(at.End))
 	p := &logPump{
 		source: s, reader: r, wal: w, epoch: epoch, target: target, at: at, given: at, moved: time.Now(), relations: map[uint32]*relation{},
@@ -99,11 +101,11 @@ func (s *Source) readLog(ctx context.Context, w *wal, epoch int, at logPosition,
 	if at.Commit != 0 {
 		p.again = at
 	}
-	wake := context.AfterFunc(ctx, func() { _ = w.until(time.Unix(1, 0)) }) // a pump that waits looks at ctx again
+	unhook := context.AfterFunc(ctx, r.wake) // a pump that waits looks at ctx again
 	go func() {
 		defer close(r.chunks)
 		defer w.close(context.WithoutCancel(ctx))
-		defer wake()
+		defer unhook()
 		defer p.release()
 		r.err = p.run(ctx)
 		if errors.Is(r.err, io.EOF) {
@@ -138,6 +140,7 @@ func (r *logReader) Settle(_ context.Context, upTo record.Position, err error) e
 	at, err := parseLogPosition(upTo)
 	if err == nil && uint64(at.End) > r.durable.Load() {
 		r.durable.Store(uint64(at.End))
+		r.wake()
 	}
 	return err
 }
@@ -211,6 +214,9 @@ func (p *logPump) stream(ctx context.Context) error {
 		if err := p.message(ctx, m); err != nil {
 			return err
 		}
+		if p.asked {
+			return nil
+		}
 		if p.rows >= chunkRows || p.bytes >= chunkBytes {
 			if err := p.cut(ctx); err != nil {
 				return err
@@ -251,11 +257,12 @@ func (p *logPump) beat(ctx context.Context) error {
 		}
 		p.source.drainedLog()
 		return io.EOF
-	case p.at.End > p.given.End && (now.Sub(p.moved) >= restAfter || p.at.End-p.given.End >= restBytes):
+	case p.at.End > p.given.End && (p.asked || now.Sub(p.moved) >= restAfter || p.at.End-p.given.End >= restBytes):
 		if err := p.cut(ctx); err != nil {
 			return err
 		}
 	}
+	p.asked = false
 	p.heartbeat(ctx, now)
 	late := now.Sub(p.wal.when) >= restAfter // a server that is busy with others says where it is only if it is asked
 	if p.target != 0 || late || uint64(p.wal.told) < p.reader.durable.Load() {
@@ -305,6 +312,7 @@ func (p *logPump) message(ctx context.Context, m []byte) error {
 			p.at.End = alive.ServerWALEnd
 		}
 		if alive.ReplyRequested {
+			p.asked = true
 			return p.tell(ctx, false)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -97,9 +98,9 @@ func (p *logPump) visible(ctx context.Context, c *postgres.Conn, xids map[uint32
 		if err := c.QueryRow(ctx, "SELECT pg_current_snapshot()::text").Scan(&snapshot); err != nil {
 			return postgres.Explain(err, "ask which transactions run", p.wal.slot)
 		}
-		seen, err := allVisible(snapshot, xids)
-		if err != nil || seen {
-			return err
+		now, err := parseVisible(snapshot)
+		if err != nil || allVisible(now, xids) {
+			return fault.Stop(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -114,35 +115,16 @@ func (p *logPump) visible(ctx context.Context, c *postgres.Conn, xids map[uint32
 	}
 }
 
-// allVisible says whether a snapshot, written xmin:xmax:xip,..., shows all transactions of which the log gave the low halves of their
-// numbers. All of them have committed, and none is two thousand million older than the snapshot.
-func allVisible(snapshot string, xids map[uint32]bool) (bool, error) {
-	parts := strings.Split(snapshot, ":")
-	if len(parts) != 3 {
-		return false, fmt.Errorf("postgres: %q is no snapshot", snapshot)
-	}
-	xmax, err := strconv.ParseUint(parts[1], 10, 64)
-	if err != nil {
-		return false, fmt.Errorf("postgres: %q is no snapshot: %w", snapshot, err)
-	}
-	for xid := range xids {
-		if int32(xid-uint32(xmax)) >= 0 { //nolint:gosec // numbers go round
-			return false, nil
+// allVisible says whether a moment saw all transactions of which the log gave the low halves of their numbers. They have begun, or are
+// about to be seen, so that each is nearer than two thousand million to the moment.
+func allVisible(now visible, xids map[uint32]bool) bool {
+	for low := range xids {
+		xid := now.xmax + uint64(int64(int32(low-uint32(now.xmax)))) //nolint:gosec // the nearest number with that low half
+		if !now.sees(xid) {
+			return false
 		}
 	}
-	if parts[2] == "" {
-		return true, nil
-	}
-	for text := range strings.SplitSeq(parts[2], ",") {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return false, fmt.Errorf("postgres: %q is no snapshot: %w", snapshot, err)
-		}
-		if xids[uint32(n)] { //nolint:gosec // the low half
-			return false, nil
-		}
-	}
-	return true, nil
+	return true
 }
 
 // lookUp reads columns of rows by their keys, as the server prints them. A column that is gone by now stays as it is, not sent; where
