@@ -93,6 +93,7 @@ type Holder interface {
 // Pacer is a sink that wants its groups to gather: files should not be small.
 type Pacer interface {
 	Every() time.Duration // age at which a group is closed
+	Rows() int            // records that it may have at least, if they come in time
 }
 
 // Describer is a sink that wants to know the schemas it will get before any record flows.

@@ -84,6 +84,11 @@ type Lagger interface {
 	Lag(ctx context.Context) (Lag, error)
 }
 
+// Limiter is a source that says how many of its lanes that end may be read at the same time.
+type Limiter interface {
+	Limit() int
+}
+
 // Drainer is a source with endless lanes.
 type Drainer interface {
 	// Drain is called before the run starts: an endless lane gives io.EOF once it has given all that was there after the

@@ -110,6 +110,9 @@ func (p *Project) budget() *routers.Budget {
 	return routers.NewBudget(int(p.Memory * budgetShare / 100))
 }
 
+// leastRows is how many records a group may have, however small a sink wants its files.
+const leastRows = 1_000_000
+
 // errForm is of a form that nothing serves.
 var errForm = &fault.Error{
 	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "start it with: acequia serve FILE",
@@ -150,8 +153,12 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 		}
 		if p, ok := sink.(sinks.Pacer); ok {
 			out.Limits.Age = max(out.Limits.Age, p.Every())
+			out.Limits.Rows = max(out.Limits.Rows, p.Rows(), leastRows)
 		}
 		out.Sinks = append(out.Sinks, routers.NamedSink{Name: part.Name, Sink: sink})
+	}
+	if l, ok := out.Source.(sources.Limiter); ok {
+		out.Slots = l.Limit()
 	}
 	if w, ok := out.Source.(sources.Waiter); ok {
 		out.Limits.Age = min(out.Limits.Age, w.Patience())

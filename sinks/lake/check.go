@@ -100,5 +100,8 @@ func (c *Config) Locate(folder string) {
 	}
 }
 
+// Rows is how many records a file may have: a group with fewer could fill none.
+func (l *Lake) Rows() int { return int(l.config.Roll.Rows) }
+
 // Every is the age at which what has gathered becomes visible.
 func (l *Lake) Every() time.Duration { return l.config.Roll.Every }

@@ -22,6 +22,9 @@ const (
 	chunkBytes = 4 << 20
 )
 
+// mostRefused is how many rows that can be no records wait for their chunk.
+const mostRefused = 1000
+
 // rangePosition is where a part of a backfill stands: behind a key, or behind a place in the heap.
 type rangePosition struct {
 	After []string `json:"after,omitempty"`
@@ -51,6 +54,7 @@ func (s *Source) backfill(ctx context.Context, t *table, lane, number string, af
 		}
 		q = keyQuery(t, p)
 	}
+	q.after = after
 	if q.lane = lane; after == "" {
 		q.snapshot = s.exported(t)
 	}
@@ -73,6 +77,7 @@ func keyQuery(t *table, p part) query {
 // query is a read of a table as it stands.
 type query struct {
 	lane     string
+	after    record.Position
 	snapshot string // of the log's beginning, to read in; "": its own
 	settings string // of its transaction
 	sql      func(selected) (sql string, args []string)
@@ -94,6 +99,10 @@ type stream struct {
 	table  *table
 	query  query
 	chunks chan record.Chunk
+
+	refused []record.Refused // since the last chunk
+	at      record.Position  // of the last chunk
+
 	err    error // valid when chunks is closed; nil: the end
 	cancel context.CancelFunc
 }
@@ -101,7 +110,7 @@ type stream struct {
 // stream starts reading. The rows have one version, whose number is taken before the statement's snapshot.
 func (s *Source) stream(ctx context.Context, t *table, q query) *stream {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &stream{source: s, table: t, query: q, chunks: make(chan record.Chunk), cancel: cancel}
+	r := &stream{source: s, table: t, query: q, chunks: make(chan record.Chunk), cancel: cancel, at: q.after}
 	go func() {
 		defer close(r.chunks)
 		r.err = s.with(ctx, func(c *postgres.Conn) error { return r.run(ctx, c) })
@@ -131,6 +140,13 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 		sql, args := r.query.sql(selected{layout, layout.Select()})
 		err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{
 			Lead: r.query.lead, Leads: r.query.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send,
+			Refused: func(e *postgres.RowError) error {
+				r.refused = append(r.refused, read.refuse(e))
+				if len(r.refused) < mostRefused {
+					return nil
+				}
+				return send()
+			},
 		})
 		if err != nil {
 			return err
@@ -146,15 +162,19 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 // send hands on what was gathered.
 func (r *stream) send(ctx context.Context, d *postgres.Decoder, read *reading) error {
 	batches, err := d.Batches(read.system)
-	if err != nil || len(batches) == 0 {
+	if err != nil || len(batches) == 0 && len(r.refused) == 0 {
 		return err
 	}
-	last := batches[len(batches)-1]
-	chunk := record.Chunk{Batches: batches, To: r.query.position(last), ReadAt: time.Now()}
-	if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
-		chunk.Release()
-		return err
+	chunk := record.Chunk{Batches: batches, Refused: r.refused, To: r.at, ReadAt: time.Now()}
+	if len(batches) > 0 {
+		last := batches[len(batches)-1]
+		chunk.To = r.query.position(last)
+		if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
+			chunk.Release()
+			return err
+		}
 	}
+	r.refused, r.at = nil, chunk.To
 	select {
 	case r.chunks <- chunk:
 		return nil

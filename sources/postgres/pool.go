@@ -46,11 +46,16 @@ func (p *pool) get(ctx context.Context) (*postgres.Conn, error) {
 	return c, nil
 }
 
-// put takes a connection back. One whose work failed, or that is in a transaction, is closed.
+// put takes a connection back. One whose work failed, or that is in a transaction, is closed; when it was lost, so are those that
+// nobody uses, for they were lost with it.
 func (p *pool) put(ctx context.Context, c *postgres.Conn, err error) {
 	defer func() { <-p.places }()
 	if err != nil || c.IsClosed() || c.PgConn().TxStatus() != 'I' {
+		lost := c.IsClosed() && ctx.Err() == nil
 		_ = c.Close(context.WithoutCancel(ctx))
+		if lost {
+			_ = p.close(context.WithoutCancel(ctx)) // there may be nobody to tell
+		}
 		return
 	}
 	p.mu.Lock()

@@ -38,7 +38,8 @@ type Source struct {
 	listed     map[string]*postgres.Table // the catalog as it was last asked, by stream
 	feed       feed
 
-	seen   seen // of the server; of who holds refreshing
+	denied string // what was said of missing rights; of who holds refreshing
+	seen   seen   // of the server; likewise
 	seenAt time.Time
 }
 
@@ -84,6 +85,9 @@ func New(c Config, host sources.Host) (*Source, error) {
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil
 }
+
+// Limit is how many parts of tables are read at the same time.
+func (s *Source) Limit() int { return s.config.Parallel }
 
 // Drain lets the lanes that follow changes end when there is nothing left.
 func (s *Source) Drain() { s.drains = true }

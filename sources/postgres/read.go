@@ -21,6 +21,9 @@ var errOutdated = fault.Retry(errors.New("the table was changed meanwhile"))
 // errGone says that there is no such table any more: it was dropped, or has another name.
 var errGone = fault.Stop(errors.New("there is no such table any more"))
 
+// changedCode is of rows that are not as the statement was made for.
+const changedCode = "ACQ-PG-022"
+
 // reading is what a read that shows a table as it stood gives to its records.
 type reading struct {
 	table  *postgres.Table
@@ -50,6 +53,19 @@ func (r *reading) system(rows int, sys *record.System) {
 	for i := range rows {
 		sys.Versions.Lo[i], sys.Versions.Index[i] = r.number, r.given
 		r.given++
+	}
+}
+
+// refuse keeps a row that can be no record, as the dead letter that it becomes.
+func (r *reading) refuse(e *postgres.RowError) record.Refused {
+	place := r.table.Stream()
+	if len(e.Key) > 0 {
+		place += ", key " + strings.Join(e.Key, ", ")
+	}
+	return record.Refused{
+		Stream: r.table.Stream(), Column: e.Column, Raw: e.Raw, Source: r.source, EventTime: r.at.UnixMicro(),
+		Err:     &fault.Error{Class: fault.Poison, Code: "ACQ-PG-021", Place: place, Err: e},
+		Version: record.Version{Epoch: r.epoch, Lo: r.number},
 	}
 }
 
@@ -117,10 +133,28 @@ func (s *Source) lock(ctx context.Context, c *postgres.Conn, r *reading) error {
 			}
 		}
 		if r.snapshot == "" || c.IsClosed() {
-			return changed(err, postgres.Explain(err, "read "+r.table.Quoted(), place))
+			return changed(err, postgres.Explain(heldBy(ctx, c, r.table, err), "read "+r.table.Quoted(), place))
 		}
 		r.snapshot = ""
 	}
+}
+
+// heldBy adds to an error who holds the lock that was not given in time.
+func heldBy(ctx context.Context, c *postgres.Conn, t *postgres.Table, err error) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pg.Code != "55P03" || c.IsClosed() {
+		return err
+	}
+	var who string
+	failed := c.QueryRow(ctx, `
+		select string_agg(format('process %s (user %s, %s): %s', a.pid, a.usename, a.application_name, left(a.query, 200)), '; ')
+		from pg_locks l join pg_stat_activity a on a.pid = l.pid
+		where l.relation = $1 and l.granted and l.mode = 'AccessExclusiveLock' and l.database = (select oid from pg_database where datname = current_database())`,
+		t.OID).Scan(&who)
+	if failed != nil { // nobody holds it any more
+		return err
+	}
+	return fmt.Errorf("%w; it is held by %s", err, who)
 }
 
 // unchanged compares a table with the catalog, which holds still while the table is locked, and asks for the server's time.
@@ -157,6 +191,9 @@ func markOf(t *postgres.Table) string {
 
 // changed marks the errors that say that a table is no longer as the catalog said, or not there.
 func changed(err, explained error) error {
+	if fault.Code(explained) == changedCode {
+		return fmt.Errorf("%w: %w", errOutdated, explained)
+	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return explained

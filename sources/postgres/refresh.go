@@ -50,6 +50,9 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	if err != nil {
 		return err
 	}
+	if err := s.sayDenied(ctx, c, len(found)); err != nil {
+		return err
+	}
 	there := map[string]bool{}
 	for _, f := range found {
 		there[f.Stream()] = true
@@ -74,6 +77,26 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	s.refreshed = time.Now()
 	s.mu.Unlock()
 	return s.joinLog(ctx, c)
+}
+
+// sayDenied tells, once, which rights are missing to read tables that the settings choose. Without any table to read it is an error.
+func (s *Source) sayDenied(ctx context.Context, c *postgres.Conn, readable int) error {
+	grants, err := postgres.Denied(ctx, c, s.config.Tables)
+	if err != nil {
+		return err
+	}
+	if readable == 0 && len(grants) > 0 {
+		return &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-PG-005", Place: c.Config().Database, Err: errors.New("the role may read none of the tables"), Remedy: strings.Join(grants, "; "),
+		}
+	}
+	if all := strings.Join(grants, "; "); all != s.denied {
+		s.denied = all
+		if all != "" {
+			s.log.WarnContext(ctx, "tables that the settings choose are left out, for they may not be read", slog.String("remedy", all))
+		}
+	}
+	return nil
 }
 
 // meet takes a table in as the catalog has it now.
