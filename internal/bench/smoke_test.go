@@ -6,7 +6,7 @@ import "testing"
 func TestJobsRun(t *testing.T) {
 	t.Parallel()
 	const rows = 40_000
-	for name, files := range map[string]float64{"copy-lake": 0, "encode": 0, "engine": 1, "engine-no-intents": 1, "engine-partitions": rows / 200} {
+	for name, files := range map[string]float64{"copy-lake": 0, "read-lake": 0, "verify": 0, "verify-copies": 0, "encode": 0, "engine": 1, "engine-no-intents": 1, "engine-partitions": rows / 200} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := measure(t.Context(), name, rows)

@@ -44,6 +44,7 @@ func (l *lake) sum(ctx context.Context, wanted map[int32]bool, each func(worker 
 			return err
 		}
 	}
+	l.seen = filter{} // what comes now needs the memory
 	return nil
 }
 

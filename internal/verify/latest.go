@@ -80,7 +80,7 @@ type copyOf struct {
 }
 
 // beginsToGrow is from how many keys on there is memory for all.
-const beginsToGrow = 1 << 16
+const beginsToGrow = 1 << 18
 
 // leastPlaces is the logarithm of how many places there are at first.
 const leastPlaces = 12

@@ -264,13 +264,27 @@ func (s *source) scan(ctx context.Context, wanted map[int32]bool, each func(work
 	})
 }
 
-// look sets what the source holds of the suspects that are open.
-func (s *source) look(ctx context.Context, sink int, of *suspects, first bool) error {
+// look sets what the source holds of the suspects that are open, and which of these the sink refuses.
+func (s *source) look(ctx context.Context, sink int, of *suspects, first bool, refuses func(*record.Batch) error) error {
 	for _, i := range of.open {
 		of.source[i] = state{}
+		delete(of.refused, i)
 	}
 	var mu sync.Mutex
 	met := func(g *given) {
+		var bad []fault.Row
+		if refuses != nil && slices.ContainsFunc(g.keys, func(h uint64) bool { _, ok := of.index[h]; return ok }) {
+			if named, ok := errors.AsType[*fault.Rows](refuses(g.batch)); ok {
+				bad = named.Bad
+			}
+		}
+		for _, r := range bad {
+			if i, ok := of.index[g.keys[r.Index]]; ok {
+				mu.Lock()
+				of.refused[i] = true
+				mu.Unlock()
+			}
+		}
 		for row, h := range g.keys {
 			i, ok := of.index[h]
 			if !ok {
@@ -302,31 +316,6 @@ func (s *source) look(ctx context.Context, sink int, of *suspects, first bool) e
 			return nil
 		})
 	})
-}
-
-// refusals takes the suspects out whose records a sink refuses, and counts them.
-func (s *source) refusals(ctx context.Context, sink int, of *suspects, refuses func(*record.Batch) error) (n int64, err error) {
-	if s.changed.Load() {
-		return 0, nil
-	}
-	bad := map[int32]bool{}
-	p := passing{source: s, part: -1}
-	err = s.lookup(ctx, of, of.open, func(b *record.Batch) error {
-		return p.pass(ctx, b, func(g *given) error {
-			named, ok := errors.AsType[*fault.Rows](refuses(g.batch))
-			if g.sink != sink || !ok {
-				return nil
-			}
-			for _, row := range named.Bad {
-				if i, ok := of.index[g.keys[row.Index]]; ok {
-					bad[i] = true
-				}
-			}
-			return nil
-		})
-	})
-	of.open = slices.DeleteFunc(of.open, func(i int32) bool { return bad[i] })
-	return int64(len(bad)), err
 }
 
 // keysOfLookup is how many keys are looked up at a time.

@@ -20,6 +20,8 @@ type suspects struct {
 	index  map[uint64]int32 // of a key, by its hash
 	open   []int32          // keys that still differ
 
+	refused map[int32]bool // the sink refuses what the source holds
+
 	source, sink, before []state // by index; before is what the source held in the round before
 	shown                []shown // of the first keys
 
@@ -41,7 +43,7 @@ type cell struct {
 
 // find makes suspects of the rows of two sides that are not equal.
 func findSuspects(key []record.Field, wanted map[int32]bool, source, sink map[uint64]uint64, most int) *suspects {
-	s := &suspects{wanted: wanted, index: map[uint64]int32{}, fields: key, keys: make([]record.Column, len(key))}
+	s := &suspects{wanted: wanted, index: map[uint64]int32{}, refused: map[int32]bool{}, fields: key, keys: make([]record.Column, len(key))}
 	add := func(h uint64) {
 		n := int32(len(s.open)) //nolint:gosec // rows of a few ranges
 		s.index[h] = n

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -239,7 +240,7 @@ func (h *hashed) addTo(sums []sum) {
 }
 
 // rowsOfGroup is how many rows of ranges that differ are compared at a time, on each side.
-const rowsOfGroup = 500_000
+const rowsOfGroup = 250_000
 
 // table compares the sums of one sink, and then the rows of the ranges that differ.
 func (c *comparison) table(ctx context.Context, i int, source, held []sum) error {
@@ -333,10 +334,10 @@ func (c *comparison) group(ctx context.Context, i int, wanted map[int32]bool) er
 		return err
 	}
 	t := &c.tables[i]
-	if err := c.refused(ctx, i, of); err != nil {
-		return err
-	}
-	t.Settled += int64(found - len(of.open))
+	open := len(of.open)
+	t.Settled += int64(found - open)
+	of.open = slices.DeleteFunc(of.open, func(i int32) bool { return of.refused[i] }) // they are dead letters
+	t.Refused += int64(open - len(of.open))
 	t.count(of, c.source.names, c.Show)
 	if c.Differ == nil || len(of.open) == 0 {
 		return nil
@@ -393,7 +394,7 @@ func (c *comparison) settle(ctx context.Context, i int, of *suspects) error {
 			}
 		}
 		copy(of.before, of.source)
-		if err := c.source.look(ctx, i, of, first); err != nil {
+		if err := c.source.look(ctx, i, of, first, c.sinks[i].Refuses); err != nil {
 			return err
 		}
 		if first {
@@ -408,15 +409,4 @@ func (c *comparison) settle(ctx context.Context, i int, of *suspects) error {
 		}
 	}
 	return nil
-}
-
-// refused takes out what the sink has refused: it is a dead letter, which is told apart.
-func (c *comparison) refused(ctx context.Context, i int, of *suspects) error {
-	refuses := c.sinks[i].Refuses
-	if refuses == nil || len(of.open) == 0 {
-		return nil
-	}
-	n, err := c.source.refusals(ctx, i, of, refuses)
-	c.tables[i].Refused += n
-	return err
 }
