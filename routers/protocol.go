@@ -125,6 +125,11 @@ func (in *incarnation) recover(ctx context.Context) (rolled bool, err error) {
 				return false, fmt.Errorf("sweep sink %s: %w", in.run.pipeline.Sinks[i].Name, err)
 			}
 		}
+		if p, ok := w.(sinks.Prover); ok {
+			if err := p.Prove(ctx, in.state.Group); err != nil {
+				return false, fmt.Errorf("sink %s: %w", in.run.pipeline.Sinks[i].Name, explained(err))
+			}
+		}
 	}
 	return rolled, nil
 }
@@ -214,6 +219,12 @@ func explained(err error) error {
 			Class: fault.Fatal, Code: "ACQ-RUN-006", Err: err,
 			Remedy: "staged files were removed by hand while others of their group are visible: " +
 				"put them back, or remove the visible ones that are named here, and start again",
+		}
+	case errors.Is(err, sinks.ErrAhead):
+		return &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-RUN-008", Err: err,
+			Remedy: "the state was removed or is an older copy, and records would be written a second time: " +
+				"bring back the state that belongs to the sink, or begin anew with an empty place for it",
 		}
 	case errors.Is(err, sinks.ErrVanished): // while the group was being committed: recovery takes it back
 		return fault.Retry(err)

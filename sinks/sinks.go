@@ -18,6 +18,8 @@ var (
 	ErrConflict = errors.New("the final name holds other content")
 	// ErrVisible means that a part of a manifest that should be withdrawn can be seen already.
 	ErrVisible = errors.New("a part is visible already")
+	// ErrAhead is of a sink that has had groups of a lane that its state does not know of.
+	ErrAhead = errors.New("there are groups of the lane that its state does not know")
 )
 
 // Lane is one incarnation of a lane of a pipeline: who takes the lane over has a greater epoch.
@@ -83,6 +85,13 @@ type Recoverer interface {
 	// Withdraw unlinks or aborts all that is left of a manifest of which a staged part has vanished, then makes sure
 	// that nothing of it is visible: ErrVisible otherwise.
 	Withdraw(ctx context.Context, m Manifest) error
+}
+
+// Prover is a writer whose sink shows which groups it has had. Recovery asks it when nothing is pending any more.
+type Prover interface {
+	// Prove fails with ErrAhead when there is, or was, something of a group of the lane that comes after the given one: then the
+	// state is not that which the sink was written with, and what was read before would be written again.
+	Prove(ctx context.Context, group int64) error
 }
 
 // Holder is a writer that holds memory for its open group.

@@ -69,7 +69,7 @@ func layer(pkg string) int {
 var beside = map[string][]string{
 	".":                  {"internal/cli"},
 	"cmd/acequia":        {"."},
-	"internal/lakefiles": {"internal/blob"},
+	"internal/lakefiles": {"internal/blob", "internal/parquet"},
 	"internal/query":     {"schemas", "internal/lakefiles"},
 }
 

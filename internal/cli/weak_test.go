@@ -47,7 +47,7 @@ func (o order) weaken(p *routers.Pipeline, options *routers.Options) {
 		options.Store = &weakStore{Store: store, without: o.Without, memory: memoryApart{file: filepath.Join(o.Dir, ".acequia", "state.db"), probe: options.Probe}}
 	}
 	switch {
-	case p.Name == lakePipeline && (o.Without == sweeping || o.Without == steadyNames):
+	case p.Name == lakePipeline && (o.Without == sweeping || o.Without == steadyNames || o.Without == savedIntents):
 		p.Sinks[0].Sink = &weakSink{Sink: p.Sinks[0].Sink, without: o.Without}
 	case p.Name == itemsPipeline && (o.Without == durableAnswers || o.Without == storedKeys),
 		p.Name == lakePipeline && o.Without == readersBlockTrim, p.Name == receivingPipeline && o.Without == durableConfirms:
@@ -148,6 +148,12 @@ func (s *weakSink) Open(ctx context.Context, lane sinks.Lane) (sinks.Writer, err
 	r, ok := w.(sinks.Recoverer)
 	if !ok {
 		return nil, errors.New("the lake cannot recover")
+	}
+	if s.without == savedIntents { // it is no sinks.Prover: files without an intent would be found before they are doubled
+		return struct {
+			sinks.Writer
+			sinks.Recoverer
+		}{w, r}, nil
 	}
 	return &renaming{Writer: w, Recoverer: r, epoch: lane.Epoch}, nil
 }

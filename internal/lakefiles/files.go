@@ -50,6 +50,9 @@ type journal struct {
 	Version  int    `json:"version"`
 	Sequence int64  `json:"sequence"` // grows with each change, so that two equal ones had nothing between them
 	Swaps    []Swap `json:"swaps"`
+
+	// Groups are the greatest commit groups that swaps have replaced or dropped files of, by pipeline and lane.
+	Groups map[string]map[string]int64 `json:"groups,omitempty"`
 }
 
 func journalName(table string) string { return folder + "/" + table + ".json" }

@@ -135,6 +135,7 @@ func (t *Table) Swap(ctx context.Context, id string, inputs []string, outputs []
 			return errors.New("the swap is not in the journal any more")
 		}
 		now := time.Now().UTC()
+		j.replaced(t.dir.Root(), inputs)
 		j.Swaps[at].State, j.Swaps[at].At, j.Swaps[at].DeleteAfter = Done, now, now.Add(grace)
 		return nil
 	})

@@ -71,6 +71,9 @@ type Lake struct {
 
 	mu     sync.Mutex
 	tables map[string][]*table // by stream: one a schema, since lanes may come with an older and a newer one side by side
+
+	walking   sync.Mutex
+	histories map[string]*lakefiles.History // by pipeline
 }
 
 // table is what the lake knows of the files of one stream with one schema.
@@ -87,6 +90,7 @@ var (
 	_ sinks.Sink      = (*Lake)(nil)
 	_ sinks.Describer = (*Lake)(nil)
 	_ sinks.Recoverer = (*writer)(nil)
+	_ sinks.Prover    = (*writer)(nil)
 	_ sinks.Holder    = (*writer)(nil)
 )
 
@@ -162,6 +166,24 @@ func (l *Lake) Close(context.Context) error { return nil }
 // Open makes the writer of one incarnation of a lane.
 func (l *Lake) Open(_ context.Context, lane sinks.Lane) (sinks.Writer, error) {
 	return &writer{lake: l, lane: lane, lane8: lakefiles.ShortLane(lane.ID), tables: map[*table]*openTable{}}, nil
+}
+
+// history gives what the lake has had of a pipeline when it was first asked.
+func (l *Lake) history(pipeline string) (*lakefiles.History, error) {
+	l.walking.Lock()
+	defer l.walking.Unlock()
+	if h, ok := l.histories[pipeline]; ok {
+		return h, nil
+	}
+	h, err := lakefiles.ReadHistory(l.dir.Root(), pipeline)
+	if err != nil {
+		return nil, err
+	}
+	if l.histories == nil {
+		l.histories = map[string]*lakefiles.History{}
+	}
+	l.histories[pipeline] = h
+	return h, nil
 }
 
 // table finds the table of a schema, and describes it durably in the lake before any file may hold its columns.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
@@ -117,7 +118,7 @@ func (s *staging) sorted(o *openTable) error {
 func (s *staging) seal(t *table, p *part) error {
 	g, lane := s.group, s.writer.lane
 	err := p.out.Close(
-		parquet.KeyValue{Key: "acequia.pipeline", Value: lane.Pipeline}, parquet.KeyValue{Key: "acequia.lane", Value: lane.ID},
+		parquet.KeyValue{Key: "acequia.pipeline", Value: lane.Pipeline}, parquet.KeyValue{Key: lakefiles.LaneKey, Value: lane.ID},
 		parquet.KeyValue{Key: "acequia.epoch", Value: strconv.FormatInt(lane.Epoch, 10)},
 		parquet.KeyValue{Key: "acequia.group", Value: strconv.FormatInt(g.Ordinal, 10)},
 		parquet.KeyValue{Key: "acequia.from", Value: string(g.From)}, parquet.KeyValue{Key: "acequia.to", Value: string(g.To)},

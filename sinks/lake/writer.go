@@ -283,6 +283,20 @@ func (w *writer) Sweep(context.Context) error {
 	return nil
 }
 
+// Prove looks for files of later groups of the lane, also for those that were compacted or dropped. The lake is walked once a
+// process: what is published later is known to the state.
+func (w *writer) Prove(_ context.Context, group int64) error {
+	h, err := w.lake.history(w.lane.Pipeline)
+	if err != nil {
+		return err
+	}
+	found, where, err := h.After(w.lane.ID, group)
+	if err != nil || found == 0 {
+		return err
+	}
+	return fmt.Errorf("group %d of lane %s is in %s, and the state ends at group %d: %w", found, w.lane.ID, where, group, sinks.ErrAhead)
+}
+
 // Withdraw unlinks what is left of a manifest's staged files and makes sure that nothing of it is visible.
 func (w *writer) Withdraw(_ context.Context, m sinks.Manifest) error {
 	for _, f := range m.Files {
