@@ -85,17 +85,18 @@ func (d *delivery) accept(ctx context.Context) error {
 		d.counts.at, d.counts.refused = d.chunk.To, 0
 		clear(d.counts.given)
 	}
-	rows, letters := len(d.chunk.Refused), len(d.group.letters)
+	rows, bytes, letters := len(d.chunk.Refused), 0, len(d.group.letters)
 	d.bury()
 	for _, b := range d.chunk.Batches {
 		rows += b.Rows
-		d.group.bytes += b.Size()
+		bytes += b.Size()
 		if err := d.pass(ctx, b, 0); err != nil {
 			return err
 		}
 	}
 	d.group.rows += rows
-	return d.judge(d.board.accepted(rows, d.refused, len(d.group.letters)-letters))
+	d.group.bytes += bytes
+	return d.judge(d.board.accepted(rows, bytes, d.refused, len(d.group.letters)-letters))
 }
 
 // bury makes dead letters of what the source refused.

@@ -50,7 +50,7 @@ func (s *slot) serve(ctx, reads context.Context) {
 
 // keep restarts the lane, always through recovery, until it ends, is stopped or fails for good.
 func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
-	r, board := s.run, s.run.board.lane(lane.ID)
+	r, board := s.run, s.run.board.lane(lane)
 	log := r.log.With(slog.String("lane", lane.ID))
 	pace, panics, commits := backoff{retry: r.pipeline.Retry}, 0, board.commits()
 	for !isClosed(r.stop) {

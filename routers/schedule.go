@@ -66,7 +66,7 @@ func (s *schedule) refresh(ctx context.Context, asked func(id string) bool) erro
 	defer s.mu.Unlock()
 	s.lanes = lanes
 	for _, l := range lanes {
-		board := s.run.board.lane(l.ID)
+		board := s.run.board.lane(l)
 		if _, ok := done[l.ID]; ok && s.phases[l.ID] == waiting && !again[l.ID] {
 			board.set(Ended, nil)
 		}

@@ -30,7 +30,8 @@ const (
 
 // Progress counts what this process has done for a lane or a pipeline since the run began.
 type Progress struct {
-	RowsRead      int64         `json:"rows_read"` // read again after a failure counts again
+	RowsRead      int64         `json:"rows_read"`  // read again after a failure counts again
+	BytesRead     int64         `json:"bytes_read"` // of the same, as batches hold them
 	RowsCommitted int64         `json:"rows_committed"`
 	RowsRefused   int64         `json:"rows_refused"` // with a dead letter: one a record, however many sinks refuse it
 	DeadLetters   int64         `json:"dead_letters"`
@@ -46,6 +47,8 @@ type Progress struct {
 // LaneStatus is one lane as seen now.
 type LaneStatus struct {
 	ID       string          `json:"id"`
+	Streams  []string        `json:"streams,omitempty"`
+	Endless  bool            `json:"endless,omitempty"` // it follows what happens
 	State    State           `json:"state"`
 	Reason   string          `json:"reason,omitempty"` // of Retrying and Failed
 	Code     string          `json:"code,omitempty"`
@@ -149,13 +152,13 @@ func (b *board) setSource(report sources.Report) {
 	b.source = &report
 }
 
-func (b *board) lane(id string) *laneBoard {
+func (b *board) lane(lane sources.Lane) *laneBoard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l, ok := b.lanes[id]
+	l, ok := b.lanes[lane.ID]
 	if !ok {
-		l = &laneBoard{status: LaneStatus{ID: id, State: Waiting, Since: time.Now().UTC()}}
-		b.lanes[id] = l
+		l = &laneBoard{status: LaneStatus{ID: lane.ID, Streams: lane.Streams, Endless: lane.Endless, State: Waiting, Since: time.Now().UTC()}}
+		b.lanes[lane.ID] = l
 	}
 	return l
 }
@@ -190,6 +193,7 @@ func (b *board) snapshot(now time.Time) Status {
 
 func (p *Progress) add(lane Progress) {
 	p.RowsRead += lane.RowsRead
+	p.BytesRead += lane.BytesRead
 	p.RowsCommitted += lane.RowsCommitted
 	p.RowsRefused += lane.RowsRefused
 	p.DeadLetters += lane.DeadLetters
@@ -262,10 +266,11 @@ func (l *laneBoard) acquired(st checkpoint.State) {
 }
 
 // accepted counts a chunk and gives the sums.
-func (l *laneBoard) accepted(rows, refused, letters int) (read, allRefused int64) {
+func (l *laneBoard) accepted(rows, bytes, refused, letters int) (read, allRefused int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.status.RowsRead += int64(rows)
+	l.status.BytesRead += int64(bytes)
 	l.status.RowsRefused += int64(refused)
 	l.status.DeadLetters += int64(letters)
 	return l.status.RowsRead, l.status.RowsRefused

@@ -51,6 +51,9 @@ type Service struct {
 	desk    *letterDesk
 
 	draining []atomic.Bool // by run; nil: no source was told to drain
+
+	estimate  sync.Once
+	estimates Expected
 }
 
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.

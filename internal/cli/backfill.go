@@ -42,6 +42,7 @@ func (c backfillCmd) Run(ctx context.Context, t terminal) (err error) {
 	if project, err = project.Only(c.Pipeline); err != nil {
 		return err
 	}
+	t.err = onScreen(t.err)
 	log := obs.NewLogger(t.err, slog.LevelInfo)
 	service, err := project.Open(ctx, app.ServiceOptions{
 		Log: log, Wire: t.wire, Backfill: &app.BackfillOptions{Tables: c.Tables, Parallel: c.Parallel, Resume: c.Resume},
@@ -53,11 +54,13 @@ func (c backfillCmd) Run(ctx context.Context, t terminal) (err error) {
 	show := runCmd{JSON: c.JSON}
 	began := time.Now()
 	watching, done := context.WithCancel(ctx)
-	var progress sync.WaitGroup
-	progress.Go(func() { show.watch(watching, t, log, service.Status, began) })
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		(&progress{t: t, log: log, json: c.JSON, status: service.Status, expected: service.Expected, began: began}).follow(watching)
+	})
 	runErr := service.Run(ctx, 0)
 	done()
-	progress.Wait()
+	telling.Wait()
 	statuses := service.Status()
 	if err := errors.Join(show.result(t, statuses, time.Since(began)), runErr); err != nil {
 		return err

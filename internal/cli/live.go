@@ -9,7 +9,6 @@ import (
 
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/config"
-	"github.com/acequia-io/acequia/internal/obs"
 )
 
 // live reads the files of a command that runs them, and prints what is wrong with them.
@@ -56,9 +55,6 @@ func (t reloads) tell(r app.Reload) {
 		}
 		_ = json.NewEncoder(t.out).Encode(e)
 		return
-	}
-	if obs.Terminal(t.err) {
-		_, _ = fmt.Fprint(t.err, "\r\x1b[K") // over the line of progress
 	}
 	tell(t.err, r.Problems.In(t.lang))
 	report(t.err, r.Err)

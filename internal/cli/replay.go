@@ -67,6 +67,7 @@ func (c replayCmd) Run(ctx context.Context, t terminal) (err error) {
 		tell(t.err, problems)
 		return toldError{exitUsage}
 	}
+	t.err = onScreen(t.err)
 	log := obs.NewLogger(t.err, slog.LevelWarn)
 	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire, Forms: true})
 	if err != nil {
@@ -131,11 +132,13 @@ func (c replayCmd) lake(ctx context.Context, t terminal, log *slog.Logger, servi
 		_, _ = fmt.Fprintf(t.err, "Note: %s is read and written: its raw rows will be there twice; the view of the latest rows stays right.\n", strings.Join(replay.Doubled, ", "))
 	}
 	watching, done := context.WithCancel(ctx)
-	var progress sync.WaitGroup
-	progress.Go(func() { runCmd{JSON: c.JSON}.watch(watching, t, log, replay.Status, time.Now()) })
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		(&progress{t: t, log: log, json: c.JSON, status: replay.Status, began: time.Now()}).follow(watching)
+	})
 	result, err := replay.Run(ctx)
 	done()
-	progress.Wait()
+	telling.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		_, _ = fmt.Fprintf(t.err, "Interrupted after %s rows; the same command goes on from there.\n", thousands(result.Read))
 		return toldError{exitFailed}

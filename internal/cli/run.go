@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -40,14 +39,9 @@ Examples:
 Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 environment, 4 some rows are dead letters.`
 }
 
-// progressEvery is how often long work says how far it is: on a terminal, and in a log.
-const (
-	progressEvery = time.Second
-	logEvery      = 10 * time.Second
-)
-
 // Run runs the pipelines.
 func (c runCmd) Run(ctx context.Context, t terminal) error {
+	t.err = onScreen(t.err)
 	log := obs.NewLogger(t.err, slog.LevelInfo)
 	live, err := c.live(ctx, t, app.LiveOptions{
 		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, "en"}.tell,
@@ -60,11 +54,13 @@ func (c runCmd) Run(ctx context.Context, t terminal) error {
 	}
 	began := time.Now()
 	watching, done := context.WithCancel(ctx)
-	var progress sync.WaitGroup
-	progress.Go(func() { c.watch(watching, t, log, live.Status, began) })
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		(&progress{t: t, log: log, json: c.JSON, status: live.Status, expected: live.Expected, began: began}).follow(watching)
+	})
 	runErr := live.Run(ctx)
 	done()
-	progress.Wait()
+	telling.Wait()
 	if err := errors.Join(c.result(t, live.Status(), time.Since(began)), runErr); err != nil {
 		return err
 	}
@@ -74,63 +70,11 @@ func (c runCmd) Run(ctx context.Context, t terminal) error {
 	return nil
 }
 
-// watch shows how far the pipelines are until ctx ends: one line that is written again and again on a terminal, lines of
-// the log elsewhere, or JSON.
-func (c runCmd) watch(ctx context.Context, t terminal, log *slog.Logger, status func() []routers.Status, began time.Time) {
-	terminal := obs.Terminal(t.err) && !c.JSON
-	every := logEvery
-	if terminal || c.JSON {
-		every = progressEvery
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	width := 0
-	defer func() {
-		if width > 0 {
-			_, _ = fmt.Fprintf(t.err, "\r%*s\r", width, "")
-		}
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		statuses := status()
-		switch {
-		case c.JSON:
-			for _, s := range statuses {
-				_ = json.NewEncoder(t.out).Encode(event{Event: "progress", Seconds: time.Since(began).Seconds(), Status: s})
-			}
-		case terminal:
-			line := progressLine(statuses)
-			_, _ = fmt.Fprintf(t.err, "\r%-*s", width, line)
-			width = max(width, len(line))
-		default:
-			for _, s := range statuses {
-				log.InfoContext(ctx, "progress", slog.String("pipeline", s.Pipeline), slog.String("state", string(s.State)), slog.Int64("rows", s.RowsRead),
-					slog.Int64("committed", s.RowsCommitted), slog.Float64("rows_per_second", s.RowsPerSecond), slog.Int64("dead_letters", s.DeadLetters))
-			}
-		}
-	}
-}
-
 // event is a line of --json.
 type event struct {
 	Event   string  `json:"event"` // progress, or end
 	Seconds float64 `json:"seconds"`
 	routers.Status
-}
-
-func progressLine(statuses []routers.Status) string {
-	parts := make([]string, len(statuses))
-	for i, s := range statuses {
-		parts[i] = fmt.Sprintf("%s %s rows, %s/s", s.Pipeline, thousands(s.RowsRead), thousands(int64(s.RowsPerSecond)))
-		if s.DeadLetters > 0 {
-			parts[i] += fmt.Sprintf(", %s dead letters", thousands(s.DeadLetters))
-		}
-	}
-	return strings.Join(parts, " | ")
 }
 
 // result is the last thing that the command prints.

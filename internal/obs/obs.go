@@ -21,8 +21,11 @@ func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-// Terminal says whether w is a character device, as a terminal is.
+// Terminal says whether w is a character device, as a terminal is, or stands before one and says so.
 func Terminal(w io.Writer) bool {
+	if s, ok := w.(interface{ Terminal() bool }); ok {
+		return s.Terminal()
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -260,9 +260,12 @@ func tail(s string) string { return s[max(0, len(s)-6000):] }
 func (r *trial) check(t *testing.T, c *pgx.Conn) (differences int) {
 	t.Helper()
 	if !r.deletes {
-		return r.compareAll(t, c, "before the sweep", true)
+		differences += r.compareAll(t, c, "before the sweep", true)
+		r.command(t, 0, "sweep", "acequia.yaml")
 	}
-	return r.compareAll(t, c, "in the end", false)
+	differences += r.compareAll(t, c, "in the end", false)
+	r.command(t, 0, "verify", "acequia.yaml")
+	return differences
 }
 
 func (r *trial) compareAll(t *testing.T, c *pgx.Conn, when string, ghosts bool) (differences int) {
