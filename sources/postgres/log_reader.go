@@ -388,6 +388,9 @@ func (p *logPump) ended(err error) error {
 		p.source.loseLog("the publication was not there for a while")
 		return io.EOF
 	}
+	if p.source.undecodable(p.at, err) {
+		return io.EOF
+	}
 	return err
 }
 
