@@ -207,7 +207,7 @@ func (w *world) differences(stream string) (missing, extra []string) {
 		want[plain(row)] = true
 	}
 	if len(rows) > 0 {
-		table := strings.TrimPrefix(stream, "public.")
+		table := pgx.Identifier(strings.SplitN(stream, ".", 2)).Sanitize()
 		for _, name := range w.session().texts("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('" + table + "') AND attnum > 0 AND NOT attisdropped") {
 			columns[name] = true
 		}
