@@ -349,7 +349,7 @@ var strategies = []struct {
 	deletes bool
 }{{"xid", true, false}, {"queue", true, true}, {"xmin", false, false}, {"time", false, false}}
 
-func each(t *testing.T, test func(t *testing.T, w *world, deletes bool)) {
+func each(t *testing.T, test func(w *world, deletes bool)) {
 	t.Helper()
 	for _, s := range strategies {
 		t.Run(s.name, func(t *testing.T) {
@@ -359,7 +359,7 @@ func each(t *testing.T, test func(t *testing.T, w *world, deletes bool)) {
 			if s.install {
 				w.install(sources.InstallRequest{Strategy: s.name})
 			}
-			test(t, w, s.deletes)
+			test(w, s.deletes)
 		})
 	}
 }
@@ -367,7 +367,7 @@ func each(t *testing.T, test func(t *testing.T, w *world, deletes bool)) {
 // A transaction that commits long after others that began later is not missed.
 func TestLateCommit(t *testing.T) {
 	t.Parallel()
-	each(t, func(_ *testing.T, w *world, deletes bool) {
+	each(t, func(w *world, deletes bool) {
 		w.exec("INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 20) i")
 		late, early := w.session(), w.session()
 		late.exec("BEGIN", "UPDATE orders SET v = 1 WHERE id = 1", "SAVEPOINT a", "UPDATE orders SET v = 1 WHERE id = 2", "RELEASE a")
@@ -381,14 +381,18 @@ func TestLateCommit(t *testing.T) {
 			late.exec("COMMIT")
 		}
 		w.equal("orders", deletes)
+		if n := w.epoch("orders"); n != 1 {
+			w.Errorf("the table was read %d times", n)
+		}
 	})
 }
 
 // The older transaction writes a row last, and its number is lower than that of the younger one: the number is no version.
 func TestOldTransactionAfterYoungOne(t *testing.T) {
 	t.Parallel()
-	each(t, func(_ *testing.T, w *world, deletes bool) {
+	each(t, func(w *world, deletes bool) {
 		w.exec("INSERT INTO orders (id, v) VALUES (1, 0)")
+		w.equal("orders", deletes)
 		old, young := w.session(), w.session()
 		old.exec("BEGIN", "SELECT pg_current_xact_id()")
 		young.exec("UPDATE orders SET v = 1 WHERE id = 1")
@@ -403,7 +407,8 @@ func TestOldTransactionAfterYoungOne(t *testing.T) {
 // Writers of many kinds, and a process that dies at random with a chunk applied and its position not saved.
 func TestPollersLoseNothing(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, w *world, deletes bool) {
+	each(t, func(w *world, deletes bool) {
+		t := w.T
 		w.exec("INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 2000) i")
 		r := rand.New(rand.NewPCG(1, 2))
 		crashes := 0

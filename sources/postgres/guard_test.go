@@ -13,7 +13,8 @@ import (
 // needed, and only there.
 func TestWhatNoTriggerTells(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, w *world, deletes bool) {
+	each(t, func(w *world, deletes bool) {
+		t := w.T
 		w.exec("INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 500) i")
 		w.calm()
 		w.equal("orders", deletes)

@@ -65,22 +65,19 @@ func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) ([]sou
 				}
 			}
 		}
+		if r.Strategy == byLog {
+			return nil
+		}
 		for _, t := range tables {
 			m, err := s.means(ctx, c, t)
 			if err != nil {
 				return err
 			}
 			in := &installation{table: t, means: m, request: r, conn: c}
-			if r.Strategy != byLog {
-				err = in.remove(ctx)
-			}
-			if err != nil {
+			if err := in.remove(ctx); err != nil {
 				return err
 			}
 			all = append(all, in.statements...)
-		}
-		if r.Strategy == byLog {
-			return nil
 		}
 		return s.dropShared(ctx, c, r, tables, &all)
 	})
@@ -108,36 +105,41 @@ func (s *Source) Installed(ctx context.Context) ([]sources.Installed, error) {
 	var all []sources.Installed
 	err := s.ofTables(ctx, sources.InstallRequest{}, func(c *postgres.Conn, tables []*table) error {
 		for _, t := range tables {
-			one := sources.Installed{Table: t.Schema + "." + t.Name, Stream: t.stream, Strategy: t.note.Strategy}
-			if !t.follows() {
-				one.Missing = []sources.Missing{{Reason: "a " + t.Kind.String() + " without a key is read anew every so often"}}
-				all = append(all, one)
-				continue
-			}
-			m, err := s.means(ctx, c, t)
+			one, err := s.installed(ctx, c, t)
 			if err != nil {
 				return err
-			}
-			for _, strategy := range ranking {
-				if missing := s.lacks(t, m, strategy); missing != nil {
-					one.Missing = append(one.Missing, *missing)
-				} else {
-					one.Ready = append(one.Ready, strategy)
-				}
-			}
-			if t.note.Epoch > 0 {
-				one.Risks = s.risksOf(t, m, t.note.Strategy)
-			}
-			if m.queueTable {
-				if one.Waiting, one.Oldest, err = waiting(ctx, c, t); err != nil {
-					return err
-				}
 			}
 			all = append(all, one)
 		}
 		return nil
 	})
 	return all, err
+}
+
+func (s *Source) installed(ctx context.Context, c *postgres.Conn, t *table) (sources.Installed, error) {
+	one := sources.Installed{Table: t.Schema + "." + t.Name, Stream: t.stream, Strategy: t.note.Strategy}
+	if !t.follows() {
+		one.Missing = []sources.Missing{{Reason: "a " + t.Kind.String() + " without a key is read anew every so often"}}
+		return one, nil
+	}
+	m, err := s.means(ctx, c, t)
+	if err != nil {
+		return one, err
+	}
+	for _, strategy := range ranking {
+		if missing := s.lacks(t, m, strategy); missing != nil {
+			one.Missing = append(one.Missing, *missing)
+		} else {
+			one.Ready = append(one.Ready, strategy)
+		}
+	}
+	if t.note.Epoch > 0 {
+		one.Risks = s.risksOf(t, m, t.note.Strategy)
+	}
+	if m.queueTable {
+		one.Waiting, one.Oldest, err = waiting(ctx, c, t)
+	}
+	return one, err
 }
 
 // waiting gives how many entries of the queue a table has, and how old the oldest is.

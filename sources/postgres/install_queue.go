@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -114,7 +115,7 @@ func (in *installation) queueSource(perRow bool) string {
 	} else {
 		s.WriteString("BEGIN\n")
 	}
-	s.WriteString("IF TG_OP = 'TRUNCATE' THEN\n\tINSERT INTO acequia.queue (tab) VALUES (" + fmt.Sprint(t.OID) + ");\n")
+	s.WriteString("IF TG_OP = 'TRUNCATE' THEN\n\tINSERT INTO acequia.queue (tab) VALUES (" + strconv.FormatUint(uint64(t.OID), 10) + ");\n")
 	if perRow {
 		s.WriteString("ELSIF TG_OP = 'INSERT' THEN\n\t" + put + key("NEW") + ";\nELSE\n\t" + put + key("OLD") + ";\n")
 		s.WriteString("\tIF TG_OP = 'UPDATE' AND " + key("OLD") + " IS DISTINCT FROM " + key("NEW") + " THEN\n\t\t" + put + key("NEW") + ";\n\tEND IF;\n")

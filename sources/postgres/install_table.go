@@ -83,20 +83,20 @@ func (in *installation) index(ctx context.Context, column string) error {
 	var there bool
 	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name, &kind, &broken, &there}, func() error {
 		on := pgx.Identifier{schema, name}.Sanitize()
-		columns := column
+		columns := []string{column}
 		for _, k := range in.table.Key {
-			columns += ", " + quoted(k)
+			columns = append(columns, quoted(k))
 		}
 		switch {
 		case there:
 		case kind == "p":
-			in.add("made of those of the partitions, without reading rows", "CREATE INDEX IF NOT EXISTS %s ON %s (%s)", stampIndexName(oid), on, columns)
+			in.add("made of those of the partitions, without reading rows", "CREATE INDEX IF NOT EXISTS %s ON %s (%s)", stampIndexName(oid), on, strings.Join(columns, ", "))
 		default:
 			if broken != "" {
 				in.add("an attempt that was cut off has left it, and it cannot be used", "DROP INDEX CONCURRENTLY %s", broken)
 			}
 			in.add("a poll reads what is new, and nothing else; writers go on meanwhile",
-				"CREATE INDEX CONCURRENTLY IF NOT EXISTS %s ON %s (%s)", stampIndexName(oid), on, columns)
+				"CREATE INDEX CONCURRENTLY IF NOT EXISTS %s ON %s (%s)", stampIndexName(oid), on, strings.Join(columns, ", "))
 		}
 		return nil
 	})

@@ -104,12 +104,7 @@ func (m *means) fires(name string) bool {
 }
 
 func (m *means) has(oid uint32, name string) bool {
-	for _, n := range m.triggers[oid] {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.triggers[oid], name)
 }
 
 // perStatement says whether the queue is filled by triggers that are called once a statement.

@@ -2,6 +2,9 @@ package postgres
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/internal/postgres"
@@ -12,34 +15,37 @@ import (
 const pageRows = 100_000
 
 const (
-	lastTick     = 10 * time.Millisecond
-	lastPatience = time.Second
+	lastTick   = 10 * time.Millisecond
+	lastDelays = 3 // see runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
 )
 
-// lasting waits, not for long, until no crash of the server can take back what was visible before: with synchronous_commit off a
-// commit is visible before it is on the disk, and after a crash its number is given again. false: it still can.
-func lasting(ctx context.Context, c *postgres.Conn, now sight) (bool, error) {
+// lasting waits until no crash of the server can take back what was visible before: with synchronous_commit off a commit is visible
+// before it is on the disk, and after a crash its number is given again. It is there when the log is up to now, or after three
+// times wal_writer_delay, whatever transactions that are under way have written meanwhile.
+func lasting(ctx context.Context, c *postgres.Conn, now sight) error {
 	if now.standby { // it shows what it has on its disk
-		return true, nil
+		return nil
 	}
 	var upTo string
 	var lasts bool
-	if err := c.QueryRow(ctx, "SELECT l::text, l <= pg_current_wal_flush_lsn() FROM pg_current_wal_insert_lsn() l").Scan(&upTo, &lasts); err != nil || lasts {
-		return lasts, postgres.Explain(err, "ask what is on the server's disk", c.Config().Database)
-	}
+	var delay float64
+	err := c.QueryRow(ctx, `SELECT l::text, l <= pg_current_wal_flush_lsn(), extract(epoch FROM current_setting('wal_writer_delay')::interval)::float8
+		FROM pg_current_wal_insert_lsn() l`).Scan(&upTo, &lasts, &delay)
+	late := time.NewTimer(lastDelays*time.Duration(delay*float64(time.Second)) + lastTick)
+	defer late.Stop()
 	tick := time.NewTicker(lastTick)
 	defer tick.Stop()
-	for range lastPatience / lastTick {
+	for err == nil && !lasts {
 		select {
-		case <-tick.C:
+		case <-late.C:
+			return nil
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return ctx.Err()
+		case <-tick.C:
 		}
-		if err := c.QueryRow(ctx, "SELECT $1::text::pg_lsn <= pg_current_wal_flush_lsn()", upTo).Scan(&lasts); err != nil || lasts {
-			return lasts, postgres.Explain(err, "ask what is on the server's disk", c.Config().Database)
-		}
+		err = c.QueryRow(ctx, "SELECT $1::text::pg_lsn <= pg_current_wal_flush_lsn()", upTo).Scan(&lasts)
 	}
-	return false, nil
+	return postgres.Explain(err, "ask what is on the server's disk", c.Config().Database)
 }
 
 // page is one statement of a poll, whose rows become chunks as they come.
@@ -54,6 +60,17 @@ type page struct {
 	position func(b *record.Batch) record.Position // after the last row of a batch
 	end      record.Position                       // after the statement, where no more is to come of the round; "": more may be
 	clock    time.Time                             // the server's when the poll began
+}
+
+// parameters adds texts to those of a statement, and gives how it names them, each with its cast.
+func parameters(args, texts, casts []string) (names string, all []string) {
+	named := make([]string, len(texts))
+	all = slices.Clone(args)
+	for i, text := range texts {
+		all = append(all, text)
+		named[i] = "$" + strconv.Itoa(len(all)) + casts[i]
+	}
+	return strings.Join(named, ", "), all
 }
 
 // polled runs a page and gives its chunks. The number of their version is taken when the first row is there: after the statement's

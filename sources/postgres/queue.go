@@ -246,12 +246,12 @@ func (p *queuePoller) rows(ctx context.Context, c *postgres.Conn, t *table, layo
 		return r, nil
 	}
 	var ops []record.Op
-	given := 0 // keys
+	given := uint64(0) // keys
 	pg := page{
 		table: t, layout: layout, sql: lookupSQL(t, layout), args: arrays(e.keys), lead: 2, clock: clock, end: end,
 		leads: func(values [][]byte) error {
 			given++
-			if n := int(binary.BigEndian.Uint64(values[0])); n != given {
+			if n := binary.BigEndian.Uint64(values[0]); n != given {
 				return fault.Retry(fmt.Errorf("postgres: key %d of a page of the queue came as number %d", n, given))
 			}
 			op := record.Update
@@ -268,7 +268,7 @@ func (p *queuePoller) rows(ctx context.Context, c *postgres.Conn, t *table, layo
 		},
 		position: func(*record.Batch) record.Position {
 			upTo := len(e.at) - 1
-			if given < len(e.first) {
+			if given < uint64(len(e.first)) {
 				upTo = e.first[given] - 1
 			}
 			r.XID, r.Key = e.at[upTo].xid, []string{strconv.FormatUint(e.at[upTo].seq, 10)}

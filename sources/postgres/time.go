@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
@@ -127,7 +126,7 @@ func (p *timePoller) poll(ctx context.Context, c *postgres.Conn, t *table, at re
 				return at, p.hold.stuck(ctx, p.source, c, t, oldestSQL, held)
 			}
 			p.hold.free(t)
-			if lasts, err := lasting(ctx, c, now); err != nil || !lasts {
+			if err := lasting(ctx, c, now); err != nil {
 				return at, err
 			}
 			s.UpTo = mark
@@ -161,13 +160,10 @@ func (p *timePoller) page(ctx context.Context, c *postgres.Conn, t *table, now s
 	where, args := column+" < $1"+as, []string{s.UpTo}
 	switch {
 	case s.Time != "":
-		args = append(args, s.Time)
-		after := "$2::" + t.Column(p.source.config.Capture.Column).TypeName
-		for i, cast := range layout.KeyCasts() {
-			args = append(args, s.Key[i])
-			after += ", $" + strconv.Itoa(len(args)) + cast
-		}
-		where += " AND (" + column + ", " + quotedKey(t.Table) + ") > (" + after + ")"
+		var last string
+		kind := "::" + t.Column(p.source.config.Capture.Column).TypeName
+		last, args = parameters(args, append([]string{s.Time}, s.Key...), append([]string{kind}, layout.KeyCasts()...))
+		where += " AND (" + column + ", " + quotedKey(t.Table) + ") > (" + last + ")"
 	case s.Since != "":
 		where += " AND " + column + " >= $2" + as
 		args = append(args, s.Since)

@@ -56,7 +56,8 @@ func TestBeginThenWaitThenWrite(t *testing.T) {
 // has ended, and not missed by the others.
 func TestPreparedTransaction(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, w *world, deletes bool) {
+	each(t, func(w *world, deletes bool) {
+		t := w.T
 		w.exec("INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 10) i")
 		w.equal("orders", deletes)
 		name := strings.ReplaceAll(t.Name(), "/", "_")

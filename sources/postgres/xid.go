@@ -143,7 +143,7 @@ func step(
 		}
 		at = at.round(now.at)
 		if conditions, _ := at.reads(""); len(conditions) > 0 {
-			if lasts, err := lasting(ctx, c, now); err != nil || !lasts {
+			if err := lasting(ctx, c, now); err != nil {
 				return from, err
 			}
 		}
@@ -169,7 +169,9 @@ func (p *xidPoller) page(ctx context.Context, c *postgres.Conn, t *table, now si
 	for i, where := range conditions {
 		args := all[i]
 		if r.XID > 0 {
-			where, args = p.after(layout, t, column, where, args, r)
+			var last string
+			last, args = parameters(args, append([]string{strconv.FormatUint(r.XID, 10)}, r.Key...), append([]string{"::xid8"}, layout.KeyCasts()...))
+			where += " AND (" + column + ", " + quotedKey(t.Table) + ") > (" + last + ")"
 		}
 		pg := page{
 			table: t, layout: layout, args: args, clock: now.clock, lead: 1,
@@ -193,15 +195,4 @@ func (p *xidPoller) page(ctx context.Context, c *postgres.Conn, t *table, now si
 		}
 	}
 	return r, false, nil
-}
-
-// after adds to a condition that rows come after the last that was given.
-func (p *xidPoller) after(layout *postgres.Layout, t *table, column, where string, args []string, r span) (string, []string) {
-	args = append(append([]string(nil), args...), strconv.FormatUint(r.XID, 10))
-	parameters := "$" + strconv.Itoa(len(args)) + "::xid8"
-	for i, cast := range layout.KeyCasts() {
-		args = append(args, r.Key[i])
-		parameters += ", $" + strconv.Itoa(len(args)) + cast
-	}
-	return where + " AND (" + column + ", " + quotedKey(t.Table) + ") > (" + parameters + ")", args
 }

@@ -91,8 +91,8 @@ func (p *xminPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from 
 // round goes on with the round under way, or does the next: until a page of rows was given, or all of the table was read.
 func (p *xminPoller) round(ctx context.Context, c *postgres.Conn, t *table, now sight, at scan, give func(record.Chunk) error) (record.Position, error) {
 	if at.UpTo == 0 {
-		if lasts, err := lasting(ctx, c, now); err != nil || !lasts {
-			return pack(at), err
+		if err := lasting(ctx, c, now); err != nil {
+			return "", err
 		}
 		at.UpTo = now.at.xmin
 	}
