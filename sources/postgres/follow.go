@@ -115,9 +115,6 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 		return false, io.EOF
 	}
 	err = f.source.with(ctx, func(c *postgres.Conn) error {
-		if err := f.tidy(ctx, c, t); err != nil {
-			return err
-		}
 		at, err := f.poller.poll(ctx, c, t, f.at, func(chunk record.Chunk) error {
 			select {
 			case f.chunks <- chunk:
@@ -128,10 +125,11 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 				return ctx.Err()
 			}
 		})
-		if err == nil {
-			f.at = at
+		if err != nil {
+			return err
 		}
-		return err
+		f.at = at
+		return f.tidy(ctx, c, t)
 	})
 	if errors.Is(err, errOutdated) {
 		return true, f.outdated(ctx, t)

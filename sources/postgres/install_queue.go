@@ -22,7 +22,7 @@ const (
 	key text[], at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (tab, xid, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_insert_scale_factor = 0.2,
 	autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000)`
-	queuedDDL = `CREATE TABLE IF NOT EXISTS acequia.queued (tab oid PRIMARY KEY, key text[] NOT NULL, consumer text)`
+	queuedDDL = `CREATE TABLE IF NOT EXISTS acequia.queued (tab oid PRIMARY KEY, key text[] NOT NULL, consumer text, removed text)`
 	stampDDL  = `CREATE OR REPLACE FUNCTION acequia.stamp() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN NEW.` + postgres.StampColumn + ` := pg_catalog.pg_current_xact_id(); RETURN NEW; END$$`
 )

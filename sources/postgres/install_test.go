@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"maps"
 	"os/exec"
 	"strings"
 	"testing"
@@ -303,5 +304,39 @@ func TestTruncateInTheQueue(t *testing.T) {
 	w.equal("orders", true)
 	if w.epoch("orders") != 1 {
 		t.Error("the table was read anew")
+	}
+}
+
+// A state that is an older copy has not had what was removed from the queue since: the table is read anew.
+func TestQueueOfAnOlderState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 30000) i")
+	w.install(sources.InstallRequest{Strategy: "queue"})
+	w.equal("orders", true)
+	w.exec("UPDATE orders SET v = 1 WHERE id = 1")
+	w.equal("orders", true)
+	at, ended, sink := maps.Clone(w.at), maps.Clone(w.ended), maps.Clone(w.sink["orders"])
+	w.exec("UPDATE orders SET v = 2 WHERE id = 2")
+	w.equal("orders", true)
+	w.at, w.ended, w.sink["orders"] = at, ended, sink
+	w.equal("orders", true)
+	if w.epoch("orders") != 2 {
+		t.Error("the table was not read anew")
+	}
+	w.exec("UPDATE orders SET v = v + 1")
+	chunks := 0
+	w.crash = func() bool {
+		chunks++
+		return chunks%2 == 0
+	}
+	for w.run() != nil {
+		if chunks > 50 {
+			t.Fatal("the rows never end")
+		}
+	}
+	w.crash = func() bool { return false }
+	w.equal("orders", true)
+	if w.epoch("orders") != 2 {
+		t.Error("a crash made the table be read anew")
 	}
 }

@@ -27,8 +27,9 @@ const queueKeys = 10_000
 type queuePoller struct {
 	source  *Source
 	watch   watch
-	tidied  uint64 // no entry of a transaction below it is left
-	claimed string // who the queue says reads it
+	tidied  uint64  // no entry of a transaction below it is left
+	claimed string  // who the queue says reads it
+	removed *string // what it says was removed, as the last poll found it; nil: nobody has asked
 }
 
 // claim says in the queue who reads it: its entries go when one reader has them.
@@ -99,7 +100,7 @@ func (p *queuePoller) poll(ctx context.Context, c *postgres.Conn, t *table, from
 }
 
 func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
-	at, err := spanAt(t, from)
+	at, err := spanAt(t.stream, from)
 	if err != nil {
 		return from, err
 	}
@@ -112,9 +113,9 @@ func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table
 	if err != nil {
 		return from, err
 	}
-	var consumer string
+	var consumer, removed string
 	var stopped bool
-	err = c.QueryRow(ctx, "SELECT coalesce(consumer, ''), coalesce(pg_sequence_last_value(to_regclass('acequia.stop_' || tab)) % 2 = 1, false) FROM acequia.queued WHERE tab = $1", t.OID).Scan(&consumer, &stopped)
+	err = c.QueryRow(ctx, "SELECT coalesce(consumer, ''), coalesce(removed, ''), coalesce(pg_sequence_last_value(to_regclass('acequia.stop_' || tab)) % 2 = 1, false) FROM acequia.queued WHERE tab = $1", t.OID).Scan(&consumer, &removed, &stopped)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return from, &anew{"its queue was uninstalled"}
@@ -122,12 +123,15 @@ func (p *queuePoller) inSnapshot(ctx context.Context, c *postgres.Conn, t *table
 		return from, postgres.Explain(err, "ask who reads the queue", t.stream)
 	case consumer != me:
 		return from, p.taken(ctx, c, t)
+	case !at.has(removed):
+		return from, &anew{"what is kept of it is older than what was removed from its queue"}
 	case stopped:
 		return from, &fault.Error{
 			Class: fault.Fatal, Code: "ACQ-PG-043", Place: t.stream, Err: errors.New("the queue had reached its limit, and its triggers have stopped writing"),
 			Remedy: fmt.Sprintf("acequia capture install --strategy queue --tables %s.%s --apply begins it anew; the table is then read anew", t.Schema, t.Name),
 		}
 	}
+	p.removed = &removed
 	return step(ctx, c, now, from, at, func(r span) (span, bool, error) { return p.page(ctx, c, t, now, r, give) })
 }
 
@@ -335,12 +339,51 @@ func arrayLiteral(texts []string) string {
 	return out.String()
 }
 
-// tidy removes what was given at a position from the queue.
+// has says whether all that was given at another position was given at this one.
+func (p span) has(other string) bool {
+	if other == "" {
+		return true
+	}
+	o, err := spanAt("", record.Position(other))
+	switch {
+	case err != nil:
+		return false
+	case o.UpTo == "":
+		return p.since.covers(o.since)
+	case p.Since == o.Since && p.UpTo == o.UpTo:
+		return o.XID == 0 || p.XID > o.XID || p.XID == o.XID && p.seq() >= o.seq()
+	}
+	return p.since.covers(o.upTo)
+}
+
+// seq is the last entry of its transaction that was given.
+func (p span) seq() int64 {
+	if len(p.Key) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(p.Key[0], 10, 64) // we wrote it
+	return n
+}
+
+// tidy removes what was given at a position from the queue, and notes the position there: a state that is older has not had it.
 func (p *queuePoller) tidy(ctx context.Context, c *postgres.Conn, t *table, upTo record.Position) error {
-	at, err := spanAt(t, upTo)
+	at, err := spanAt(t.stream, upTo)
 	if err != nil {
 		return err
 	}
+	me, err := p.me(ctx)
+	if err != nil {
+		return err
+	}
+	if p.removed == nil {
+		return nil
+	}
+	tag, err := c.Exec(ctx, `UPDATE acequia.queued SET removed = $2 WHERE tab = $1 AND consumer = $3 AND coalesce(removed, '') = $4`,
+		t.OID, string(upTo), me, *p.removed)
+	if err != nil || tag.RowsAffected() == 0 { // another run has taken it over: the poll says so
+		return postgres.Explain(err, "note what is removed from the queue", t.stream)
+	}
+	p.removed = new(string(upTo))
 	_, err = c.Exec(ctx, `DELETE FROM acequia.queue WHERE tab = $1 AND xid >= $2::text::xid8 AND xid < $3::text::xid8 AND xid <> ALL($4::text::xid8[])`,
 		t.OID, strconv.FormatUint(p.tidied, 10), strconv.FormatUint(at.since.xmax, 10), "{"+joinXIDs(at.since.xip)+"}")
 	if err != nil {
@@ -353,9 +396,9 @@ func (p *queuePoller) tidy(ctx context.Context, c *postgres.Conn, t *table, upTo
 	r := span{since: at.since, upTo: at.upTo}
 	conditions, all := r.reads("xid")
 	for i, condition := range conditions {
-		args := append(append([]string(nil), all[i]...), strconv.FormatUint(uint64(t.OID), 10), strconv.FormatUint(at.XID, 10), at.Key[0])
-		n := len(args)
-		sql := fmt.Sprintf("DELETE FROM acequia.queue WHERE tab = $%d::oid AND %s AND (xid, seq) <= ($%d::xid8, $%d::int8)", n-2, condition, n-1, n)
+		names, args := parameters(all[i], []string{strconv.FormatUint(uint64(t.OID), 10), strconv.FormatUint(at.XID, 10), at.Key[0]}, []string{"::oid", "::xid8", "::int8"})
+		table, last, _ := strings.Cut(names, ", ")
+		sql := "DELETE FROM acequia.queue WHERE tab = " + table + " AND " + condition + " AND (xid, seq) <= (" + last + ")"
 		if err := c.Stream(ctx, sql, args, func([][]byte) error { return nil }); err != nil {
 			return postgres.Explain(err, "remove what was read from the queue", t.stream)
 		}

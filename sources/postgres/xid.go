@@ -35,8 +35,8 @@ type span struct {
 }
 
 // spanAt reads a position.
-func spanAt(t *table, from record.Position) (p span, err error) {
-	if p, err = unpack[span](t.stream, from); err != nil {
+func spanAt(stream string, from record.Position) (p span, err error) {
+	if p, err = unpack[span](stream, from); err != nil {
 		return p, err
 	}
 	if p.since, err = parseVisible(p.Since); err == nil && p.UpTo != "" {
@@ -103,7 +103,7 @@ func spanCovers(at record.Position, m moment) bool {
 }
 
 func (p *xidPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from record.Position, give func(record.Chunk) error) (record.Position, error) {
-	at, err := spanAt(t, from)
+	at, err := spanAt(t.stream, from)
 	if err != nil {
 		return from, err
 	}
