@@ -65,7 +65,7 @@ const (
 // check says all that is wrong with the settings.
 func (c Config) check() error {
 	var bad []error
-	wrong := func(path, format string, args ...any) { bad = append(bad, config.Wrong(path, format, args...)) }
+	wrong := func(key, format string, args ...any) { bad = append(bad, config.Wrong(key, format, args...)) }
 	if c.DSN == "" {
 		wrong("dsn", "which database?")
 	}

@@ -15,6 +15,9 @@ import (
 	"github.com/acequia-io/acequia/internal/postgres"
 )
 
+// leastVersion is the oldest server whose catalog we can read. It also reads a range of a table's blocks without the rest.
+const leastVersion = 140000
+
 // refreshEvery is how often the catalog is asked at most, however often lanes end.
 const refreshEvery = 5 * time.Second
 
@@ -38,6 +41,12 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	server, err := postgres.Inspect(ctx, c)
 	if err != nil {
 		return err
+	}
+	if server.Version < leastVersion {
+		return &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-PG-044", Place: server.Database,
+			Err: fmt.Errorf("the server is of version %d, and %d is needed", server.Version/10000, leastVersion/10000),
+		}
 	}
 	found, err := s.catalog(ctx, c)
 	if err != nil {
