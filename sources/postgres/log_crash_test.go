@@ -79,7 +79,7 @@ func TestLogAfterAReset(t *testing.T) {
 		func() error { return errors.Join(s.Stop(syscall.SIGINT), s.Run()) }, // it ends when all is sent and durable
 		func() error { return errors.Join(s.Stop(syscall.SIGQUIT), s.Run()) },
 	} {
-		s.Exec(t, dsn, fmt.Sprintf(`INSERT INTO orders SELECT n, repeat('long ', 200) || n FROM generate_series(%d, %d) n`, i*100000, i*100000+60000))
+		s.Exec(t, dsn, fmt.Sprintf(`INSERT INTO orders SELECT n, repeat('long ', 200) || n FROM generate_series(%d, %d) n`, i*100000, i*100000+12000))
 		ended := make(chan error, 1)
 		chunks := 0
 		err := p.run(t, func(string, record.Chunk) error {
