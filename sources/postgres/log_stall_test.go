@@ -90,98 +90,107 @@ func another(t *testing.T, settings ...string) *postgrestest.Server {
 
 // TestLogAndCommitsThatNobodySeesYet are the cases in which the log is ahead of what reads show: a commit is in the log when it is on
 // disk, and is seen by others later, which a synchronous standby may delay for long.
-func TestLogAndCommitsThatNobodySeesYet(t *testing.T) { //nolint:tparallel // its parts take turns at one server
+func TestLogAndCommitsThatNobodySeesYet(t *testing.T) {
 	t.Parallel()
 	g := another(t, "synchronous_standby_names=ghost", "synchronous_commit=local") // only sessions that ask for it wait
+	readBehindTheLog(t, g)
+	tableThatJoins(t, g)
+	valueThatIsReadLater(t, g)
+}
 
-	t.Run("a read that is behind the log", func(t *testing.T) { //nolint:paralleltest // as said
-		dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'old'), (2, 'old')`,
-			"CREATE PUBLICATION acequia_behind FOR TABLE orders")
-		p := newPipeline(dsn)
-		p.config.Capture.Slot = "acequia_behind"
-		s, lanes := p.start(t)
-		commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
-		log := p.open(t, s, lanes[len(lanes)-1])
+// readBehindTheLog reads a table while the log has a change of it that reads do not show yet.
+func readBehindTheLog(t *testing.T, g *postgrestest.Server) {
+	t.Helper()
+	dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'old'), (2, 'old')`,
+		"CREATE PUBLICATION acequia_behind FOR TABLE orders")
+	p := newPipeline(dsn)
+	p.config.Capture.Slot = "acequia_behind"
+	s, lanes := p.start(t)
+	commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
+	log := p.open(t, s, lanes[len(lanes)-1])
+	c, err := log.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.image.take(t, c)
+	if got := p.image.latest("orders")["1"]; !strings.Contains(got, "new") {
+		t.Fatalf("the log gives %q", got)
+	}
+	if err := p.lane(t.Context(), t, s, lanes[0], nil); err != nil { // reads what is old
+		t.Fatal(err)
+	}
+	commit.release(t)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.equal(t, dsn, "orders", orders)
+}
+
+// tableThatJoins publishes a table while a change of it, from before, is not seen yet.
+func tableThatJoins(t *testing.T, g *postgrestest.Server) {
+	t.Helper()
+	dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE first (id int8 PRIMARY KEY)`,
+		`INSERT INTO orders VALUES (1, 'old'), (2, 'old')`, "CREATE PUBLICATION acequia_joins FOR TABLE first")
+	p := newPipeline(dsn)
+	p.config.Capture.Slot, p.config.Tables = "acequia_joins", []string{"public.first"}
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.config.Tables = nil
+	commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
+	g.Exec(t, dsn, "ALTER PUBLICATION acequia_joins ADD TABLE orders")
+	_, lanes := p.start(t)
+	for _, l := range lanes {
+		if strings.HasPrefix(l.ID, "orders@") {
+			t.Errorf("lane %s is there before the transaction has ended", l.ID)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.run(t, nil) }()
+	select {
+	case err := <-ended:
+		t.Errorf("the run did not wait: %v", err)
+		commit.release(t)
+	case <-time.After(500 * time.Millisecond):
+		commit.release(t)
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.equal(t, dsn, "orders", orders)
+}
+
+// valueThatIsReadLater gives a change of which a value was not sent, and that is not seen yet.
+func valueThatIsReadLater(t *testing.T, g *postgrestest.Server) {
+	t.Helper()
+	dsn := g.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4 DEFAULT 2)`,
+		"CREATE PUBLICATION acequia_later FOR TABLE documents")
+	p := newPipeline(dsn)
+	p.config.Capture.Slot = "acequia_later"
+	s, lanes := p.start(t)
+	log := p.open(t, s, lanes[len(lanes)-1])
+	commit := stall(t, g, dsn, `INSERT INTO documents VALUES (1, 1, `+big+`); UPDATE documents SET n = 2`)
+	chunks := make(chan record.Chunk, 1)
+	go func() {
 		c, err := log.Read(t.Context())
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
+		chunks <- c
+	}()
+	select {
+	case c := <-chunks:
+		t.Error("the value was read before it could be seen")
 		p.image.take(t, c)
-		if got := p.image.latest("orders")["1"]; !strings.Contains(got, "new") {
-			t.Fatalf("the log gives %q", got)
-		}
-		if err := p.lane(t.Context(), t, s, lanes[0], nil); err != nil { // reads what is old
-			t.Fatal(err)
-		}
 		commit.release(t)
-		if err := log.Close(); err != nil {
-			t.Fatal(err)
-		}
-		p.equal(t, dsn, "orders", orders)
-	})
-
-	t.Run("a table that joins", func(t *testing.T) { //nolint:paralleltest // as said
-		dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE first (id int8 PRIMARY KEY)`,
-			`INSERT INTO orders VALUES (1, 'old'), (2, 'old')`, "CREATE PUBLICATION acequia_joins FOR TABLE first")
-		p := newPipeline(dsn)
-		p.config.Capture.Slot, p.config.Tables = "acequia_joins", []string{"public.first"}
-		if err := p.run(t, nil); err != nil {
-			t.Fatal(err)
-		}
-		p.config.Tables = nil
-		commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
-		g.Exec(t, dsn, "ALTER PUBLICATION acequia_joins ADD TABLE orders")
-		_, lanes := p.start(t)
-		for _, l := range lanes {
-			if strings.HasPrefix(l.ID, "orders@") {
-				t.Errorf("lane %s is there before the transaction has ended", l.ID)
-			}
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- p.run(t, nil) }()
-		select {
-		case err := <-ended:
-			t.Errorf("the run did not wait: %v", err)
-			commit.release(t)
-		case <-time.After(500 * time.Millisecond):
-			commit.release(t)
-			if err := <-ended; err != nil {
-				t.Fatal(err)
-			}
-		}
-		p.equal(t, dsn, "orders", orders)
-	})
-
-	t.Run("a value that is read later", func(t *testing.T) { //nolint:paralleltest // as said
-		dsn := g.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4 DEFAULT 2)`,
-			"CREATE PUBLICATION acequia_later FOR TABLE documents")
-		p := newPipeline(dsn)
-		p.config.Capture.Slot = "acequia_later"
-		s, lanes := p.start(t)
-		log := p.open(t, s, lanes[len(lanes)-1])
-		commit := stall(t, g, dsn, `INSERT INTO documents VALUES (1, 1, `+big+`); UPDATE documents SET n = 2`)
-		chunks := make(chan record.Chunk, 1)
-		go func() {
-			c, err := log.Read(t.Context())
-			if err != nil {
-				t.Error(err)
-			}
-			chunks <- c
-		}()
-		select {
-		case c := <-chunks:
-			t.Error("the value was read before it could be seen")
-			p.image.take(t, c)
-			commit.release(t)
-		case <-time.After(700 * time.Millisecond):
-			commit.release(t)
-			p.image.take(t, <-chunks)
-		}
-		if err := log.Close(); err != nil {
-			t.Fatal(err)
-		}
-		p.equal(t, dsn, "documents", documents)
-	})
+	case <-time.After(700 * time.Millisecond):
+		commit.release(t)
+		p.image.take(t, <-chunks)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.equal(t, dsn, "documents", documents)
 }
 
 // start makes the source and asks for its lanes; the one of the log is the last.
