@@ -28,10 +28,11 @@ pipelines:
 
 // pgTable is a table of the benchmark.
 type pgTable struct {
-	name string
-	rows int
-	fill func(*pgServer, *testing.B, pgTable)
-	lake string // more of the lake's settings
+	name   string
+	rows   int
+	verify bool // it is compared afterwards
+	fill   func(*pgServer, *testing.B, pgTable)
+	lake   string // more of the lake's settings
 }
 
 func fillLineitem(s *pgServer, b *testing.B, t pgTable) {
@@ -60,7 +61,7 @@ func fillScattered(s *pgServer, b *testing.B, t pgTable) {
 func pgTables() []pgTable {
 	return []pgTable{
 		{name: "flights", rows: 3_000_001, fill: func(s *pgServer, b *testing.B, _ pgTable) { b.Helper(); s.fillFlights(b) }},
-		{name: "lineitem", rows: 6_000_000, fill: fillLineitem},
+		{name: "lineitem", rows: 6_000_000, verify: true, fill: fillLineitem},
 		{name: "orders_1m", rows: 1_000_000, fill: fillOrders},
 		{name: "orders_20m", rows: 20_000_000, fill: fillOrders},
 		{name: "lineitem_2m", rows: 2_000_000, fill: fillLineitem},
@@ -99,6 +100,7 @@ func BenchmarkPostgresBackfill(b *testing.B) {
 	for _, name := range order {
 		ratio(b, name+" time to that of COPY", samples[name], floors[name], seconds())
 	}
+	ratio(b, "verify of lineitem, time to that of the backfill", verified(samples["lineitem"]), samples["lineitem"], seconds())
 	ratio(b, "CPU a row, 1 M rows to 20 M", samples["orders_1m"], samples["orders_20m"], figure{of: func(s sample) float64 { return s.CPU.Seconds() / float64(s.Rows) }})
 }
 
@@ -178,7 +180,25 @@ func (s *pgServer) backfill(ctx context.Context, program, dir string, t pgTable,
 		return got, err
 	}
 	got.Figures["server"] = (after - before).Seconds()
+	if t.verify {
+		compare := exec.CommandContext(ctx, program, "verify") //nolint:gosec // as above
+		compare.Dir = dir
+		began = time.Now()
+		if out, err := compare.CombinedOutput(); err != nil {
+			return got, fmt.Errorf("verify: %w: %s", err, out)
+		}
+		got.Figures["verify"] = time.Since(began).Seconds()
+	}
 	return got, os.RemoveAll(filepath.Join(dir, "lake"))
+}
+
+// verified gives how long the comparisons took, as samples.
+func verified(of []sample) []sample {
+	out := make([]sample, len(of))
+	for i, s := range of {
+		out[i].Wall = time.Duration(s.Figures["verify"] * float64(time.Second))
+	}
+	return out
 }
 
 // filesOf counts the files of a table, and the most in one folder.
