@@ -440,3 +440,35 @@ func TestClosedStoreAnswers(t *testing.T) {
 		t.Errorf("second close: %v", err)
 	}
 }
+
+// TestOpenToRead sees what another store writes meanwhile, and makes no file.
+func TestOpenToRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "items.db")
+	if _, err := itemstore.OpenToRead(t.Context(), path); fault.Code(err) != "ACQ-ITEMS-001" {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a look made the file: %v", err)
+	}
+	s := open(t, path, itemstore.Options{})
+	if err := s.Define(t.Context(), itemstore.Table{Name: "games"}); err != nil {
+		t.Fatal(err)
+	}
+	other, err := itemstore.OpenToRead(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for n := range uint64(3) {
+		write(t, s, put(fmt.Sprint("k", n), 1, record.Insert, "{}"))
+		items, err := other.List(t.Context(), "games", 10, "")
+		if len(items) != int(n)+1 || err != nil {
+			t.Errorf("%d items, %v", len(items), err)
+		}
+	}
+}
