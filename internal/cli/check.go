@@ -117,7 +117,7 @@ func (c checkCmd) write(t terminal, project *app.Project, problems config.Proble
 		if err := writeJSON(t.out, problems.SARIF(version())); err != nil {
 			return err
 		}
-		tellEndpoints(t.err, endpoints)
+		tellEndpoints(t.err, endpoints, language(c.Lang))
 		return nil
 	case c.JSON && c.Connect:
 		return writeJSON(t.out, connected{problems, endpoints})
@@ -133,7 +133,7 @@ func (c checkCmd) write(t terminal, project *app.Project, problems config.Proble
 	default:
 		_, _ = fmt.Fprintf(t.out, "✓ %s: no mistakes\n", count(len(project.Pipelines), "pipeline"))
 	}
-	tellEndpoints(t.out, endpoints)
+	tellEndpoints(t.out, endpoints, lang)
 	return nil
 }
 

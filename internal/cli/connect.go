@@ -16,20 +16,21 @@ type connected struct {
 }
 
 // tellEndpoints prints a line an endpoint, and why one cannot be used.
-func tellEndpoints(w io.Writer, all []app.Endpoint) {
+func tellEndpoints(w io.Writer, all []app.Endpoint, lang string) {
 	var b strings.Builder
+	say := config.Translation(lang)
 	for _, e := range all {
-		name := e.Kind + " " + e.Name
+		name := say(e.Kind) + " " + e.Name
 		if e.Type != "" {
 			name += " (" + e.Type + ")"
 		}
 		if e.OK {
-			fmt.Fprintf(&b, "✓ %s: %s\n", name, e.Found)
+			fmt.Fprintf(&b, "✓ %s: %s\n", name, say(e.Found))
 			continue
 		}
-		fmt.Fprintf(&b, "✗ %s\n  %s\n", strings.TrimSpace(name+"  "+e.Code), strings.ReplaceAll(e.Reason, "\n", "\n  "))
+		fmt.Fprintf(&b, "✗ %s\n  %s\n", strings.TrimSpace(name+"  "+e.Code), strings.ReplaceAll(say(e.Reason), "\n", "\n  "))
 		if e.Remedy != "" {
-			fmt.Fprintf(&b, "  → %s\n", e.Remedy)
+			fmt.Fprintf(&b, "  → %s\n", say(e.Remedy))
 		}
 	}
 	_, _ = io.WriteString(w, b.String()) // nothing is left to do when a terminal is gone

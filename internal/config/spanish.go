@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,13 +13,21 @@ func (p Problems) In(lang string) Problems {
 	if lang != "es" {
 		return p
 	}
-	phrases := newPhrases()
+	say := Translation(lang)
 	out := make(Problems, len(p))
 	for i, one := range p {
-		one.Message, one.Remedy = phrases.say(one.Message), phrases.say(one.Remedy)
+		one.Message, one.Remedy = say(one.Message), say(one.Remedy)
 		out[i] = one
 	}
 	return out
+}
+
+// Translation gives what says texts in a language, "es" or "en": those that no phrase is known for stay as they are.
+func Translation(lang string) func(text string) string {
+	if lang != "es" {
+		return func(text string) string { return text }
+	}
+	return newPhrases().say
 }
 
 // phrase is a form of English texts, and how Spanish has it.
@@ -31,8 +40,9 @@ type phrases []phrase
 
 func newPhrases() phrases {
 	place := regexp.MustCompile(`\\\{\d\\\}`)
-	out := make(phrases, len(spanish))
-	for i, pair := range spanish {
+	all := slices.Concat(spanishOfPlugins, spanishOfPlaces, spanish, spanishLast)
+	out := make(phrases, len(all))
+	for i, pair := range all {
 		form := place.ReplaceAllString(regexp.QuoteMeta(pair[0]), "(.+?)")
 		out[i] = phrase{regexp.MustCompile("^" + form + "$"), pair[1]}
 	}
@@ -217,7 +227,4 @@ var spanish = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`step {1}`, `el paso {1}`},
 	{`pipeline {1}`, `el canal {1}`},
 	{`the file`, `el fichero`},
-
-	{`{1} is not known`, `<1> no se conoce`},
-	{`{1}: {2}`, `{1}: <2>`},
 }

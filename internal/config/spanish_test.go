@@ -43,6 +43,16 @@ func TestSpanish(t *testing.T) {
 		{`port: want a whole number, found what ${HOME_DIR} stands for`, `port: se espera un número entero, y hay lo que vale ${HOME_DIR}`},
 		{"decade.expr: there is no column yeer (did you mean year?)", "decade.expr: no existe la columna yeer (¿quizá year?)"},
 		{`partition.1: games has no column "{2}"`, `partition.1: games no tiene la columna "{2}"`},
+		{"window: must be positive, such as 24h", "window: tiene que ser positivo, como 24h"},
+		{"write a comparison", "escribe una comparación"},
+		{"write file:///dir", "escribe file:///dir"},
+		{"row.year is int32, and ! wants a bool", "row.year es int32, y ! pide un bool"},
+		{"want a whole number, found a list", "se espera un número entero, y hay una lista"},
+		{"want cast(value)", "se espera cast(value)"},
+		{"/lake will be made, 1.5 GiB free", "/lake se creará, 1.5 GiB libres"},
+		{"is of an older version, and will be upgraded; 20 MiB free", "es de una versión anterior, y se pondrá al día; 20 MiB libres"},
+		{"stat x: no such file or directory", "no existe el fichero x"},
+		{"state: mkdir /x: permission denied", "state: mkdir /x: no hay permiso"},
 		{"words that no phrase has", "words that no phrase has"},
 	} {
 		p := Problems{{Message: c[0]}}
