@@ -29,14 +29,8 @@ type loaded struct {
 	part     versions      // of one piece, when they are of several epochs
 	slots    []int32       // of the rows that were chosen; nil: all were
 	some     []int32       // rows of a piece, in the order that they are kept in
-}
-
-// slot says where a kept row is in the column.
-func (c *loaded) slot(row int32) int32 {
-	if c.slots == nil {
-		return row
-	}
-	return c.slots[row]
+	chosen   []int32       // memory for some
+	pick     []uint32      // slots that are put
 }
 
 // load reads those rows of a field that come at places [lo,hi) of the order. When they need more memory than may be it
@@ -117,20 +111,25 @@ func readPiece(r *parquet.Reader, read *record.Column, rows int, do func(n int) 
 
 // choose says which rows of a piece, the first of which has the number seen, are kept, and in which order.
 func (m *merge) choose(c *loaded, seen, rows, lo, hi int) {
-	c.some = c.some[:0]
+	if c.slots == nil && m.local != nil {
+		c.some = m.local[seen : seen+rows]
+		return
+	}
+	chosen := c.chosen[:0]
 	for i := range rows {
 		if c.slots != nil {
 			if place := int(m.rank[seen+i]); place < lo || place >= hi {
 				continue
 			}
-			c.slots[seen+i] = int32(c.rows + c.alike + len(c.some)) //nolint:gosec // rows of a file
+			c.slots[seen+i] = int32(c.rows + c.alike + len(chosen)) //nolint:gosec // rows of a file
 		}
 		row := int32(i)
 		if m.local != nil {
 			row = m.local[seen+i]
 		}
-		c.some = append(c.some, row)
+		chosen = append(chosen, row)
 	}
+	c.some, c.chosen = chosen, chosen
 }
 
 // piece reads a piece and keeps the chosen rows.

@@ -49,10 +49,11 @@ type merge struct {
 	rows    int
 	limit   int // bytes of a column that are held at a time
 
-	order   []int32 // the kept row, counted through all inputs, that comes at each place
-	local   []int32 // the row of its piece that is kept at each place of the piece: see settle
-	inOrder bool    // the rows stand in order already
-	rank    []int32 // the place of each kept row; made when a column does not fit
+	order   []int32  // the kept row, counted through all inputs, that comes at each place
+	local   []int32  // the row of its piece that is kept at each place of the piece: see settle
+	inOrder bool     // the rows stand in order already
+	places  []uint32 // order, once it is settled, as slots
+	rank    []int32  // the place of each kept row; made when a column does not fit
 	column  loaded
 	ahead   loading
 	writer  *parquet.Writer
@@ -230,14 +231,9 @@ func (m *merge) put(c *loaded, lo, hi int, put parquet.Put) error {
 	if c.rows == 0 { // every row has the one value
 		return put(&c.constant, parquet.Rows{Hi: hi - lo})
 	}
-	pick := make([]uint32, 0, sliceRows)
 	for lo < hi {
 		n := min(hi-lo, sliceRows)
-		pick = pick[:0]
-		for _, row := range m.order[lo : lo+n] {
-			pick = append(pick, uint32(c.slot(row))) //nolint:gosec // never negative
-		}
-		if err := c.put(pick, put); err != nil {
+		if err := c.put(m.order[lo:lo+n], m.places[lo:lo+n], put); err != nil {
 			return err
 		}
 		lo += n
@@ -245,16 +241,25 @@ func (m *merge) put(c *loaded, lo, hi int, put parquet.Put) error {
 	return nil
 }
 
-// put gives slots in the order of pick, which it may change.
-func (c *loaded) put(pick []uint32, put parquet.Put) error {
+// put gives kept rows; places are the same rows, as slots of a column that has all.
+func (c *loaded) put(rows []int32, places []uint32, put parquet.Put) error {
+	slots := places
+	switch {
+	case c.lexicon.on:
+		c.pick = c.pick[:0]
+		for _, row := range rows {
+			c.pick = append(c.pick, uint32(c.lexicon.ids[row])) //nolint:gosec // never negative
+		}
+		return put(&c.lexicon.texts, parquet.Rows{Pick: c.pick})
+	case c.slots != nil:
+		c.pick = c.pick[:0]
+		for _, row := range rows {
+			c.pick = append(c.pick, uint32(c.slots[row])) //nolint:gosec // never negative
+		}
+		slots = c.pick
+	}
 	if c.field.Kind == record.VersionText {
-		return c.versions.put(pick, put)
+		return c.versions.put(slots, put)
 	}
-	if !c.lexicon.on {
-		return put(&c.column, parquet.Rows{Pick: pick})
-	}
-	for i, slot := range pick {
-		pick[i] = uint32(c.lexicon.ids[slot]) //nolint:gosec // never negative
-	}
-	return put(&c.lexicon.texts, parquet.Rows{Pick: pick})
+	return put(&c.column, parquet.Rows{Pick: slots})
 }

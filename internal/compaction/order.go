@@ -72,6 +72,10 @@ func (m *merge) settle() {
 		m.local[kept] = row - starts[piece]
 		m.order[place] = kept
 	}
+	m.places = slices.Grow(m.places[:0], m.rows)
+	for _, kept := range m.order {
+		m.places = append(m.places, uint32(kept)) //nolint:gosec // never negative
+	}
 }
 
 // tie is places [lo,hi) of the order whose rows have one key.
