@@ -128,6 +128,9 @@ func (c *codec) renderElement(dst, element []byte) ([]byte, error) {
 		return append(dst, "NULL"...), nil
 	}
 	text, err := c.parts[0].render(nil, element)
+	if err == nil && len(dst)+len(text) > maxText {
+		err = errHuge
+	}
 	if err != nil {
 		return dst, err
 	}

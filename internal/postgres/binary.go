@@ -82,6 +82,9 @@ func (c *codec) integer(v []byte) (int64, error) {
 	}
 }
 
+// maxText is the text that a batch may have in one column: a numeric of ten bytes has up to 131,072 digits, and an array may have millions.
+const maxText = 1 << 30
+
 // binaryText appends a value that is held as text or bytes.
 func (c *codec) binaryText(dst *record.Column, v []byte) (err error) {
 	before := len(dst.Bytes)
@@ -89,6 +92,9 @@ func (c *codec) binaryText(dst *record.Column, v []byte) (err error) {
 		dst.Bytes = append(dst.Bytes, v...)
 	} else if dst.Bytes, err = c.render(dst.Bytes, v); err == nil && c.verify && !utf8.Valid(dst.Bytes[before:]) {
 		err = errOdd
+	}
+	if len(dst.Bytes) > maxText {
+		err = errHuge
 	}
 	if err != nil {
 		dst.Bytes = dst.Bytes[:before]

@@ -1,5 +1,11 @@
 package postgres
 
+import (
+	"net"
+
+	"github.com/acequia-io/acequia/record"
+)
+
 // Render gives what the server prints for a value of a column in binary; nothing for those that come as text.
 func (l *Layout) Render(column int, v []byte) (text []byte, ok bool, err error) {
 	c := &l.fields[l.source[column]].codec
@@ -8,4 +14,17 @@ func (l *Layout) Render(column int, v []byte) (text []byte, ok bool, err error) 
 	}
 	text, err = c.render(nil, v)
 	return text, true, err
+}
+
+// Nothing says nothing of the rows of a batch.
+func Nothing(int, *record.System) {}
+
+// Replay reads the messages of a statement from a connection into a decoder.
+func Replay(conn net.Conn, d *Decoder) error {
+	t := newBlockTaker(d, &StreamOptions{})
+	w := &wire{net: conn, taker: t, buf: make([]byte, bufferBytes+slack)}
+	if _, err := w.statement("", nil); err != nil {
+		return err
+	}
+	return w.failed
 }

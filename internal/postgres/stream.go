@@ -67,10 +67,7 @@ func hugeRow(size int) error { return fmt.Errorf("%w: %d", errHuge, size>>20) }
 
 // StreamInto is Stream into a decoder: the fastest way. A row that is too long is refused like one that cannot be held.
 func (c *Conn) StreamInto(ctx context.Context, sql string, args []string, d *Decoder, o StreamOptions) error {
-	t := &blockTaker{d: d, o: &o, columns: o.Lead + len(d.layout.source)}
-	t.b.spans = make([]span, t.columns*blockStride)
-	t.leads = make([][]byte, o.Lead)
-	return c.rows(ctx, sql, args, t, d.layout.table.Quoted())
+	return c.rows(ctx, sql, args, newBlockTaker(d, &o), d.layout.table.Quoted())
 }
 
 // blockTaker gathers where the values of rows lie, and decodes them column by column.
@@ -81,6 +78,12 @@ type blockTaker struct {
 	columns int // with the leads
 	rows    int // in b
 	leads   [][]byte
+}
+
+func newBlockTaker(d *Decoder, o *StreamOptions) *blockTaker {
+	t := &blockTaker{d: d, o: o, columns: o.Lead + len(d.layout.source), leads: make([][]byte, o.Lead)}
+	t.b.spans = make([]span, t.columns*blockStride)
+	return t
 }
 
 // describe compares the columns with those that the layout was made for: a table may change between the two.

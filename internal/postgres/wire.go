@@ -19,7 +19,7 @@ import (
 
 const (
 	// bufferBytes is what is read of a connection at a time. A message that is longer has a buffer of its own.
-	bufferBytes = 256 << 10
+	bufferBytes = 64 << 10
 	// maxRow is the longest row that is taken.
 	maxRow = 256 << 20
 	// messageHead is the type of a message and its length, which counts itself.

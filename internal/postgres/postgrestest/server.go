@@ -4,6 +4,7 @@ package postgrestest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -85,6 +86,10 @@ func Start(more ...string) (*Server, error) {
 // Main runs the tests of a package beside one server, for TestMain. It gives the exit code; a goroutine that is left is
 // a failure.
 func Main(m *testing.M, use func(*Server)) int {
+	flag.Parse()
+	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
+		return m.Run() // a fuzz target needs no server, and the process is killed when it is not needed
+	}
 	s, err := Start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
