@@ -85,7 +85,7 @@ func TestTablesAreListed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Stream(t.Context(), "SELECT "+l.Select()+" FROM "+table.From(), nil, func([][]byte) error { n++; return nil }); err != nil {
+		if err := c.Stream(t.Context(), "SELECT "+l.Select()+" FROM "+from(table), nil, func([][]byte) error { n++; return nil }); err != nil {
 			t.Errorf("%s: %v", table.Name, err)
 		}
 		if rows := map[string]int{"parts": 100, "parent": 1, "child": 1, "seen": 1, "kept": 1}[table.Name]; n != rows {

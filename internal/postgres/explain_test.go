@@ -27,7 +27,7 @@ func TestErrorsOfConnecting(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules = append([]byte("host all locked 127.0.0.1/32 scram-sha-256\nhost all barred 127.0.0.1/32 reject\n"), rules...)
-	if err := os.WriteFile(hba, rules, 0o600); err != nil {
+	if err := server.WriteFile("pg_hba.conf", rules); err != nil {
 		t.Fatal(err)
 	}
 	server.Exec(t, dsn, "SELECT pg_reload_conf()")

@@ -97,14 +97,6 @@ func (t *Type) width() int {
 // Quoted is the name as SQL takes it.
 func (t *Table) Quoted() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
 
-// From is the table as a FROM takes it: without the rows of tables that inherit from it, which are streams of their own.
-func (t *Table) From() string {
-	if t.Children > 0 {
-		return "ONLY " + t.Quoted()
-	}
-	return t.Quoted()
-}
-
 // Stream is the name of the stream: that of the table, after its schema when that is not public.
 func (t *Table) Stream() string {
 	if t.Schema == "public" {

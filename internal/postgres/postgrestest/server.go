@@ -223,6 +223,15 @@ func (s *Server) await() error {
 	}
 }
 
+// WriteFile puts a file into the data directory, for the server alone.
+func (s *Server) WriteFile(name string, text []byte) error {
+	path := filepath.Join(s.Data, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil || s.owner == nil {
+		return err
+	}
+	return os.Chown(path, int(s.owner.Uid), int(s.owner.Gid))
+}
+
 // Log is the file of the server's messages.
 func (s *Server) Log() string { return filepath.Join(s.dir, "log") }
 
