@@ -70,6 +70,9 @@ func TestTablesAreListed(t *testing.T) {
 	if diff := cmp.Diff(want, summary(tables)); diff != "" {
 		t.Error(diff)
 	}
+	if own, err := postgres.ListTables(t.Context(), c, []string{"acequia.*", "pg_catalog.*", "pg_temp*.*"}); err != nil || len(own) > 0 {
+		t.Errorf("%q, %v", summary(own), err)
+	}
 	for _, table := range tables {
 		n := 0
 		if table.Kind == postgres.Foreign {

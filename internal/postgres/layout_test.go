@@ -44,6 +44,7 @@ func TestTablesChange(t *testing.T) {
 		"scale for digits":        {"ALTER TABLE t ALTER d TYPE numeric(10,4)", "id int32!, n int32, f float32, d decimal(12,4), body string, at local_timestamp, tags list", ""},
 		"NOT NULL dropped":        {"ALTER TABLE t ALTER n DROP NOT NULL", "id int32!, n int32, f float32, d decimal(10,2), body string, at local_timestamp, tags list", ""},
 		"widened beyond":          {"ALTER TABLE t ALTER d TYPE numeric(39,2)", "ACQ-PG-023", "its type became numeric(39,2), which is string, and was decimal(10,2)"},
+		"no room for both":        {"ALTER TABLE t ALTER d TYPE numeric(38,0)", "ACQ-PG-023", "was decimal(10,2)"},
 		"number to text":          {"ALTER TABLE t ALTER n TYPE text", "ACQ-PG-023", "column n: its type became text, which is string, and was int32"},
 		"zone added":              {"ALTER TABLE t ALTER at TYPE timestamptz", "ACQ-PG-023", "was local_timestamp"},
 		"elements changed":        {"ALTER TABLE t ALTER tags TYPE int[] USING '{1}'", "ACQ-PG-023", "became integer[]"},
@@ -104,6 +105,7 @@ func TestRawColumns(t *testing.T) {
 		{"(2, NULL::timestamptz, 'NaN'::numeric(10,2), 7)", `{"id":2,"at":null,"d":null,"at__raw":7,"d__raw":"NaN"}` + "\n"},
 		{"(3, '-infinity'::timestamptz, 1::numeric(10,2), NULL::int4), (4, '2026-01-01', 'NaN', NULL)", `{"id":3,"at":null,"d":"1.00","at__raw":null,"at__raw_":"-infinity","d__raw":null}
 {"id":4,"at":"2026-01-01T00:00:00.000000Z","d":null,"at__raw":null,"at__raw_":null,"d__raw":"NaN"}` + "\n"},
+		{"(6, '2026-01-01'::timestamptz, 1.555::numeric, NULL::int4)", `{"id":6,"at":"2026-01-01T00:00:00.000000Z","d":null,"at__raw":null,"at__raw_":null,"d__raw":"1.555"}` + "\n"},
 		{"(5, '2026-01-01'::timestamptz, 1::numeric(10,2), NULL::int4)", `{"id":5,"at":"2026-01-01T00:00:00.000000Z","d":"1.00","at__raw":null,"at__raw_":null,"d__raw":null}` + "\n"},
 	} {
 		if diff := cmp.Diff(c.want, lines(read(c.values))); diff != "" {
@@ -163,6 +165,32 @@ func TestRowsThatCannotBeHeld(t *testing.T) {
 	}
 	if b := only(t, d); b.Rows != 1 || !b.Columns[1].IsAbsent(0) || b.Columns[2].IsAbsent(0) || b.Columns[2].IsValid(0) {
 		t.Error("a column that was not sent is not absent")
+	}
+}
+
+// TestKeysThatCannotBeHeld: a record has no key without a value, so that its row is refused, whatever is done with other columns. Those
+// of the rows beside it stay with their rows.
+func TestKeysThatCannotBeHeld(t *testing.T) {
+	t.Parallel()
+	r := newReading(t, "CREATE TABLE t (d numeric(6,2), id date PRIMARY KEY)",
+		"INSERT INTO t SELECT CASE WHEN i % 2 = 0 THEN 'NaN'::numeric ELSE i END, date '2026-01-01' + i FROM generate_series(1, 9) i", "INSERT INTO t VALUES ('NaN', 'infinity')")
+	d, refused := r.layout.Decoder(), []string{}
+	o := postgres.StreamOptions{Refused: func(r *postgres.RowError) error { refused = append(refused, r.Column+" "+r.Key[0]); return nil }}
+	if err := r.conn.StreamInto(t.Context(), "SELECT "+r.layout.Select()+" FROM t ORDER BY extract(day FROM id) DESC NULLS FIRST", nil, d, o); err != nil {
+		t.Fatal(err)
+	}
+	if len(refused) != 1 || refused[0] != "id infinity" {
+		t.Errorf("refused %q", refused)
+	}
+	b := only(t, d)
+	for row := range b.Rows {
+		day := b.Columns[1].Int(row) - 20454 // days from 2026-01-01
+		if want := day%2 == 0; b.Columns[2].IsValid(row) != want || b.Columns[0].IsValid(row) == want || want && string(b.Columns[2].Text(row)) != "NaN" {
+			t.Errorf("%s", b.AppendJSON(nil, row))
+		}
+	}
+	if b.Rows != 9 {
+		t.Errorf("%d rows", b.Rows)
 	}
 }
 
