@@ -175,6 +175,9 @@ Exit codes: 0 ok, 2 usage or configuration, 3 the database cannot be asked.`
 type captureReport struct {
 	Pipeline string              `json:"pipeline"`
 	Tables   []sources.Installed `json:"tables"`
+	Held     int64               `json:"held_bytes,omitempty"` // that the database keeps until they were read
+	Loss     time.Duration       `json:"loss_ns,omitempty"`    // until it throws away what was not read; 0: never
+	Warnings []string            `json:"warnings,omitempty"`
 }
 
 // Run shows it.
@@ -198,6 +201,13 @@ func (c captureStatusCmd) Run(ctx context.Context, t terminal) error {
 			if in {
 				r.Tables = append(r.Tables, table)
 			}
+		}
+		if reporter, ok := i.(sources.Reporter); ok {
+			stands, err := reporter.Report(ctx)
+			if err != nil {
+				return err
+			}
+			r.Held, r.Loss, r.Warnings = stands.Held, stands.Loss, stands.Warnings
 		}
 		reports = append(reports, r)
 		return nil
@@ -230,15 +240,51 @@ func (r captureReport) show(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	var said []string
+	of := map[string][]string{} // tables, by what is said of them
+	say := func(text, table string) {
+		if of[text] == nil {
+			said = append(said, text)
+		}
+		of[text] = append(of[text], table)
+	}
+	if r.Held > 0 {
+		until := ""
+		if r.Loss > 0 {
+			until = fmt.Sprintf("; at the rate of now the first of it is lost in %.1f hours", r.Loss.Hours())
+		}
+		_, _ = fmt.Fprintf(out, "  the database keeps %s of its log for the pipeline%s\n", sizeOf(r.Held), until)
+	}
+	for _, w := range r.Warnings {
+		_, _ = fmt.Fprintf(out, "  warning: %s\n", w)
+	}
 	for _, t := range r.Tables {
 		for _, m := range t.Missing {
-			_, _ = fmt.Fprintf(out, "  %s: no %s: %s%s\n", t.Table, orDash(m.Strategy), m.Reason, remedied(m.Remedy))
-		}
-		for _, risk := range t.Risks {
-			_, _ = fmt.Fprintf(out, "  %s: %s\n", t.Table, risk)
+			say(strings.TrimPrefix("no "+m.Strategy+": "+m.Reason, "no : "), t.Table)
 		}
 	}
-	return nil
+	for _, t := range r.Tables {
+		for _, risk := range t.Risks {
+			say("risk: "+risk, t.Table)
+		}
+	}
+	for _, text := range said {
+		if _, err := fmt.Fprintf(out, "  %s (%s)\n", text, some(of[text])); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(out, "acequia capture install --strategy NAME prints what a strategy lacks; --json tells of each table.")
+	return err
+}
+
+// namedTables is how many tables are named of those of which the same is to be said.
+const namedTables = 3
+
+func some(tables []string) string {
+	if len(tables) <= namedTables {
+		return strings.Join(tables, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(tables[:namedTables], ", "), len(tables)-namedTables)
 }
 
 func orDash(s string) string {
@@ -246,11 +292,4 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-func remedied(remedy string) string {
-	if remedy == "" {
-		return ""
-	}
-	return " (" + remedy + ")"
 }
