@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
@@ -109,7 +110,7 @@ func (s *Source) adoptSlot(ctx context.Context, server postgres.Server, name str
 	return s.saveLog(ctx, logNote{Epoch: 1, Slot: name, Publication: public, System: server.System, Timeline: server.Timeline, Start: found.confirmed.String()})
 }
 
-// dropSlot removes a slot. The session that has read it may be just ending.
+// dropSlot removes a slot. The session that has read it may be just ending; one that was making it takes it along when it ends.
 func dropSlot(ctx context.Context, c *postgres.Conn, name string) error {
 	late := time.NewTimer(usePatience)
 	defer late.Stop()
@@ -117,6 +118,9 @@ func dropSlot(ctx context.Context, c *postgres.Conn, name string) error {
 	defer tick.Stop()
 	for {
 		_, err := c.Exec(ctx, "SELECT pg_drop_replication_slot($1)", name)
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42704" { // undefined_object
+			return nil
+		}
 		busy, ok := inUse(err)
 		if !ok {
 			return postgres.Explain(err, "drop the slot", name)
