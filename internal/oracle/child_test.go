@@ -33,6 +33,7 @@ type order struct {
 	Command []string
 	File    string
 	KillAt  string // point:n of the pipeline, where it kills itself
+	Drain   bool   // it ends when nothing is left
 }
 
 // server is shared by the tests; each has a database of its own.
@@ -65,8 +66,12 @@ func child() int {
 // sooner.
 func (o order) follow(ctx context.Context) error {
 	dies := o.dies()
+	var idle time.Duration
+	if o.Drain {
+		idle = 3 * time.Second
+	}
 	live, problems, err := app.LoadLive(ctx, app.LiveOptions{
-		Plugins: catalog.Default(), Paths: []string{o.File}, Lookup: os.LookupEnv,
+		Plugins: catalog.Default(), Paths: []string{o.File}, Lookup: os.LookupEnv, UntilIdle: idle,
 		Service: app.ServiceOptions{Log: obs.NewLogger(os.Stderr, slog.LevelInfo), Wire: func(p *routers.Pipeline, options *routers.Options) {
 			p.Limits.Age, p.Limits.Idle, p.Refresh = 200*time.Millisecond, 100*time.Millisecond, 500*time.Millisecond
 			p.Retry.Longest = time.Second
@@ -76,7 +81,13 @@ func (o order) follow(ctx context.Context) error {
 	if err != nil || problems.Errors() {
 		return errors.Join(err, problems)
 	}
-	return live.Run(ctx)
+	if err := live.Run(ctx); err != nil {
+		return err
+	}
+	if n := live.DeadLetters(); n > 0 {
+		return fmt.Errorf("%d dead letters", n)
+	}
+	return nil
 }
 
 // dies gives a probe that kills the process at the point that the order names.

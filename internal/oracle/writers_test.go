@@ -105,7 +105,7 @@ func (w *writer) transaction(ctx context.Context, n int) error {
 		}
 	}
 	switch k := w.rand.IntN(100); {
-	case k < 2:
+	case k < 6:
 		w.pause(ctx, w.hold/2+w.some(w.hold/2))
 	case k < 30:
 		w.pause(ctx, w.some(250*time.Millisecond))
