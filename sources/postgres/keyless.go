@@ -48,7 +48,7 @@ func (s *Source) isDue(ctx context.Context, c *postgres.Conn, t *table, first bo
 		return false, nil
 	}
 	late := time.Since(t.note.Done) >= s.config.Capture.Snapshot
-	if !late && !(first && s.drains) {
+	if !late && (!first || !s.drains) {
 		return false, nil
 	}
 	if t.Kind != postgres.Ordinary && t.Kind != postgres.Partitioned {
