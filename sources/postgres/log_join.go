@@ -142,7 +142,7 @@ func (s *Source) turnLog() {
 }
 
 // join does the first step for tables.
-func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) error {
+func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) (err error) {
 	if len(tables) == 0 {
 		return nil
 	}
@@ -161,11 +161,9 @@ func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) er
 		if err := c.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&from); err != nil {
 			return postgres.Explain(err, "ask where the log ends", s.logName())
 		}
-		running, err := runningBelow(ctx, c, "xmax")
-		if err != nil {
+		if wait, err = begun(ctx, c); err != nil {
 			return err
 		}
-		wait = running
 	}
 	for _, t := range tables {
 		join := logJoin{Slot: epoch, From: from, Wait: wait, Member: s.feed.public.members[t.OID]}
@@ -241,11 +239,20 @@ func (s *Source) noteJoin(ctx context.Context, t *table, join logJoin) error {
 	})
 }
 
-// runningBelow gives the bound below which transactions may still run ("xmax": it is above all that have begun; "xmin": the oldest
-// that runs, or the next).
-func runningBelow(ctx context.Context, c *postgres.Conn, bound string) (uint64, error) {
+// begun gives a number above those of all transactions that have begun, which is that of one for it. The xmax of a snapshot is not: it
+// is above those that have ended, and the youngest may be committing, in the log and seen by nobody.
+func begun(ctx context.Context, c *postgres.Conn) (uint64, error) {
+	return transaction(ctx, c, "pg_current_xact_id()")
+}
+
+// underWay gives the number below which all transactions have ended.
+func underWay(ctx context.Context, c *postgres.Conn) (uint64, error) {
+	return transaction(ctx, c, "pg_snapshot_xmin(pg_current_snapshot())")
+}
+
+func transaction(ctx context.Context, c *postgres.Conn, sql string) (uint64, error) {
 	var text string
-	if err := c.QueryRow(ctx, "SELECT pg_snapshot_"+bound+"(pg_current_snapshot())::text").Scan(&text); err != nil {
+	if err := c.QueryRow(ctx, "SELECT "+sql+"::text").Scan(&text); err != nil {
 		return 0, postgres.Explain(err, "ask which transactions run", c.Config().Database)
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
@@ -263,7 +270,7 @@ func (s *Source) awaitJoin(ctx context.Context, c *postgres.Conn, tables []*tabl
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		oldest, err := runningBelow(ctx, c, "xmin")
+		oldest, err := underWay(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -358,14 +365,14 @@ func (s *Source) logStand(ctx context.Context, c *postgres.Conn) (uint64, error)
 	if err != nil {
 		return 0, fault.Stop(err)
 	}
-	running, err := runningBelow(ctx, c, "xmax")
+	running, err := begun(ctx, c)
 	if err != nil {
 		return 0, err
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		oldest, err := runningBelow(ctx, c, "xmin")
+		oldest, err := underWay(ctx, c)
 		if err != nil || oldest >= running {
 			return uint64(at), err
 		}

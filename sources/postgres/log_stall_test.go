@@ -137,8 +137,8 @@ func tableThatJoins(t *testing.T, g *postgrestest.Server) {
 		t.Fatal(err)
 	}
 	p.config.Tables = nil
-	commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
 	g.Exec(t, dsn, "ALTER PUBLICATION acequia_joins ADD TABLE orders")
+	commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1") // none that is younger has ended
 	_, lanes := p.start(t)
 	for _, l := range lanes {
 		if strings.HasPrefix(l.ID, "orders@") {
