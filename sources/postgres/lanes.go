@@ -34,24 +34,34 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 			return nil, err
 		}
 	}
+	lanes, unwanted, err := s.lanes()
+	unwanted.close(ctx)
+	return lanes, err
+}
+
+// lanes gives the lanes of all tables, and a snapshot that none of them wants any more.
+func (s *Source) lanes() (lanes []sources.Lane, unwanted *export, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var lanes []sources.Lane
-	var logged []string // those that read tables of the log
+	var logged, reads []string // lanes of tables of the log, and those of them that read one
 	for _, t := range s.sorted() {
 		of := s.lanesOf(t)
 		lanes = append(lanes, of...)
 		for i := range of {
-			if t.note.Strategy == byLog && t.stopped() == nil {
-				logged = append(logged, of[i].ID)
+			if t.note.Strategy != byLog || t.stopped() != nil {
+				continue
+			}
+			if logged = append(logged, of[i].ID); of[i].ID != t.lane(completePart) {
+				reads = append(reads, of[i].ID)
 			}
 		}
 	}
-	s.awaited(logged)
+	unwanted = s.awaited(reads)
 	if lane, ok := s.logLane(logged); ok {
 		lanes = append(lanes, lane)
 	}
-	return s.only.lanes(lanes, s.tables)
+	lanes, err = s.only.lanes(lanes, s.tables)
+	return lanes, unwanted, err
 }
 
 // stopped says why a table is not read until its owner has done something; nil: it is.

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/acequia-io/acequia/internal/postgres"
 )
@@ -25,32 +27,48 @@ func (s *Source) exported(t *table) string {
 	return ""
 }
 
-// awaited says which lanes are to be opened in the exported snapshot; the caller holds the lock.
-func (s *Source) awaited(lanes []string) {
-	if e := s.feed.export; e != nil && e.left == nil {
+// awaited says which lanes read tables of the log, so that those are to be opened in the exported snapshot that have not been. It gives
+// the snapshot when none are left, such as when their table is gone; the caller holds the lock.
+func (s *Source) awaited(lanes []string) (unwanted *export) {
+	e := s.feed.export
+	if e == nil {
+		return nil
+	}
+	if e.left == nil {
 		e.left = map[string]bool{}
 		for _, l := range lanes {
 			e.left[l] = true
 		}
 	}
+	maps.DeleteFunc(e.left, func(lane string, _ bool) bool { return !slices.Contains(lanes, lane) })
+	if len(e.left) > 0 {
+		return nil
+	}
+	s.feed.export = nil
+	return e
 }
 
 // opened lets the snapshot go when the last lane has taken it: it keeps the database from cleaning up.
 func (s *Source) opened(ctx context.Context, lane string) {
 	s.mu.Lock()
 	e := s.feed.export
-	if e == nil || e.left == nil {
-		s.mu.Unlock()
-		return
+	if e != nil && e.left != nil {
+		delete(e.left, lane)
 	}
-	delete(e.left, lane)
-	if len(e.left) > 0 {
+	if e == nil || e.left == nil || len(e.left) > 0 {
 		s.mu.Unlock()
 		return
 	}
 	s.feed.export = nil
 	s.mu.Unlock()
-	_ = e.session.Close(context.WithoutCancel(ctx)) // it has nothing to say
+	e.close(ctx)
+}
+
+// close ends the session, if there is one.
+func (e *export) close(ctx context.Context) {
+	if e != nil {
+		_ = e.session.Close(context.WithoutCancel(ctx)) // it has nothing to say
+	}
 }
 
 // closeExport ends the session at the source's end.
@@ -59,7 +77,5 @@ func (s *Source) closeExport(ctx context.Context) {
 	e := s.feed.export
 	s.feed.export = nil
 	s.mu.Unlock()
-	if e != nil {
-		_ = e.session.Close(ctx)
-	}
+	e.close(ctx)
 }

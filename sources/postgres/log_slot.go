@@ -179,9 +179,11 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 	}
 	s.log.InfoContext(ctx, "the slot is made", slog.String("slot", note.Slot), slog.String("from", note.Start))
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	before := s.feed.export
 	s.feed.lost = ""
 	s.feed.export = &export{session: session, name: out.SnapshotName}
+	s.mu.Unlock()
+	before.close(ctx)
 	return nil
 }
 

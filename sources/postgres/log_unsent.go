@@ -145,7 +145,7 @@ func (p *logPump) lookUp(ctx context.Context, c *postgres.Conn, r *relation, hel
 		joins[i] = fmt.Sprintf("t.%s = k.k%d%s", pgx.Identifier{r.table.Columns[k].Name}.Sanitize(), i, r.casts[i])
 	}
 	sql := fmt.Sprintf("SELECT %s FROM unnest(%s) WITH ORDINALITY k(%s, n) JOIN %s t ON %s", strings.Join(names, ", "), strings.Join(keys, ", "),
-		strings.Join(aliases, ", "), r.table.Quoted(), strings.Join(joins, " AND "))
+		strings.Join(aliases, ", "), from(r.table), strings.Join(joins, " AND "))
 	result := c.PgConn().ExecParams(ctx, sql, args, nil, nil, nil)
 	for result.NextRow() {
 		values := result.Values()

@@ -70,9 +70,13 @@ func (r *reading) refuse(e *postgres.RowError) record.Refused {
 }
 
 // read runs a read of a table that the catalog was asked for before: in a transaction that keeps the table from being changed, after
-// a look whether it was, and with a number of the stream where one is to be had. do runs its statement, whose snapshot is its own.
+// a look whether it was, and with a number of the stream where one is to be had. do runs its statement, whose snapshot is its own. The
+// number comes before the lock: to take it waits for transactions, and one of them may wait for the table.
 func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func() error) (err error) {
 	place := r.table.Stream()
+	if r.number, err = s.number(ctx, c, r); err != nil {
+		return err
+	}
 	if err := s.lock(ctx, c, r); err != nil {
 		return err
 	}
@@ -83,9 +87,6 @@ func (s *Source) read(ctx context.Context, c *postgres.Conn, r *reading, do func
 		}
 	}()
 	if err := s.unchanged(ctx, c, r); err != nil {
-		return err
-	}
-	if r.number, err = s.number(ctx, c, r); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
