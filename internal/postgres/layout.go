@@ -151,12 +151,17 @@ func (l *Layout) Select() string {
 	return strings.Join(out, ", ")
 }
 
-// KeyCasts are the types of the key, as a cast of a text parameter needs them, such as "::pg_catalog.int8".
+// KeyCasts are the types of the key, as a cast of a text parameter needs them, such as "::pg_catalog.int8". That of a char(n) fills up
+// with blanks, which its text does not have.
 func (l *Layout) KeyCasts() []string {
+	const header = 4 // that a length counts itself
 	casts := make([]string, len(l.table.Key))
 	for i, name := range l.table.Key {
 		t := &l.table.Column(name).Type
 		casts[i] = "::" + quote(t.Schema) + "." + quote(t.Name)
+		if t.Schema == "pg_catalog" && t.Name == "bpchar" && t.Modifier > header {
+			casts[i] += fmt.Sprintf("(%d)", t.Modifier-header)
+		}
 	}
 	return casts
 }

@@ -99,7 +99,7 @@ func (in *installation) queueSource(perRow bool) string {
 	key := func(row string) string {
 		texts := make([]string, len(t.Key))
 		for i, k := range t.Key {
-			texts[i] = row + "." + pgx.Identifier{k}.Sanitize() + "::pg_catalog.text"
+			texts[i] = row + "." + pgx.Identifier{k}.Sanitize() + `::pg_catalog.text COLLATE "C"` // that of the column may tell fewer apart
 		}
 		return "ARRAY[" + strings.Join(texts, ", ") + "]"
 	}

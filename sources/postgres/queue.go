@@ -295,6 +295,9 @@ func lookupSQL(t *table, layout *postgres.Layout) string {
 		arrays = append(arrays, fmt.Sprintf("$%d::text[]", i+1))
 		names = append(names, fmt.Sprintf("k%d", i))
 		match = append(match, fmt.Sprintf("t.%s = k.k%d%s", quoted, i, casts[i]))
+		if severalTexts(&t.Column(k).Type) { // a row that is found by another text has that key now, and the one of this text is gone
+			match = append(match, fmt.Sprintf(`t.%s::pg_catalog.text COLLATE "C" = k.k%d`, quoted, i))
+		}
 		column[k] = fmt.Sprintf("coalesce(p.%s, k.k%d%s) AS %[1]s", quoted, i, casts[i])
 	}
 	columns := make([]string, len(t.Columns))
@@ -307,6 +310,16 @@ func lookupSQL(t *table, layout *postgres.Layout) string {
 		SELECT k.n AS "acequia n", p."acequia there", %s FROM unnest(%s) WITH ORDINALITY AS k(%s, n)
 		LEFT JOIN LATERAL (SELECT true AS "acequia there", t.* FROM %s t WHERE %s LIMIT 1) p ON true ORDER BY k.n) r`,
 		layout.Select(), strings.Join(columns, ", "), strings.Join(arrays, ", "), strings.Join(names, ", "), from(t.Table), strings.Join(match, " AND "))
+}
+
+// severalTexts says whether values of a type can be equal to the server and have other texts, by which sinks tell them apart: 1.0 and
+// 1.00, 0 and -0, a day and 24 hours, or texts under a collation that does not tell them.
+func severalTexts(t *postgres.Type) bool {
+	switch t.Name {
+	case "numeric", "float4", "float8", "interval", "text", "varchar", "bpchar":
+		return t.Schema == "pg_catalog"
+	}
+	return t.Name == "citext"
 }
 
 // arrays writes keys as array literals, one for each column.
