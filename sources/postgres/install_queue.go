@@ -38,7 +38,7 @@ func (in *installation) queue(ctx context.Context) error {
 	perRow := in.request.PerRow || t.Kind == postgres.Partitioned || len(in.means.relations) > 1 || in.means.subscribed
 	source := in.queueSource(perRow)
 	var there string
-	err := in.conn.QueryRow(ctx, "SELECT coalesce((SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)), '')", "acequia."+queueFunction(t.OID)).Scan(&there)
+	err := in.conn.QueryRow(ctx, "SELECT coalesce((SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)), '')", "acequia."+queueFunction(t.OID, perRow)).Scan(&there)
 	if err != nil {
 		return postgres.Explain(err, "look at the functions of acequia", t.stream)
 	}
@@ -49,7 +49,7 @@ func (in *installation) queue(ctx context.Context) error {
 	}
 	if there != source {
 		in.add("puts the keys of changed rows into the queue, with the rights of its owner", "CREATE OR REPLACE FUNCTION acequia.%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\nSET search_path TO pg_catalog, pg_temp%s AS $$%s$$",
-			queueFunction(t.OID), in.settings(), source)
+			queueFunction(t.OID, perRow), in.settings(), source)
 	}
 	if !slices.Equal(in.means.queuedKey, t.Key) {
 		in.add("the table is queued, by this key", "INSERT INTO acequia.queued (tab, key) VALUES (%d, %s) ON CONFLICT (tab) DO UPDATE SET key = excluded.key",
@@ -67,20 +67,22 @@ func (in *installation) queueTriggers(perRow bool) {
 	if in.means.stopped {
 		again = fmt.Sprintf("SELECT setval('acequia.%s', (last_value | 1) + 1) FROM acequia.%[1]s;\n", stopSequence(t.OID))
 	}
+	unwanted := []string{queueTrigger}
+	if perRow {
+		unwanted = []string{queueInsert, queueUpdate, queueDelete}
+	}
+	other := slices.ContainsFunc(unwanted, func(name string) bool { return in.means.has(t.OID, name) })
 	trigger := func(name, when, how, why string) {
-		if in.means.has(t.OID, name) && again == "" {
+		if in.means.has(t.OID, name) && again == "" && (!other || name != queueTruncate) { // that one calls the other function
 			return
 		}
 		in.add(why, "%sCREATE OR REPLACE TRIGGER %s AFTER %s ON %s %s EXECUTE FUNCTION acequia.%s();\n%s",
-			again, name, when, t.Quoted(), how, queueFunction(t.OID), in.always(name))
+			again, name, when, t.Quoted(), how, queueFunction(t.OID, perRow), in.always(name))
 		again = ""
 	}
-	var unwanted []string
 	if perRow {
-		unwanted = []string{queueInsert, queueUpdate, queueDelete}
 		trigger(queueTrigger, "INSERT OR UPDATE OR DELETE", "FOR EACH ROW", "each row that is written, in partitions too")
 	} else {
-		unwanted = []string{queueTrigger}
 		trigger(queueInsert, "INSERT", "REFERENCING NEW TABLE AS acequia_new FOR EACH STATEMENT", "the rows of a statement at once")
 		trigger(queueUpdate, "UPDATE", "REFERENCING OLD TABLE AS acequia_old NEW TABLE AS acequia_new FOR EACH STATEMENT", "old keys and new ones")
 		trigger(queueDelete, "DELETE", "REFERENCING OLD TABLE AS acequia_old FOR EACH STATEMENT", "the keys that are gone")
@@ -90,6 +92,9 @@ func (in *installation) queueTriggers(perRow bool) {
 		if in.means.has(t.OID, name) {
 			in.add("the other kind of triggers does it", "DROP TRIGGER IF EXISTS %s ON %s", name, t.Quoted())
 		}
+	}
+	if other {
+		in.add("its triggers are gone", "DROP FUNCTION IF EXISTS acequia.%s()", queueFunction(t.OID, !perRow))
 	}
 }
 
@@ -155,23 +160,32 @@ func (in *installation) settings() string {
 	return ""
 }
 
-func queueFunction(oid uint32) string { return fmt.Sprintf("queue_%d", oid) }
-func stopSequence(oid uint32) string  { return fmt.Sprintf("stop_%d", oid) }
+// queueFunction is what the triggers of a table call. Those of rows and those of statements have one each, so that no write meets
+// the other's while they are changed.
+func queueFunction(oid uint32, perRow bool) string {
+	if perRow {
+		return fmt.Sprintf("queue_%d_row", oid)
+	}
+	return fmt.Sprintf("queue_%d", oid)
+}
+
+func stopSequence(oid uint32) string { return fmt.Sprintf("stop_%d", oid) }
 
 // removeQueue takes away the function and the entries.
 func (in *installation) removeQueue(ctx context.Context) error {
 	t := in.table
-	var function, entries bool
-	err := in.conn.QueryRow(ctx, `SELECT to_regproc($1) IS NOT NULL, EXISTS (SELECT FROM acequia.queue WHERE tab = $2)`,
-		"acequia."+queueFunction(t.OID), t.OID).Scan(&function, &entries)
+	var functions []string
+	var entries bool
+	err := in.conn.QueryRow(ctx, `SELECT ARRAY(SELECT proname::text FROM pg_proc WHERE pronamespace = 'acequia'::regnamespace AND proname = ANY($1)),
+		EXISTS (SELECT FROM acequia.queue WHERE tab = $2)`, []string{queueFunction(t.OID, false), queueFunction(t.OID, true)}, t.OID).Scan(&functions, &entries)
 	if err != nil {
 		return postgres.Explain(err, "look at the queue", t.stream)
 	}
-	if function {
-		in.add("", "DROP FUNCTION IF EXISTS acequia.%s()", queueFunction(t.OID))
+	for _, name := range functions {
+		in.add("no trigger calls it", "DROP FUNCTION IF EXISTS acequia.%s()", name)
 	}
 	if in.means.sequence {
-		in.add("", "DROP SEQUENCE IF EXISTS acequia.%s", stopSequence(t.OID))
+		in.add("no trigger looks at it", "DROP SEQUENCE IF EXISTS acequia.%s", stopSequence(t.OID))
 	}
 	if in.means.queuedKey != nil {
 		in.add("the table is not queued any more", "DELETE FROM acequia.queued WHERE tab = %d", t.OID)

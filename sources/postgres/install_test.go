@@ -340,3 +340,29 @@ func TestQueueOfAnOlderState(t *testing.T) {
 		t.Error("a crash made the table be read anew")
 	}
 }
+
+// The kind of triggers can be changed; the table is read anew then.
+func TestQueueByRowsOrByStatements(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 10) i")
+	before := schemaOf(t, w.dsn())
+	for i, perRow := range []bool{false, true, false} {
+		w.install(sources.InstallRequest{Strategy: "queue", PerRow: perRow})
+		w.equal("orders", true)
+		w.exec("UPDATE orders SET v = v + 1, id = id + 100 WHERE id < 5", "DELETE FROM orders WHERE id = 7", "INSERT INTO orders (id, v) VALUES (1, 1), (7, 1)")
+		w.equal("orders", true)
+		w.exec("TRUNCATE orders", "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 10) i")
+		w.equal("orders", true)
+		if w.epoch("orders") != i+1 {
+			t.Errorf("per row %v: the table was read %d times", perRow, w.epoch("orders"))
+		}
+	}
+	s := open(t, w.config, w.notes)
+	statements, err := s.Uninstall(t.Context(), sources.InstallRequest{})
+	if err == nil {
+		err = s.Apply(t.Context(), statements, nil)
+	}
+	if after := schemaOf(t, w.dsn()); err != nil || after != before {
+		t.Errorf("after %s: %v", after, err)
+	}
+}
