@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"errors"
+	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -111,5 +113,57 @@ func TestServerThatCrashes(t *testing.T) {
 			w.exec("UPDATE orders SET v = v + 1 WHERE id = 2")
 		}
 		w.equal("orders", true)
+	}
+}
+
+// The writers of rows are known by 32 bits: a table that was not asked for its changes for too many transactions is read anew by xmin.
+// The other strategies know all 64.
+func TestTooManyTransactions(t *testing.T) {
+	t.Parallel()
+	s, err := postgrestest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	worlds := map[string]*world{}
+	for _, strategy := range []string{"xid", "queue", "xmin"} {
+		w := newWorld(t, strategy)
+		w.config.DSN = config.Secret(s.Database(t, ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 10) i"))
+		if strategy != "xmin" {
+			w.install(sources.InstallRequest{Strategy: strategy})
+		}
+		w.equal("orders", true)
+		worlds[strategy] = w
+	}
+	info, err := os.Stat(s.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset := exec.CommandContext(t.Context(), s.Bin+"/pg_resetwal", "-f", "-e", "1", s.Data) // the next 2^32 transactions
+	if owner := info.Sys().(*syscall.Stat_t); os.Geteuid() == 0 {
+		reset.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
+	}
+	err = s.Stop(syscall.SIGINT)
+	if err == nil {
+		var out []byte
+		if out, err = reset.CombinedOutput(); err != nil {
+			t.Error(string(out))
+		}
+	}
+	if err := errors.Join(err, s.Run()); err != nil {
+		t.Fatal(err)
+	}
+	for strategy, w := range worlds {
+		w.exec("UPDATE orders SET v = 1 WHERE id = 1")
+		w.equal("orders", true)
+		w.exec("UPDATE orders SET v = 2 WHERE id = 2")
+		w.equal("orders", true)
+		want := 1
+		if strategy == "xmin" {
+			want = 2
+		}
+		if n := w.epoch("orders"); n != want {
+			t.Errorf("%s: the table was read %d times: %s", strategy, n, &w.log)
+		}
 	}
 }
