@@ -4,14 +4,17 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/acequia-io/acequia/fault"
 )
@@ -21,6 +24,8 @@ const (
 	closeTimeout = 2 * time.Second
 	// lockTimeout is how long a statement waits for a lock, such as that of an ALTER TABLE.
 	lockTimeout = 10 * time.Second
+	// logBuffer is how much one read of the log takes.
+	logBuffer = 256 << 10
 )
 
 // settings are those of every session, so that a value has one text whoever asks: a query, a poll or the log.
@@ -67,6 +72,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.Statement.Milliseconds(), 10)
 	if o.Replication {
 		cfg.RuntimeParams["replication"] = "database"
+		cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // the log comes in many small pieces, one a change
+			return pgproto3.NewFrontend(bufio.NewReaderSize(r, logBuffer), w)
+		}
 	}
 	// A server that is gone without a word is noticed within a minute.
 	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 4}}).DialContext

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,16 +29,16 @@ func BenchmarkLog(b *testing.B) {
 	for name, sql := range work {
 		b.Run(name, func(b *testing.B) {
 			changes := 0
-			var wall, cpu time.Duration
+			var wall, cpu, served, sender time.Duration
 			for b.Loop() {
-				p := newPipeline(dsn).name(dsn)
+				p := newPipeline(dsn).name()
 				server.Exec(b, dsn, "TRUNCATE orders", "CREATE PUBLICATION "+p.config.Capture.Slot+" FOR TABLE orders")
 				server.Exec(b, dsn, sql[:len(sql)-1]...)
-				follow(b, p, true)
+				follow(b, p, true, &sender)
 				server.Exec(b, dsn, sql[len(sql)-1])
 				before, began := cpuTime(b), time.Now()
-				changes += follow(b, p, false)
-				wall, cpu = wall+time.Since(began), cpu+cpuTime(b)-before
+				changes += follow(b, p, false, &sender)
+				wall, cpu, served = wall+time.Since(began), cpu+cpuTime(b)-before, served+sender
 				server.Exec(b, dsn, "DROP PUBLICATION "+p.config.Capture.Slot, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '"+p.config.Capture.Slot+"'", "SELECT pg_sleep(0.2)", "SELECT pg_drop_replication_slot('"+p.config.Capture.Slot+"')")
 			}
 			if changes < rows*b.N {
@@ -44,6 +46,7 @@ func BenchmarkLog(b *testing.B) {
 			}
 			b.ReportMetric(float64(changes)/wall.Seconds(), "changes/s")
 			b.ReportMetric(float64(cpu.Nanoseconds())/float64(changes), "client-ns/change")
+			b.ReportMetric(float64(served.Nanoseconds())/float64(changes), "server-ns/change")
 		})
 	}
 }
@@ -57,8 +60,22 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// senderTime is the CPU time of the server's process that sends the log.
+func senderTime(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/schedstat")
+	if err != nil {
+		return 0 // another system
+	}
+	nanos, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(nanos)
+}
+
 // follow reads the lane of the log, or all lanes, until nothing is left, and counts the records.
-func follow(tb testing.TB, p *pipeline, all bool) (records int) {
+func follow(tb testing.TB, p *pipeline, all bool, sender *time.Duration) (records int) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -76,6 +93,8 @@ func follow(tb testing.TB, p *pipeline, all bool) (records int) {
 		if !all && !strings.HasPrefix(l.ID, "log@") {
 			continue
 		}
+		*sender = 0
+		pid := 0
 		r, err := s.Open(ctx, l, p.positions[l.ID])
 		if err != nil {
 			tb.Fatal(err)
@@ -88,6 +107,10 @@ func follow(tb testing.TB, p *pipeline, all bool) (records int) {
 			if err != nil {
 				tb.Fatal(err)
 			}
+			if pid == 0 && !all {
+				pid = reader(tb, s)
+			}
+			*sender = max(*sender, senderTime(tb, pid))
 			for _, b := range c.Batches {
 				records += b.Rows
 			}
@@ -102,4 +125,14 @@ func follow(tb testing.TB, p *pipeline, all bool) (records int) {
 		}
 	}
 	return records
+}
+
+// reader is the server's process that sends the log.
+func reader(tb testing.TB, s *postgres.Source) int {
+	tb.Helper()
+	status, err := s.LogStatus(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return status.Reader
 }

@@ -16,7 +16,7 @@ import (
 func TestLogGoesOnInTheMiddleOfATransaction(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE lines (id int8 PRIMARY KEY, name text)`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders, lines")
 	if err := p.run(t, nil); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestLogWhileATableIsNotRead(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE lines (id int8 PRIMARY KEY, name text)`,
 		`INSERT INTO orders VALUES (1, 'a'), (2, 'b')`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders, lines")
 	for _, tables := range [][]string{nil, {"public.lines"}, nil} {
 		p.config.Tables = tables

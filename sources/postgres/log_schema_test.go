@@ -13,7 +13,7 @@ import (
 func TestLogAndColumnsThatChange(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int4 PRIMARY KEY, name text, n int4)`, `INSERT INTO orders VALUES (1, 'a', 1), (2, 'b', 2)`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders")
 	if err := p.run(t, nil); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestLogStopsOneTable(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE lines (id int8 PRIMARY KEY, name text)`,
 		`INSERT INTO orders VALUES (1, 'a'), (2, 'b')`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders, lines")
 	if err := p.run(t, nil); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestLogOfPartitions(t *testing.T) {
 	dsn := server.Database(t, `CREATE TABLE orders (id int8, name text, PRIMARY KEY (id)) PARTITION BY RANGE (id)`,
 		`CREATE TABLE low PARTITION OF orders FOR VALUES FROM (0) TO (100)`, `CREATE TABLE high PARTITION OF orders FOR VALUES FROM (100) TO (200)`,
 		`INSERT INTO orders SELECT n, 'n' || n FROM generate_series(1, 150) n`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders")
 	p.config.Tables = []string{"public.orders"}
 	for _, sql := range []string{
@@ -121,7 +121,7 @@ func TestLogAndReplicaIdentities(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE lines (id int8 PRIMARY KEY, name text)`,
 		`INSERT INTO orders VALUES (1, 'a')`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders, lines")
 	if err := p.run(t, nil); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestLogAndReplicaIdentities(t *testing.T) {
 func TestLogAndTablesThatComeAndGo(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE lines (id int8 PRIMARY KEY, name text)`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "lines")
 	p.config.Tables = []string{"public.lines"}
 	if err := p.run(t, nil); err != nil {

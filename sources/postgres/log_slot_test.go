@@ -77,7 +77,7 @@ func TestLogOfALostSlot(t *testing.T) {
 func TestLogSlotIsRead(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders")
 	s, lanes := p.start(t)
 	holder := p.open(t, s, lanes[len(lanes)-1])

@@ -119,9 +119,15 @@ func newPipeline(dsn string) *pipeline {
 	return &pipeline{config: c, state: newNotes(), positions: map[string]record.Position{}, ended: map[string]bool{}, image: newImage()}
 }
 
+// database is the name of the database.
+func (p *pipeline) database() string {
+	dsn := string(p.config.DSN)
+	return dsn[strings.LastIndexByte(dsn, '/')+1 : strings.IndexByte(dsn, '?')]
+}
+
 // name gives each test's slot and publication one of its own: slots are the server's, not the database's.
-func (p *pipeline) name(dsn string) *pipeline {
-	p.config.Capture.Slot = "acequia_" + dsn[strings.LastIndexByte(dsn, '/')+1:strings.IndexByte(dsn, '?')]
+func (p *pipeline) name() *pipeline {
+	p.config.Capture.Slot = "acequia_" + p.database()
 	return p
 }
 
@@ -249,7 +255,7 @@ const orders = `SELECT id::text, format('{"id":%s,"name":%s}', id, coalesce(to_j
 func TestLogGivesWhatWasAndWhatChanges(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders SELECT n, 'n' || n FROM generate_series(1, 25000) n`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders")
 	if err := p.run(t, nil); err != nil {
 		t.Fatal(err)

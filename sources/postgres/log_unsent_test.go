@@ -20,7 +20,7 @@ func TestLogReadsWhatWasNotSent(t *testing.T) {
 			t.Parallel()
 			dsn := server.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4 GENERATED ALWAYS AS (n * 2) STORED)`,
 				`ALTER TABLE documents REPLICA IDENTITY `+identity, `INSERT INTO documents SELECT n, n, `+big+` || n, NULL FROM generate_series(1, 40) n`)
-			p := newPipeline(dsn).name(dsn)
+			p := newPipeline(dsn).name()
 			p.publish(t, dsn, "documents")
 			if err := p.run(t, nil); err != nil {
 				t.Fatal(err)
