@@ -168,6 +168,9 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 			}
 		}
 	}
+	if e, ok := errors.AsType[*pgconn.PgError](out.error); ok && e.Code == "53400" { // configuration_limit_exceeded
+		out.error = fullSlots(ctx, c, note.Slot, e)
+	}
 	if out.error != nil {
 		_ = session.Close(ctx)
 		return postgres.Explain(out.error, "make the slot", note.Slot)
@@ -185,6 +188,20 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 	s.mu.Unlock()
 	before.close(ctx)
 	return nil
+}
+
+// fullSlots says that the server has no slot left, and which of them nobody reads.
+func fullSlots(ctx context.Context, c *postgres.Conn, name string, err error) error {
+	var most, idle string
+	asked := c.QueryRow(ctx, `SELECT current_setting('max_replication_slots'), coalesce((SELECT string_agg(slot_name, ', ') FROM pg_replication_slots WHERE NOT active), 'none')`).
+		Scan(&most, &idle)
+	if asked != nil {
+		return postgres.Explain(asked, "look at the slots", name)
+	}
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-PG-060", Place: name, Err: fmt.Errorf("strategy log: max_replication_slots is %s: %w", most, err),
+		Remedy: "raise it and restart the server, or drop a slot that nobody needs; nobody reads: " + idle,
+	}
 }
 
 // blockers names what a session waits for.
