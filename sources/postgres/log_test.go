@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,6 +112,7 @@ type pipeline struct {
 	positions map[string]record.Position
 	ended     map[string]bool
 	image     *image
+	mu        sync.Mutex // of image and positions, where lanes are read side by side
 }
 
 func newPipeline(dsn string) *pipeline {
@@ -175,12 +177,15 @@ func (p *pipeline) run(t *testing.T, each func(lane string, c record.Chunk) erro
 // lane reads one lane to its end.
 func (p *pipeline) lane(ctx context.Context, t *testing.T, s *postgres.Source, l sources.Lane, each func(string, record.Chunk) error) (err error) {
 	t.Helper()
-	r, err := s.Open(ctx, l, p.positions[l.ID])
+	p.mu.Lock()
+	at := p.positions[l.ID]
+	p.mu.Unlock()
+	r, err := s.Open(ctx, l, at)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if at := p.positions[l.ID]; at != "" {
+	if at != "" {
 		if err := r.Settle(ctx, at, nil); err != nil {
 			return err
 		}
@@ -199,8 +204,10 @@ func (p *pipeline) lane(ctx context.Context, t *testing.T, s *postgres.Source, l
 				return err
 			}
 		}
+		p.mu.Lock()
 		p.image.take(t, c)
 		p.positions[l.ID] = c.To
+		p.mu.Unlock()
 		if err := r.Settle(ctx, c.To, nil); err != nil {
 			return err
 		}
