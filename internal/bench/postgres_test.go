@@ -31,22 +31,22 @@ type pgTable struct {
 	name   string
 	rows   int
 	verify bool // it is compared afterwards
-	fill   func(*pgServer, *testing.B, pgTable)
+	fill   func(*testing.B, *pgServer, pgTable)
 	lake   string // more of the lake's settings
 }
 
-func fillLineitem(s *pgServer, b *testing.B, t pgTable) {
+func fillLineitem(b *testing.B, s *pgServer, t pgTable) {
 	b.Helper()
 	s.fillGenerated(b, t.name, parquettest.NewLineitem(parquettest.NoSystem), lineitemColumns, lineitemKey, t.rows)
 }
 
-func fillOrders(s *pgServer, b *testing.B, t pgTable) {
+func fillOrders(b *testing.B, s *pgServer, t pgTable) {
 	b.Helper()
 	s.fillGenerated(b, t.name, parquettest.NewOrders(parquettest.NoSystem), ordersColumns, ordersKey, t.rows)
 }
 
 // fillScattered makes a table whose keys have nothing to do with where its rows stand.
-func fillScattered(s *pgServer, b *testing.B, t pgTable) {
+func fillScattered(b *testing.B, s *pgServer, t pgTable) {
 	b.Helper()
 	if s.ask(b, "select obj_description(to_regclass('"+t.name+"'))") == filled {
 		return
@@ -60,7 +60,7 @@ func fillScattered(s *pgServer, b *testing.B, t pgTable) {
 
 func pgTables() []pgTable {
 	return []pgTable{
-		{name: "flights", rows: 3_000_001, fill: func(s *pgServer, b *testing.B, _ pgTable) { b.Helper(); s.fillFlights(b) }},
+		{name: "flights", rows: 3_000_001, fill: func(b *testing.B, s *pgServer, _ pgTable) { b.Helper(); s.fillFlights(b) }},
 		{name: "lineitem", rows: 6_000_000, verify: true, fill: fillLineitem},
 		{name: "orders_1m", rows: 1_000_000, fill: fillOrders},
 		{name: "orders_20m", rows: 20_000_000, fill: fillOrders},
@@ -77,7 +77,7 @@ func BenchmarkPostgresBackfill(b *testing.B) {
 	samples, floors := map[string][]sample{}, map[string][]sample{}
 	tables := pgTables()
 	for _, t := range tables {
-		t.fill(s, b, t)
+		t.fill(b, s, t)
 		order = append(order, t.name)
 	}
 	for range rounds() {
@@ -108,7 +108,7 @@ func BenchmarkPostgresBackfill(b *testing.B) {
 func BenchmarkPostgresDays(b *testing.B) {
 	path, s := program(b), startPostgres(b)
 	t := pgTable{name: "lineitem_2m", rows: 2_000_000, lake: ", partition: [l_shipdate], roll: { rows: 5000000 }"}
-	fillLineitem(s, b, t)
+	fillLineitem(b, s, t)
 	samples := map[string][]sample{}
 	for range rounds() {
 		got, err := s.backfill(b.Context(), path, b.TempDir(), t, "")
