@@ -23,7 +23,14 @@ const (
 )
 
 // mostRefused is how many rows that can be no records wait for their chunk.
-const mostRefused = 1000
+const mostRefused = 10_000
+
+func tooManyRefused(stream string) error {
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-PG-034", Place: stream, Err: fmt.Errorf("%d rows one after the other can be no records", mostRefused),
+		Remedy: "look at the dead letters, and set on_unrepresentable: text",
+	}
+}
 
 // rangePosition is where a part of a backfill stands: behind a key, or behind a place in the heap.
 type rangePosition struct {
@@ -141,9 +148,11 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 		err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{
 			Lead: r.query.lead, Leads: r.query.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send,
 			Refused: func(e *postgres.RowError) error {
-				r.refused = append(r.refused, read.refuse(e))
-				if len(r.refused) < mostRefused {
+				if r.refused = append(r.refused, read.refuse(e)); len(r.refused) < mostRefused {
 					return nil
+				}
+				if r.query.lead > 0 { // they may be ahead of the rows that were gathered
+					return tooManyRefused(t.stream)
 				}
 				return send()
 			},

@@ -1,7 +1,9 @@
 package postgres_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -317,5 +319,53 @@ func TestInheritedTables(t *testing.T) {
 	r.all(t)
 	if r.sorted("parent") != `{"id":1}` || r.sorted("child") != "{\"id\":1}\n{\"id\":2}" || r.failures() != "" {
 		t.Error(r.rows, r.failures())
+	}
+}
+
+// A value that is refused, where the settings ask for that, is a dead letter: of a backfill and of a poll alike.
+func TestUnfitValuesAreDeadLetters(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, `create table odd (id int primary key, at timestamptz)`,
+		`insert into odd select i, case when i % 1000 = 0 then 'infinity' else now() end from generate_series(1, 25000) i`, `analyze`)
+	s := open(t, postgres.Config{DSN: config.Secret(dsn), Unfit: "error", Capture: postgres.Capture{Strategy: "xmin"}}, newNotes())
+	s.Drain()
+	lanes, err := s.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range lanes {
+		reader, err := s.Open(t.Context(), l, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, refused := 0, 0
+		for {
+			chunk, err := reader.Read(t.Context())
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(l.ID, err)
+			}
+			for _, b := range chunk.Batches {
+				rows += b.Rows
+			}
+			for _, one := range chunk.Refused {
+				refused++
+				if one.Column != "at" || fault.Code(one.Err) != "ACQ-PG-021" || one.Version.Lo == 0 || !strings.Contains(string(one.Raw), "infinity") {
+					t.Errorf("%+v", one)
+				}
+			}
+			chunk.Release()
+		}
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+		if rows != 24975 || refused != 25 {
+			t.Errorf("%s: %d rows, %d refused", l.ID, rows, refused)
+		}
+		if i == 0 { // all of it changes, and is found again by the poll
+			server.Exec(t, dsn, `update odd set at = at + interval '1 s'`)
+		}
 	}
 }

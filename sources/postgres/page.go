@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -73,45 +74,91 @@ func parameters(args, texts, casts []string) (names string, all []string) {
 	return strings.Join(named, ", "), all
 }
 
+// without leaves out what stands at some places, which ascend.
+func without(ops []record.Op, holes []int) []record.Op {
+	for i, at := range holes {
+		ops = slices.Delete(ops, at-i, at-i+1)
+	}
+	return ops
+}
+
+// paging is a page that runs.
+type paging struct {
+	page
+	source  *Source
+	decoder *postgres.Decoder
+	give    func(record.Chunk) error
+	number  uint64 // of the version
+	rows    int
+	ended   bool
+	refused []record.Refused // since the last chunk
+	holes   []int            // the places of their rows among those of the chunk
+}
+
 // polled runs a page and gives its chunks. The number of their version is taken when the first row is there: after the statement's
 // snapshot, and before the next page's.
 func (s *Source) polled(ctx context.Context, c *postgres.Conn, p page, give func(record.Chunk) error) (rows int, err error) {
-	d := p.layout.Decoder()
-	var number uint64
-	ended := false
-	send := func() error {
-		if d.Rows() == 0 {
-			return nil
-		}
-		if number == 0 {
-			if number, err = s.state.Next(ctx, p.table.stream); err != nil {
-				return err
-			}
-		}
-		rows += d.Rows()
-		set := p.table.system(number, record.Update, p.clock)
-		batches, err := d.Batches(func(n int, sys *record.System) {
-			set(n, sys)
-			if p.ops != nil {
-				sys.Ops = p.ops()
-			}
-		})
-		if err != nil || len(batches) == 0 {
-			return err
-		}
-		to := p.position(batches[len(batches)-1])
-		if ended && rows < pageRows && p.end != "" {
-			to = p.end
-		}
-		return give(record.Chunk{Batches: batches, To: to, ReadAt: time.Now()})
-	}
-	err = c.StreamInto(ctx, p.sql, p.args, d, postgres.StreamOptions{
-		Lead: p.lead, Leads: p.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send,
+	r := &paging{page: p, source: s, decoder: p.layout.Decoder(), give: give}
+	send := func() error { return r.send(ctx) }
+	err = c.StreamInto(ctx, p.sql, p.args, r.decoder, postgres.StreamOptions{
+		Lead: p.lead, Leads: p.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send, Refused: r.refuse,
 	})
 	if err != nil {
-		return rows, postgres.Explain(err, "poll "+p.table.Quoted(), p.table.stream)
+		return r.rows, postgres.Explain(err, "poll "+p.table.Quoted(), p.table.stream)
 	}
-	ended = true
-	err = send()
-	return rows, err
+	r.ended = true
+	if err = send(); err == nil && len(r.refused) > 0 { // there is no row that could say where they are
+		err = fault.Stop(r.refused[0].Err)
+	}
+	return r.rows, err
+}
+
+// refuse keeps a row that can be no record for the next chunk.
+func (r *paging) refuse(e *postgres.RowError) error {
+	read := reading{table: r.table.Table, source: r.table.source, epoch: r.table.note.Epoch, at: r.clock}
+	r.holes = append(r.holes, r.decoder.Rows()+len(r.holes))
+	if r.refused = append(r.refused, read.refuse(e)); len(r.refused) == mostRefused {
+		return tooManyRefused(r.table.stream)
+	}
+	return nil
+}
+
+// send hands on what was gathered.
+func (r *paging) send(ctx context.Context) (err error) {
+	atEnd := r.ended && r.rows+r.decoder.Rows()+len(r.refused) < pageRows && r.end != ""
+	if r.decoder.Rows() == 0 && (len(r.refused) == 0 || !atEnd) {
+		return nil
+	}
+	if r.number == 0 {
+		if r.number, err = r.source.state.Next(ctx, r.table.stream); err != nil {
+			return err
+		}
+	}
+	r.rows += r.decoder.Rows() + len(r.refused)
+	set := r.table.system(r.number, record.Update, r.clock)
+	batches, err := r.decoder.Batches(func(n int, sys *record.System) {
+		set(n, sys)
+		if r.ops != nil {
+			sys.Ops = without(r.ops(), r.holes)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	chunk := record.Chunk{Batches: batches, Refused: r.refused, To: r.end, ReadAt: time.Now()}
+	for i := range r.refused {
+		r.refused[i].Version.Lo = r.number
+	}
+	r.refused, r.holes = nil, nil
+	if len(batches) > 0 {
+		last := batches[len(batches)-1]
+		if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
+			chunk.Release()
+			return err
+		}
+		if !atEnd {
+			chunk.To = r.position(last)
+		}
+	}
+	return r.give(chunk)
 }
