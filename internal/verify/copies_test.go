@@ -205,3 +205,15 @@ func TestRawColumns(t *testing.T) {
 	w.source.set(`{"id":1,"At":"2026-01-01T00:00:00Z"}`, `{"id":2,"At__raw":"infinity"}`)
 	w.want(2, 0, 0, 0)
 }
+
+// TestAValueOfAnotherType equals nothing, also where the source holds nothing.
+func TestAValueOfAnotherType(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pair(t, "id"))
+	w.write(record.Insert, numbered(0, 10, "text")...)
+	w.source.schema = schemaOf(t, "id", record.Field{Name: "id", Kind: record.Int64}, record.Field{Name: "v", Kind: record.Int64, Nullable: true})
+	for i := range 10 {
+		w.source.docs = append(w.source.docs, fmt.Sprintf(`{"id":%d}`, i))
+	}
+	w.want(10, 0, 0, 10)
+}

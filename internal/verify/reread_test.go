@@ -280,3 +280,49 @@ func TestALaneThatBeginsAgain(t *testing.T) {
 		t.Error("a position of another source was taken")
 	}
 }
+
+// TestDrained is told when all is durable, and not when it is read.
+func TestDrained(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pair(t, "id"))
+	w.source.set(numbered(0, 4, "x")...)
+	from, err := verify.Whole(t.Context(), w.source, w.source.schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := from.Open(t.Context(), sources.Lane{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := r.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after the end: %v", err)
+	}
+	for _, to := range []record.Position{"reread/1", "reread/2"} {
+		select {
+		case <-from.Drained():
+			t.Errorf("drained before %s is durable", to)
+		default:
+		}
+		if err := r.Settle(t.Context(), to, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-from.Drained():
+	case <-time.After(time.Minute):
+		t.Error("not drained")
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Read(t.Context()); err == nil {
+		t.Error("a closed reader gives something")
+	}
+}

@@ -269,6 +269,9 @@ func (w *world) want(rows, missing, extra, different int64) []verify.Table {
 		for _, w.source.ranged = range []int{0, ranged} {
 			tables = w.compare(o)
 			for _, t := range tables {
+				if t.Settled > 0 || t.Equal() && (t.Differing > 0 || t.SinkRows != rows || t.Digest != t.SinkDigest) {
+					w.t.Errorf("%s, parts of %d: they were not equal at the first look: %+v", t.Sink, w.source.ranged, t)
+				}
 				if t.Rows != rows || t.Missing != missing || t.Extra != extra || t.Different != different || t.Equal() != (missing+extra+different == 0) {
 					w.t.Errorf("%s, parts of %d: %+v\nwant %d rows, %d missing, %d extra, %d different", t.Sink, w.source.ranged, t, rows, missing, extra, different)
 				}
