@@ -186,7 +186,7 @@ func TestDedupeReplayIsKilled(t *testing.T) {
 	}
 	ended := false
 	for i := 0; i < 3 && !ended; i++ {
-		ended = replay(order{}, time.Duration(100+rand.IntN(150))*time.Millisecond)
+		ended = replay(order{}, time.Duration(100+rand.IntN(150))*time.Millisecond) || r.replayed(t)
 	}
 	for !ended {
 		ended = replay(order{}, 0)
