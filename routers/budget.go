@@ -42,6 +42,8 @@ type account struct {
 	writers    int  // bytes that the writers hold for the open group
 	committing int  // bytes that they held for the group that is being committed
 	open       bool // the open group has chunks
+	delivering bool // a chunk is on its way through the steps into the sinks
+	commits    bool // a group is being committed
 	closed     bool
 	press      chan struct{} // holds a token: close the open group
 }
@@ -91,7 +93,7 @@ func (a *account) accepted(held int) { a.change(func() { a.open, a.writers = tru
 
 // cut tells that the open group goes to the committer.
 func (a *account) cut() {
-	a.change(func() { a.open, a.committing, a.writers = false, a.committing+a.writers, 0 })
+	a.change(func() { a.open, a.commits, a.committing, a.writers = false, true, a.committing+a.writers, 0 })
 	select {
 	case <-a.press: // it was for the group that was cut
 	default:
@@ -99,7 +101,17 @@ func (a *account) cut() {
 }
 
 // committed tells that no group is being committed any more.
-func (a *account) committed() { a.change(func() { a.committing = 0 }) }
+func (a *account) committed() { a.change(func() { a.commits, a.committing = false, 0 }) }
+
+// deliver tells that a chunk goes through the steps, or has gone.
+func (a *account) deliver(now bool) { a.change(func() { a.delivering = now }) }
+
+// busy says that something is being done, beside a group that waits for more.
+func (a *account) busy() bool {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	return !a.closed && (a.delivering || a.commits)
+}
 
 // held is all that the account holds.
 func (a *account) held() int {

@@ -292,3 +292,28 @@ func BenchmarkProtocol(b *testing.B) {
 		})
 	}
 }
+
+// A lane is busy while a chunk goes through it and while a group is committed, not while its group waits for more.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	a := NewBudget(0).account()
+	for i, c := range []struct {
+		do   func()
+		want bool
+	}{
+		{func() {}, false},
+		{func() { a.deliver(true) }, true},
+		{func() { a.accepted(100) }, true},
+		{func() { a.deliver(false) }, false}, // the group is open
+		{a.cut, true},
+		{func() { a.deliver(true) }, true},
+		{a.committed, true},
+		{func() { a.deliver(false) }, false},
+		{func() { a.deliver(true) }, true},
+		{a.close, false},
+	} {
+		if c.do(); a.busy() != c.want {
+			t.Errorf("step %d: busy is %v", i, a.busy())
+		}
+	}
+}

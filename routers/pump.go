@@ -122,6 +122,8 @@ func (p *pump) gates(chunks <-chan record.Chunk) (free <-chan struct{}, more <-c
 // deliver hands one chunk out and waits until it is accepted.
 func (p *pump) deliver(ctx context.Context, chunk record.Chunk) error {
 	defer chunk.Release()
+	p.account.deliver(true)
+	defer p.account.deliver(false)
 	d := &delivery{incarnation: p.incarnation, chunk: chunk, group: p.open, accepted: make(chan struct{})}
 	m := message.NewMessage(p.lane.ID, nil)
 	m.SetContext(context.WithValue(ctx, deliveryKey{}, d))

@@ -41,6 +41,7 @@ type Progress struct {
 	CommitTime    time.Duration `json:"commit_ns"` // of the last group, from stage to settle
 	LastFiles     []string      `json:"last_files,omitempty"`
 	Held          int           `json:"held_bytes"`    // batches in flight, open writers, and what steps remember of open groups
+	Busy          int           `json:"busy_lanes"`    // that give records to the sinks or commit a group; not those whose group waits for more
 	Lag           *sources.Lag  `json:"lag,omitempty"` // nil: not known
 }
 
@@ -200,6 +201,7 @@ func (p *Progress) add(lane Progress) {
 	p.Commits += lane.Commits
 	p.RowsPerSecond += lane.RowsPerSecond
 	p.Held += lane.Held
+	p.Busy += lane.Busy
 	p.Lag = behind(p.Lag, lane.Lag)
 	if lane.LastCommit.After(p.LastCommit) {
 		p.LastCommit, p.CommitTime = lane.LastCommit, lane.CommitTime
@@ -342,6 +344,9 @@ func (l *laneBoard) snapshot(now time.Time) LaneStatus {
 	out.LastFiles = slices.Clone(out.LastFiles)
 	if l.account != nil {
 		out.Held = l.account.held()
+		if l.account.busy() {
+			out.Busy = 1
+		}
 	}
 	if l.status.Lag != nil {
 		lag := *l.status.Lag

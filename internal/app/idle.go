@@ -48,7 +48,7 @@ func (s *Service) waitIdle(ctx context.Context, quiet time.Duration) {
 		busy := false
 		for i, st := range s.Status() {
 			now += st.RowsRead + st.Commits
-			busy = busy || st.Held > 0 || // a slow commit is not the end
+			busy = busy || st.Busy > 0 || // a slow write or commit is not the end; a group that waits for more is
 				unsettled(st.State) || slices.ContainsFunc(st.Lanes, func(l routers.LaneStatus) bool { return unsettled(l.State) }) ||
 				s.draining[i].Load() && !stuck(st)
 		}
