@@ -86,6 +86,29 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkText takes the same rows as the log carries them.
+func BenchmarkText(b *testing.B) {
+	const rows = 10_000
+	for _, m := range measured {
+		b.Run(m.name, func(b *testing.B) {
+			dsn := server.Database(b, "CREATE TABLE t ("+m.columns+")", fmt.Sprintf("INSERT INTO t SELECT %s FROM generate_series(1, %d) i", m.rows, rows))
+			c, d, _ := prepared(b, dsn)
+			tuples := printed(b, c, "SELECT * FROM t")
+			b.ReportAllocs()
+			begin := used()
+			for b.Loop() {
+				for _, values := range tuples {
+					if err := d.Text(values); err != nil {
+						b.Fatal(err)
+					}
+				}
+				take(b, d)
+			}
+			b.ReportMetric(float64(used()-begin)/float64(b.N*rows), "cpu-ns/row")
+		})
+	}
+}
+
 func prepared(b *testing.B, dsn string) (*postgres.Conn, *postgres.Decoder, *postgres.Layout) {
 	b.Helper()
 	c, err := postgres.Connect(b.Context(), postgres.Options{DSN: dsn})

@@ -442,11 +442,11 @@ func listOne(t *testing.T, c *postgres.Conn, name string) *postgres.Table {
 }
 
 // printed gives rows as the output functions print them: the simple protocol does.
-func printed(t *testing.T, c *postgres.Conn, sql string) (rows [][]postgres.Value) {
-	t.Helper()
-	results, err := c.PgConn().Exec(t.Context(), sql).ReadAll()
+func printed(tb testing.TB, c *postgres.Conn, sql string) (rows [][]postgres.Value) {
+	tb.Helper()
+	results, err := c.PgConn().Exec(tb.Context(), sql).ReadAll()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, row := range results[len(results)-1].Rows {
 		values := make([]postgres.Value, len(row))
