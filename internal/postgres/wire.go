@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	// bufferBytes is what is read of a connection at a time. A message that is longer has a buffer of its own.
+	// bufferBytes is what is read of a connection at a time. Longer messages make the buffer grow.
 	bufferBytes = 64 << 10
+	// keptBytes is how long it may stay; a message that is longer than that has a buffer of its own.
+	keptBytes = 4 << 20
 	// maxRow is the longest row that is taken.
 	maxRow = 256 << 20
 	// messageHead is the type of a message and its length, which counts itself.
@@ -166,7 +168,7 @@ func (w *wire) fill() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if w.r == w.w && len(w.buf) > bufferBytes+slack {
+	if w.r == w.w && len(w.buf) > keptBytes+slack {
 		w.buf, w.r, w.w = make([]byte, bufferBytes+slack), 0, 0 // the long message is done with
 	}
 	if w.r > 0 {
@@ -195,7 +197,7 @@ func (w *wire) long(size int) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	buf := make([]byte, size+slack)
+	buf := make([]byte, max(size, min(2*room, keptBytes))+slack)
 	copy(buf, w.buf[w.r:w.w])
 	w.buf, w.r, w.w = buf, 0, w.w-w.r
 	return nil

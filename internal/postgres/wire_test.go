@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,29 @@ func TestLongRows(t *testing.T) {
 	if len(refused) != 1 || fmt.Sprint(refused[0].Key) != "[2]" {
 		t.Errorf("refused %v", refused)
 	}
+}
+
+// TestMemoryIsBounded reads a gigabyte of large values.
+//
+//nolint:paralleltest // it measures the memory of the process
+func TestMemoryIsBounded(t *testing.T) {
+	r := newReading(t, series)
+	d := r.layout.Decoder()
+	rows, most := 0, uint64(0)
+	sql := "SELECT generate_series(1, 128)::int4, repeat('x', 8 * 1024 * 1024)"
+	err := r.conn.StreamInto(t.Context(), sql, nil, d, postgres.StreamOptions{Bytes: 4 << 20, Full: func() error {
+		b := only(t, d)
+		rows += b.Rows
+		b.Release()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		most = max(most, m.HeapAlloc)
+		return nil
+	}})
+	if err != nil || rows != 128 || most > 150<<20 {
+		t.Errorf("%d rows, %d MiB of memory, %v", rows, most>>20, err)
+	}
+	t.Logf("%d MiB of memory", most>>20)
 }
 
 // TestEndOfContextEndsARead, also of a statement that sends nothing, and the server does not go on.
