@@ -1,3 +1,5 @@
+//go:build cgo
+
 // Package oracle runs seeded writers against a real PostgreSQL while the program carries its tables and is killed, and then wants the
 // database, the items and the latest view of the lake to hold the same, by a comparison of its own.
 package oracle
