@@ -63,6 +63,15 @@ type difference struct {
 	missing, stale, ghosts []string // keys; of a subject without a key, rows
 }
 
+// first is one of the keys.
+func (d difference) first() string {
+	for _, key := range append(append(slices.Clone(d.missing), d.stale...), d.ghosts...) {
+		key, _, _ = strings.Cut(key, ": ")
+		return key
+	}
+	return ""
+}
+
 func (d difference) count() int { return len(d.missing) + len(d.stale) + len(d.ghosts) }
 
 // err tells the difference, with some of the keys.

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	_ "github.com/duckdb/duckdb-go/v2" // what SQL sees of the lake
@@ -223,6 +224,24 @@ func (l *lake) files(ctx context.Context, s subject, columns []string) (held, er
 	h, err := hold(s, columns, kept)
 	h.doubled = doubled
 	return h, err
+}
+
+// history gives what the files hold of one key, oldest first.
+func (l *lake) history(ctx context.Context, s subject, key string) (lines []string) {
+	pattern := strings.ReplaceAll(filepath.Join(l.root, s.name, "**", "*.parquet"), "'", "''")
+	rows, err := l.texts(ctx, "read_parquet('"+pattern+"', union_by_name = true, hive_partitioning = false, filename = true)")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, r := range rows {
+		if r.of(s.key) == key || r["_op"] == "T" {
+			r["filename"] = filepath.Base(r["filename"])
+			delete(r, "body")
+			lines = append(lines, fmt.Sprintf("%s %s %q", r["_version"], r["_op"], map[string]string(r)))
+		}
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // epochOf is the part of a version's text that counts the incarnations of a stream.

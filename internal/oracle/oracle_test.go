@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -321,6 +322,9 @@ func (r *trial) compareAll(t *testing.T, c *pgx.Conn, when string, ghosts bool) 
 			if n := d.count(); n > 0 {
 				differences += n
 				t.Errorf("%s, %s, of %d rows:\n%v", s.name, when, len(want.rows)+len(want.bag), d.err(where))
+				if key := d.first(); len(s.key) > 0 && where == "files" {
+					t.Logf("the files have of %q:\n%s", key, strings.Join(l.history(ctx, s, key), "\n"))
+				}
 			}
 		}
 	}
