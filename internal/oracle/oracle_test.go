@@ -249,7 +249,7 @@ func (r *trial) die(t *testing.T, o order, life time.Duration) {
 }
 
 // finalTime is how long a run that is not killed may take.
-const finalTime = 90 * time.Second
+const finalTime = 4 * time.Minute
 
 // command runs a command of the program to its end, which must be a good one.
 func (r *trial) command(t *testing.T, args ...string) {
