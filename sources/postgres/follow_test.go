@@ -208,7 +208,7 @@ func (w *world) differences(stream string) (missing, extra []string) {
 	}
 	if len(rows) > 0 {
 		table := pgx.Identifier(strings.SplitN(stream, ".", 2)).Sanitize()
-		for _, name := range w.session().texts("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('" + table + "') AND attnum > 0 AND NOT attisdropped") {
+		for _, name := range w.texts("SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass('" + table + "') AND attnum > 0 AND NOT attisdropped") {
 			columns[name] = true
 		}
 	}
@@ -259,12 +259,11 @@ func (w *world) epoch(stream string) int {
 // calm waits until all transactions that have begun before have ended, those of other tests too.
 func (w *world) calm() {
 	w.Helper()
-	s := w.session()
-	mine := s.texts("SELECT pg_current_xact_id()::text")[0]
+	mine := w.texts("SELECT pg_current_xact_id()::text")[0]
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		if s.texts("SELECT (pg_snapshot_xmin(pg_current_snapshot()) > '" + mine + "'::xid8)::text")[0] == "true" {
+		if w.texts("SELECT (pg_snapshot_xmin(pg_current_snapshot()) > '" + mine + "'::xid8)::text")[0] == "true" {
 			return
 		}
 	}

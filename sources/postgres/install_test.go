@@ -179,7 +179,7 @@ func TestQueueIsEmptiedOfWhatIsDurable(t *testing.T) {
 	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 30000) i")
 	w.install(sources.InstallRequest{Strategy: "queue"})
 	w.equal("orders", true)
-	left := func() string { return w.session().texts("SELECT count(*)::text FROM acequia.queue")[0] }
+	left := func() string { return w.texts("SELECT count(*)::text FROM acequia.queue")[0] }
 	w.exec("UPDATE orders SET v = 1")
 	chunks := 0
 	w.crash = func() bool {

@@ -29,14 +29,13 @@ func TestPollsOfAStandby(t *testing.T) {
 	}
 	defer func() { _ = standby.Close() }()
 	replayed := func(w *world) {
-		lsn := w.session().texts("SELECT pg_current_wal_lsn()::text")[0]
+		lsn := w.texts("SELECT pg_current_wal_lsn()::text")[0]
 		at := *w
 		at.config.DSN = config.Secret(standby.DSN("postgres"))
-		s := at.session()
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for range tick.C {
-			if s.texts("SELECT (pg_last_wal_replay_lsn() >= '" + lsn + "')::text")[0] == "true" {
+			if at.texts("SELECT (pg_last_wal_replay_lsn() >= '" + lsn + "')::text")[0] == "true" {
 				return
 			}
 		}

@@ -23,7 +23,7 @@ func TestTableThatASubscriptionFills(t *testing.T) {
 			defer func() {
 				w.exec("ALTER SUBSCRIPTION "+name+" DISABLE", "ALTER SUBSCRIPTION "+name+" SET (slot_name = NONE)", "DROP SUBSCRIPTION "+name)
 				await(t, "the slot is let go", func() bool {
-					return from.session().texts("SELECT (active_pid IS NULL)::text FROM pg_replication_slots WHERE slot_name = '" + name + "'")[0] == "true"
+					return from.texts("SELECT (active_pid IS NULL)::text FROM pg_replication_slots WHERE slot_name = '" + name + "'")[0] == "true"
 				})
 				from.exec("SELECT pg_drop_replication_slot('" + name + "')")
 			}()
@@ -35,7 +35,7 @@ func TestTableThatASubscriptionFills(t *testing.T) {
 			}
 			arrived := func(rows string) {
 				t.Helper()
-				await(t, "the rows have come", func() bool { return w.session().texts("SELECT coalesce(sum(v), 0)::text FROM orders")[0] == rows })
+				await(t, "the rows have come", func() bool { return w.texts("SELECT coalesce(sum(v), 0)::text FROM orders")[0] == rows })
 			}
 			from.exec("INSERT INTO orders (id, v) SELECT i, 1 FROM generate_series(1, 10) i")
 			arrived("10")

@@ -28,6 +28,17 @@ func (w *world) session() *session {
 	return &session{w.T, conn}
 }
 
+// texts asks on a connection of its own, which is closed at once: a server has not many.
+func (w *world) texts(q string) []string {
+	w.Helper()
+	conn, err := pgx.Connect(w.Context(), w.dsn())
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer func() { _ = conn.Close(w.Context()) }()
+	return (&session{w.T, conn}).texts(q)
+}
+
 func (s *session) exec(sql ...string) {
 	s.Helper()
 	for _, q := range sql {

@@ -51,7 +51,7 @@ func TestRowThatIsUpdatedDuringAScan(t *testing.T) {
 	w := scanned(t)
 	w.exec("VACUUM orders") // the pages of the rows before the update are free
 	w.exec("UPDATE orders SET v = 2 WHERE id > 29000")
-	low := w.session().texts("SELECT (max((ctid::text::point)[0]))::text FROM orders WHERE id > 29000")[0]
+	low := w.texts("SELECT (max((ctid::text::point)[0]))::text FROM orders WHERE id > 29000")[0]
 	w.calm()
 	w.equal("orders", true)
 	t.Log("the rows went to blocks up to", low)
