@@ -162,11 +162,16 @@ func (s *Source) layout(t *table) (*postgres.Layout, error) {
 
 // again makes the next incarnation of a stream: the table is read anew, and what is gone from it goes from the sinks when all of
 // it was read. The old lanes end nowhere: their names carry the epoch.
-func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why string) error {
+func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why string) (err error) {
 	if t.note.Epoch == 1<<16-1 {
 		return &fault.Error{Code: "ACQ-PG-031", Place: t.stream, Err: errors.New("the table was read anew 65,535 times"), Remedy: "give it another name"}
 	}
-	before := t.note
+	before, asked, drained := t.note, t.anew, t.drained
+	defer func() {
+		if err != nil { // it may be had later; lanes of an incarnation that is not known would end, and be done for good
+			t.note, t.anew, t.drained = before, asked, drained
+		}
+	}()
 	t.anew, t.drained = "", false
 	t.note = note{OID: t.OID, Epoch: before.Epoch + 1, Schema: before.Schema, Began: time.Now().UTC(), Why: why, Server: t.server}
 	if why != "" {
@@ -175,9 +180,8 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 	if err := s.choose(ctx, c, t); err != nil {
 		return err
 	}
-	if t.err != nil { // it may be had later
-		err := t.err
-		t.note, t.err = before, nil
+	if t.err != nil {
+		err, t.err = t.err, nil
 		return err
 	}
 	layout, err := s.layout(t)

@@ -114,8 +114,11 @@ func (p *timePoller) poll(ctx context.Context, c *postgres.Conn, t *table, at re
 	}
 	return polling(ctx, c, t, "READ COMMITTED", func() (record.Position, error) {
 		now, err := p.watch.see(ctx, c, t, 0)
-		if err != nil {
+		switch column := p.source.config.Capture.Column; {
+		case err != nil:
 			return at, err
+		case t.Column(column) == nil:
+			return at, &anew{"column " + column + " is gone"}
 		}
 		if s.UpTo == "" {
 			mark, held, err := p.watermark(ctx, c, t)
