@@ -270,52 +270,56 @@ func (s *source) look(ctx context.Context, sink int, of *suspects, first bool, r
 		of.source[i] = state{}
 		delete(of.refused, i)
 	}
-	var mu sync.Mutex
 	met := func(g *given) {
-		var bad []fault.Row
-		if refuses != nil && slices.ContainsFunc(g.keys, func(h uint64) bool { _, ok := of.index[h]; return ok }) {
-			if named, ok := errors.AsType[*fault.Rows](refuses(g.batch)); ok {
-				bad = named.Bad
-			}
-		}
-		for _, r := range bad {
-			if i, ok := of.index[g.keys[r.Index]]; ok {
-				mu.Lock()
-				of.refused[i] = true
-				mu.Unlock()
-			}
-		}
-		for row, h := range g.keys {
-			i, ok := of.index[h]
-			if !ok {
-				continue
-			}
-			mu.Lock()
-			of.source[i] = state{true, g.rows[row]}
-			of.meet(i, g.key(), row)
-			if int(i) < len(of.shown) {
-				of.shown[i].source = cells(g.batch, g.shape.names, row)
-			}
-			mu.Unlock()
+		if g.sink == sink {
+			of.met(g, refuses)
 		}
 	}
 	if first || s.changed.Load() {
 		return s.scan(ctx, of.wanted, func(_ int, g *given) error {
-			if g.sink == sink {
-				met(g)
-			}
+			met(g)
 			return nil
 		})
 	}
 	p := passing{source: s, part: -1}
 	return s.lookup(ctx, of, of.open, func(b *record.Batch) error {
 		return p.pass(ctx, b, func(g *given) error {
-			if g.sink == sink {
-				met(g)
-			}
+			met(g)
 			return nil
 		})
 	})
+}
+
+// met keeps what the source holds of suspects, from several workers at once.
+func (of *suspects) met(g *given, refuses func(*record.Batch) error) {
+	suspect := func(h uint64) bool { _, ok := of.index[h]; return ok }
+	if !slices.ContainsFunc(g.keys, suspect) {
+		return
+	}
+	var bad []fault.Row
+	if refuses != nil {
+		if named, ok := errors.AsType[*fault.Rows](refuses(g.batch)); ok {
+			bad = named.Bad
+		}
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	for _, r := range bad {
+		if i, ok := of.index[g.keys[r.Index]]; ok {
+			of.refused[i] = true
+		}
+	}
+	for row, h := range g.keys {
+		i, ok := of.index[h]
+		if !ok {
+			continue
+		}
+		of.source[i] = state{true, g.rows[row]}
+		of.meet(i, g.key(), row)
+		if int(i) < len(of.shown) {
+			of.shown[i].source = cells(g.batch, g.shape.names, row)
+		}
+	}
 }
 
 // keysOfLookup is how many keys are looked up at a time.

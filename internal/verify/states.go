@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/acequia-io/acequia/record"
 )
@@ -24,6 +25,8 @@ type suspects struct {
 
 	source, sink, before []state // by index; before is what the source held in the round before
 	shown                []shown // of the first keys
+
+	mu sync.Mutex // of what the source holds, while several workers look
 
 	fields []record.Field // of the key
 	keys   []record.Column

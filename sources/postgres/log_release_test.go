@@ -16,7 +16,7 @@ func TestLogLetsItsSnapshotGo(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'a')`,
 		`CREATE TABLE notes (id int8 PRIMARY KEY, name text)`, `INSERT INTO notes VALUES (1, 'a')`)
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.publish(t, dsn, "orders, notes")
 	if err := p.run(t, nil); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestLogReadsTheTablesOwnRows(t *testing.T) {
 	dsn := server.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4)`,
 		`INSERT INTO documents SELECT n, n, `+big+` || n, NULL, 2 * n FROM generate_series(1, 5) n`, `CREATE TABLE drafts () INHERITS (documents)`,
 		`INSERT INTO drafts SELECT n, n, 'of the other', 'of the other', 0 FROM generate_series(1, 5) n`, "ANALYZE") // the smaller side is hashed, and its last rows come first
-	p := newPipeline(dsn).name(dsn)
+	p := newPipeline(dsn).name()
 	p.config.Tables = []string{"public.documents"}
 	p.publish(t, dsn, "ONLY documents")
 	if err := p.run(t, nil); err != nil {
