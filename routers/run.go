@@ -83,6 +83,11 @@ func (r *Run) Run(ctx context.Context) error {
 	// The Router closes itself when the last slot has closed its channel. No signal cancels its context: that would
 	// cancel the messages before they are durable.
 	err = router.Run(context.WithoutCancel(ctx))
+	if s, ok := r.pipeline.Source.(sources.Reporter); ok {
+		asked, cancel := context.WithTimeout(hard, lastReport)
+		r.askSource(asked, s) // what it tells last is of the whole run
+		cancel()
+	}
 	return errors.Join(err, router.Close(), r.lanes.failures())
 }
 
@@ -164,24 +169,27 @@ func (r *Run) watchLag(ctx context.Context, l sources.Lagger, set func(sources.L
 // reportEvery is how often a source that can tell is asked how it reads its streams, and how long its answer may take.
 const reportEvery = 10 * time.Second
 
+// lastReport is how long a run that has ended waits for what its source tells.
+const lastReport = 2 * time.Second
+
 func (r *Run) watchSource(ctx context.Context, s sources.Reporter) {
-	for {
-		var report sources.Report
-		err := guard(func() (err error) {
-			asked, cancel := context.WithTimeout(ctx, reportEvery)
-			defer cancel()
-			report, err = s.Report(asked)
-			return err
-		})
-		switch {
-		case err == nil:
-			r.board.setSource(report)
-		case ctx.Err() == nil:
-			r.log.DebugContext(ctx, "source gives no report", errAttr(err))
-		}
-		if !wait(ctx, reportEvery, nil) {
-			return
-		}
+	for r.askSource(ctx, s); wait(ctx, reportEvery, nil); r.askSource(ctx, s) {
+	}
+}
+
+func (r *Run) askSource(ctx context.Context, s sources.Reporter) {
+	var report sources.Report
+	err := guard(func() (err error) {
+		asked, cancel := context.WithTimeout(ctx, reportEvery)
+		defer cancel()
+		report, err = s.Report(asked)
+		return err
+	})
+	switch {
+	case err == nil:
+		r.board.setSource(report)
+	case ctx.Err() == nil:
+		r.log.DebugContext(ctx, "source gives no report", errAttr(err))
 	}
 }
 

@@ -21,11 +21,12 @@ type Report struct {
 
 // StreamReport is how one stream is read.
 type StreamReport struct {
-	Stream   string        `json:"stream"`
-	Strategy string        `json:"strategy,omitempty"`   // how its changes are found
-	Risks    []string      `json:"risks,omitempty"`      // what may be missed so
-	Stopped  string        `json:"stopped,omitempty"`    // why it is not read, while others are
-	Anew     string        `json:"anew,omitempty"`       // why it was last read anew
-	Held     int64         `json:"held_bytes,omitempty"` // as of Report, for this stream alone
-	Loss     time.Duration `json:"loss_ns,omitempty"`    // as of Report, for this stream alone
+	Stream   string           `json:"stream"`
+	Strategy string           `json:"strategy,omitempty"`   // how its changes are found
+	Risks    []string         `json:"risks,omitempty"`      // what may be missed so
+	Stopped  string           `json:"stopped,omitempty"`    // why it is not read, while others are
+	Anew     string           `json:"anew,omitempty"`       // why it was last read anew
+	Unfit    map[string]int64 `json:"unfit,omitempty"`      // values that their columns cannot hold, by the columns that have them as text; in this process
+	Held     int64            `json:"held_bytes,omitempty"` // as of Report, for this stream alone
+	Loss     time.Duration    `json:"loss_ns,omitempty"`    // as of Report, for this stream alone
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"text/tabwriter"
@@ -14,6 +16,7 @@ import (
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/obs"
 	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sources"
 )
 
 type runCmd struct {
@@ -97,8 +100,29 @@ func (c runCmd) result(t terminal, statuses []routers.Status, took time.Duration
 		if s.Unrouted > 0 {
 			_, _ = fmt.Fprintf(t.out, "%s: %s records were for no sink of its route, and went nowhere.\n", s.Pipeline, thousands(s.Unrouted))
 		}
+		tellUnfit(t, s)
 	}
 	return err
+}
+
+// tellUnfit says which columns had values that they cannot hold.
+func tellUnfit(t terminal, s routers.Status) {
+	if s.Source == nil {
+		return
+	}
+	for _, one := range s.Source.Streams {
+		for _, text := range unfit(one) {
+			_, _ = fmt.Fprintf(t.out, "%s: %s: %s\n", s.Pipeline, one.Stream, text)
+		}
+	}
+}
+
+// unfit says which values of a stream are text in columns of their own.
+func unfit(s sources.StreamReport) (texts []string) {
+	for _, column := range slices.Sorted(maps.Keys(s.Unfit)) {
+		texts = append(texts, "values that are text in "+column+", for their column cannot hold them: "+thousands(s.Unfit[column]))
+	}
+	return texts
 }
 
 // thousands writes a number with commas.

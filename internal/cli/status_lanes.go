@@ -74,6 +74,7 @@ func showSource(out io.Writer, pipeline string, s *sources.Report) error {
 			loss = hours(one.Loss)
 		}
 		notes := slices.Clone(one.Risks)
+		notes = append(notes, unfit(one)...)
 		if one.Anew != "" {
 			notes = append(notes, "was read anew: "+one.Anew)
 		}

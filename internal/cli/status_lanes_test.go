@@ -29,7 +29,7 @@ func TestStatusShowsLanesAndStreams(t *testing.T) {
 				Held: 1288490188, Loss: 5*time.Hour + 20*time.Minute, Warnings: []string{"max_slot_wal_keep_size is -1: the server's disk may fill"},
 				Streams: []sources.StreamReport{
 					{Stream: "public.orders", Strategy: "log"},
-					{Stream: "public.lines", Strategy: "queue", Held: 2048, Loss: time.Hour, Risks: []string{"first", "second"}, Anew: "the slot was lost"},
+					{Stream: "public.lines", Strategy: "queue", Held: 2048, Loss: time.Hour, Risks: []string{"first", "second"}, Unfit: map[string]int64{"at__raw": 1200}, Anew: "the slot was lost"},
 					{Stream: "public.bad", Stopped: "its key has changed"},
 				},
 			},
@@ -54,6 +54,7 @@ Streams of shop: its server keeps 1.2 GiB until they were read, the first is los
   public.orders   log        -         -         -
   public.lines    queue      2.0 KiB   1.0 h     first
                                                  second
+                                                 values that are text in at__raw, for their column cannot hold them: 1,200
                                                  was read anew: the slot was lost
   public.bad      -          -         -         STOPPED: its key has changed
 `

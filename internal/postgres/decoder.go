@@ -33,10 +33,11 @@ type Decoder struct {
 	schema  *record.Schema
 	raw     []bool // the fields that have a __raw column in schema
 	rows    int
-	columns []record.Column // of the layout's fields
-	odds    []oddValue      // ascending by row within a field
-	kept    int             // bytes of odds
-	one     block           // for rows that do not come in blocks
+	columns []record.Column  // of the layout's fields
+	odds    []oddValue       // ascending by row within a field
+	kept    int              // bytes of odds
+	unfit   map[string]int64 // see Unfit
+	one     block            // for rows that do not come in blocks
 	spare   *spareColumns
 }
 
@@ -330,6 +331,12 @@ func (d *Decoder) Batches(set func(rows int, s *record.System)) ([]*record.Batch
 	if d.rows == 0 {
 		return nil, nil
 	}
+	for _, o := range d.odds {
+		if d.unfit == nil {
+			d.unfit = map[string]int64{}
+		}
+		d.unfit[d.layout.fields[o.field].raw]++
+	}
 	own := d.columns
 	columns := make([]record.Column, 0, len(d.schema.Fields))
 	for i := range own {
@@ -355,6 +362,14 @@ func (d *Decoder) Batches(set func(rows int, s *record.System)) ([]*record.Batch
 		return nil, fault.Stop(err)
 	}
 	return []*record.Batch{b}, nil
+}
+
+// Unfit counts the values that their columns could not hold, by the columns that have them as text, since it was last asked. It is nil
+// when there were none.
+func (d *Decoder) Unfit() map[string]int64 {
+	out := d.unfit
+	d.unfit = nil
+	return out
 }
 
 // nothing is a column that is null in every row.

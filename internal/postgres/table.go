@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"log/slog"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -96,6 +97,9 @@ func (t *Type) width() int {
 
 // Quoted is the name as SQL takes it.
 func (t *Table) Quoted() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+
+// LogValue is the name as people write it.
+func (t *Table) LogValue() slog.Value { return slog.StringValue(t.Schema + "." + t.Name) }
 
 // Stream is the name of the stream: that of the table, after its schema when that is not public.
 func (t *Table) Stream() string {

@@ -2,6 +2,8 @@ package web
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,6 +99,9 @@ func (l *pipelineLine) addSource(p Pipeline, t *texts, lang string) {
 			line.Risks = append(line.Risks, fmt.Sprintf(t.NotRead, one.Stopped))
 		}
 		line.Risks = append(line.Risks, one.Risks...)
+		for _, column := range slices.Sorted(maps.Keys(one.Unfit)) {
+			line.Risks = append(line.Risks, fmt.Sprintf(t.Unfit, groupDigits(one.Unfit[column], lang), column))
+		}
 		if one.Anew != "" {
 			line.Risks = append(line.Risks, fmt.Sprintf(t.ReadAnew, one.Anew))
 		}

@@ -14,7 +14,7 @@ type texts struct {
 	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace, File, Row string
 	FormsTitle, NoForms                                                         string
 	Lanes, LanesEnded, Lane, State, Streams, Stream, Strategy, Kept, LostIn     string
-	Risks, ReadAnew, NotRead                                                    string
+	Risks, ReadAnew, NotRead, Unfit                                             string
 }
 
 //nolint:gochecknoglobals // constant tables
@@ -43,6 +43,7 @@ var (
 		FormsTitle: "Formularios", NoForms: "Ningún canal empieza en un formulario.",
 		Lanes: "Tramos", LanesEnded: "%d más han terminado", Lane: "Tramo", State: "Estado", Streams: "Flujos", Stream: "Flujo",
 		Strategy: "Estrategia", Kept: "Guardado en el origen", LostIn: "Se pierde en", Risks: "Riesgos", ReadAnew: "se leyó de nuevo: %s",
+		Unfit:   "valores que están como texto en %[2]s, pues no caben en su columna: %[1]s",
 		NotRead: "no se lee: %s",
 	}
 	english = texts{
@@ -69,6 +70,7 @@ var (
 		FormsTitle: "Forms", NoForms: "No pipeline begins with a form.",
 		Lanes: "Lanes", LanesEnded: "%d more have ended", Lane: "Lane", State: "State", Streams: "Streams", Stream: "Stream",
 		Strategy: "Strategy", Kept: "Kept at the source", LostIn: "Lost in", Risks: "Risks", ReadAnew: "was read anew: %s",
+		Unfit:   "values that are text in %[2]s, for their column cannot hold them: %[1]s",
 		NotRead: "is not read: %s",
 	}
 	stateNames = map[State]query.Localized{

@@ -178,6 +178,7 @@ func (r *stream) send(ctx context.Context, d *postgres.Decoder, read *reading) e
 	if len(batches) > 0 {
 		last := batches[len(batches)-1]
 		chunk.To = r.query.position(last)
+		r.source.tally(r.table.stream, d.Unfit())
 		if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
 			chunk.Release()
 			return err
@@ -204,6 +205,22 @@ func (s *Source) met(ctx context.Context, stream string, epoch uint16, schema *r
 	})
 }
 
+// tally counts values that their columns cannot hold, for the report.
+func (s *Source) tally(stream string, unfit map[string]int64) {
+	if unfit == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unfit[stream] == nil {
+		s.unfit[stream] = unfit
+		return
+	}
+	for column, n := range unfit {
+		s.unfit[stream][column] += n
+	}
+}
+
 // settleError makes the end of what the reader cannot go on with: a table that is gone, or whose rows were moved, ends with what was
 // read, and that it must be read anew if it is there again is noted first.
 func (r *stream) settleError(ctx context.Context) {
@@ -216,7 +233,7 @@ func (r *stream) settleError(ctx context.Context) {
 	default:
 		return
 	}
-	r.source.log.WarnContext(ctx, "a part of the table ends before all of it was read", slog.String("table", r.table.Quoted()), slog.String("reason", r.err.Error()))
+	r.source.log.WarnContext(ctx, "a part of the table ends before all of it was read", slog.Any("table", r.table), slog.String("reason", r.err.Error()))
 	r.err = r.source.mustBegin(ctx, r.table, why)
 }
 

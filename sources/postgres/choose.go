@@ -96,10 +96,10 @@ func (s *Source) sayChoice(ctx context.Context, t *table, m means, strategy stri
 	}
 	if strategy == "" {
 		s.log.WarnContext(ctx, "nothing follows the changes of the table: it is read anew every so often",
-			slog.String("table", t.Quoted()), slog.Duration("every", s.config.Capture.Snapshot), slog.String("not", strings.Join(why, "; ")))
+			slog.Any("table", t), slog.Duration("every", s.config.Capture.Snapshot), slog.String("not", strings.Join(why, "; ")))
 		return
 	}
-	attrs := []slog.Attr{slog.String("table", t.Quoted()), slog.String("strategy", strategy)}
+	attrs := []slog.Attr{slog.Any("table", t), slog.String("strategy", strategy)}
 	if len(why) > 0 {
 		attrs = append(attrs, slog.String("not", strings.Join(why, "; ")))
 	}

@@ -226,7 +226,7 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 		return &anew{"a partition was detached or dropped"}
 	case !there:
 		w.source.log.WarnContext(ctx, "a partition was detached or dropped; its rows are deletes that this strategy does not see",
-			slog.String("table", w.table.Quoted()), slog.String("remedy", "acequia sweep"))
+			slog.Any("table", w.table), slog.String("remedy", "acequia sweep"))
 		return nil
 	case f.Triggers != before.Triggers:
 		return &anew{"a trigger of acequia was disabled, enabled, dropped or made since"}
@@ -249,7 +249,7 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 	case !same:
 		return &anew{"it was truncated, or its rows were rewritten by ALTER TABLE"}
 	}
-	w.source.log.InfoContext(ctx, "the table was rewritten with the rows that it had, as VACUUM FULL does", slog.String("table", w.table.Quoted()))
+	w.source.log.InfoContext(ctx, "the table was rewritten with the rows that it had, as VACUUM FULL does", slog.Any("table", w.table))
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (h *holdup) stuck(ctx context.Context, s *Source, c *postgres.Conn, t *tabl
 	}
 	text := fmt.Sprintf("changes are held back since %s by %s", h.since.UTC().Format(time.RFC3339), by)
 	t.found.held.Store(&text)
-	s.log.WarnContext(ctx, "changes of the table are held back", slog.String("table", t.Quoted()), slog.String("by", by),
+	s.log.WarnContext(ctx, "changes of the table are held back", slog.Any("table", t), slog.String("by", by),
 		slog.String("remedy", "end that transaction: it delays changes, and loses none"))
 	return nil
 }

@@ -342,7 +342,7 @@ func (s *Source) breakLog(ctx context.Context, stream string, why error) error {
 	}
 	t.waits, s.refreshed = why, time.Time{}
 	s.mu.Unlock()
-	s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.String("table", t.Quoted()), slog.String("reason", why.Error()))
+	s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.Any("table", t), slog.String("reason", why.Error()))
 	return s.change(ctx, stream, t.note.Epoch, func(n *note) bool {
 		if n.Log == nil {
 			return false

@@ -317,6 +317,7 @@ func (p *logPump) flush(ctx context.Context, r *relation) error {
 	if err != nil {
 		return err
 	}
+	p.source.tally(r.stream, r.decoder.Unfit())
 	for _, b := range batches {
 		if b.Schema.ID() == r.kept {
 			continue

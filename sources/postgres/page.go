@@ -152,6 +152,7 @@ func (r *paging) send(ctx context.Context) (err error) {
 	r.refused, r.holes = nil, nil
 	if len(batches) > 0 {
 		last := batches[len(batches)-1]
+		r.source.tally(r.table.stream, r.decoder.Unfit())
 		if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
 			chunk.Release()
 			return err

@@ -37,6 +37,7 @@ type Source struct {
 	only       backfillOnly
 	listed     map[string]*postgres.Table // the catalog as it was last asked, by stream
 	feed       feed
+	unfit      map[string]map[string]int64 // by stream and column, see sources.StreamReport
 
 	denied string // what was said of missing rights; of who holds refreshing
 	seen   seen   // of the server; likewise
@@ -81,7 +82,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	c = c.filled()
-	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}, partRows: partRows, holdAfter: holdAfter}
+	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}, unfit: map[string]map[string]int64{}, partRows: partRows, holdAfter: holdAfter}
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil
 }

@@ -48,7 +48,7 @@ func (p *queuePoller) claim(ctx context.Context, c *postgres.Conn, t *table) err
 	case err != nil:
 		return postgres.Explain(err, "claim the queue", t.stream)
 	case before != nil && *before != me:
-		p.source.log.WarnContext(ctx, "the queue of the table was read by a run of this pipeline with another state; that one stops", slog.String("table", t.Quoted()))
+		p.source.log.WarnContext(ctx, "the queue of the table was read by a run of this pipeline with another state; that one stops", slog.Any("table", t))
 	}
 	return nil
 }

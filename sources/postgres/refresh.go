@@ -118,7 +118,7 @@ func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Ser
 		return t.err
 	}
 	if t.err != nil && (old.err == nil || old.err.Error() != t.err.Error()) {
-		s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.String("table", t.Quoted()), slog.String("error", t.err.Error()))
+		s.log.ErrorContext(ctx, "the table is stopped, the others go on", slog.Any("table", t), slog.String("error", t.err.Error()))
 	}
 	s.publish(t)
 	return nil
@@ -205,7 +205,7 @@ func (s *Source) miss(ctx context.Context, c *postgres.Conn, t *table) error {
 	default:
 		why = "it had the name " + name + " for a while"
 	}
-	s.log.WarnContext(ctx, "the table is gone; what was read of it stays", slog.String("table", t.Quoted()), slog.String("now", name))
+	s.log.WarnContext(ctx, "the table is gone; what was read of it stays", slog.Any("table", t), slog.String("now", name))
 	if err := s.mustBegin(ctx, t, why); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"maps"
 
 	"github.com/acequia-io/acequia/sources"
 )
@@ -26,7 +27,7 @@ func (s *Source) Report(ctx context.Context) (sources.Report, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.sorted() {
-		one := sources.StreamReport{Stream: t.stream, Strategy: cmp.Or(t.note.Strategy, bySnapshot), Anew: t.note.Why, Risks: s.risks(t)}
+		one := sources.StreamReport{Stream: t.stream, Strategy: cmp.Or(t.note.Strategy, bySnapshot), Anew: t.note.Why, Risks: s.risks(t), Unfit: maps.Clone(s.unfit[t.stream])}
 		for _, err := range []error{t.err, t.waits} {
 			if err != nil {
 				one.Stopped = err.Error()

@@ -175,7 +175,7 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 	t.anew, t.drained = "", false
 	t.note = note{OID: t.OID, Epoch: before.Epoch + 1, Schema: before.Schema, Began: time.Now().UTC(), Why: why, Server: t.server}
 	if why != "" {
-		s.log.WarnContext(ctx, "the table is read anew", slog.String("table", t.Quoted()), slog.String("reason", why))
+		s.log.WarnContext(ctx, "the table is read anew", slog.Any("table", t), slog.String("reason", why))
 	}
 	if err := s.choose(ctx, c, t); err != nil {
 		return err

@@ -68,7 +68,7 @@ func (p *timePoller) begin(ctx context.Context, c *postgres.Conn, t *table) (rec
 		return "", err
 	}
 	if held != "" {
-		p.source.log.WarnContext(ctx, "changes are followed from the first row on, so that rows come twice", slog.String("table", t.Quoted()), slog.String("reason", held))
+		p.source.log.WarnContext(ctx, "changes are followed from the first row on, so that rows come twice", slog.Any("table", t), slog.String("reason", held))
 		at = ""
 	}
 	if _, err = p.watch.begin(ctx, c, t); err != nil {
@@ -89,7 +89,7 @@ func (s *Source) countNulls(ctx context.Context, c *postgres.Conn, t *table) err
 	}
 	t.found.nulls.Store(nulls)
 	if nulls > 0 {
-		s.log.WarnContext(ctx, "rows have no time, and their changes are not seen", slog.String("table", t.Quoted()), slog.String("column", column),
+		s.log.WarnContext(ctx, "rows have no time, and their changes are not seen", slog.Any("table", t), slog.String("column", column),
 			slog.Int64("rows", nulls), slog.String("remedy", "acequia sweep"))
 	}
 	return nil
