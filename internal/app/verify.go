@@ -32,10 +32,12 @@ type VerifyOptions struct {
 	Pipeline string // "": all
 	Tables   Tables
 	Against  string        // lake or items; "": every sink
-	Settle   time.Duration // how long rows that differ are looked at again; below zero: 10 s where a pipeline runs meanwhile, else once
+	Settle   time.Duration // how long rows that differ are looked at again; below zero: as long as a running pipeline may take, else once
 	Show     int           // differences that are told in full, a table
 	KeysOnly bool
 	Read     func(rows int) // is told of rows as they are read, from several goroutines; may be nil
+	// Wait is told what differs as yet, and how long it will be looked at again. May be nil.
+	Wait func(stream, sink string, rows int, until time.Time)
 }
 
 // Tables are those that are asked for: patterns, and how they choose a stream. No patterns choose all.
@@ -66,7 +68,7 @@ func (t Tables) none() error {
 	}
 }
 
-// settleRunning is how long a running pipeline has to catch up.
+// settleRunning is how long a running pipeline has to catch up, beside the time for which its sinks gather.
 const settleRunning = 10 * time.Second
 
 // comparing compares the pipelines of a project with their sinks.
@@ -107,12 +109,7 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 		}
 		return stores[file], nil
 	}}
-	if c.Settle < 0 {
-		c.Settle = 0
-		if p.held() {
-			c.Settle = settleRunning
-		}
-	}
+	running := p.held()
 	return c.run(func(d *Declared) error {
 		key, err := p.keyToRead(d)
 		if err != nil {
@@ -121,6 +118,12 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 		steps, err := d.handlers(p.plugins, key)
 		if err != nil {
 			return err
+		}
+		if c.Settle = o.Settle; o.Settle < 0 {
+			c.Settle = 0
+			if running {
+				c.Settle = settleRunning + d.gathers()
+			}
 		}
 		// it remembers nothing: what is only read needs no number
 		host := sources.Host{Pipeline: d.Name, Log: log.With(slog.String("pipeline", d.Name))}
@@ -312,7 +315,7 @@ func (c *comparing) stream(ctx context.Context, d *Declared, r repairable, strea
 	if len(of.Sinks) == 0 {
 		return nil
 	}
-	o := verify.Options{Settle: c.Settle, Show: c.Show, KeysOnly: c.KeysOnly, Read: c.Read}
+	o := verify.Options{Settle: c.Settle, Show: c.Show, KeysOnly: c.KeysOnly, Read: c.Read, Wait: c.Wait}
 	if c.differ != nil {
 		o.Differ = func(ctx context.Context, sink string, keys *record.Batch) error { return c.differ(ctx, r, sink, keys) }
 	}
@@ -350,6 +353,16 @@ func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema
 		return s, true, err
 	}
 	return s, c.Against == "", fmt.Errorf("a sink of type %s cannot be read", part.Plugin.Type)
+}
+
+// gathers is for how long the sinks of a pipeline keep what they were given before it can be seen.
+func (d *Declared) gathers() (longest time.Duration) {
+	for _, part := range d.Sinks {
+		if p, ok := part.Settings.(interface{ Every() time.Duration }); ok {
+			longest = max(longest, p.Every())
+		}
+	}
+	return longest
 }
 
 // held says whether a process has the state directory now.

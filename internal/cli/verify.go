@@ -32,7 +32,7 @@ type compareFlags struct {
 type verifyCmd struct {
 	compareFlags
 	Against string `help:"Compare with lake, items or both; default: every sink of the pipeline that can be read." enum:"lake,items,both," default:""`
-	Settle  string `help:"How long rows that differ are looked at again; default 10s where a pipeline runs meanwhile, else once." placeholder:"TIME"`
+	Settle  string `help:"How long rows that differ are looked at again; default where a pipeline runs meanwhile: the roll.every of its sinks and 10s more; else once." placeholder:"TIME"`
 	Show    int    `help:"How many differences of a table are told in full." default:"20"`
 	Repair  bool   `help:"Read the records that differ again from the source, and send them through the pipeline; then compare once more."`
 }
@@ -144,7 +144,15 @@ func (c compareFlags) progress(t terminal, o *app.VerifyOptions) (stop func()) {
 		return func() {}
 	}
 	var read atomic.Int64
-	o.Read = func(rows int) { read.Add(int64(rows)) }
+	var waiting atomic.Pointer[string]
+	o.Wait = func(stream, sink string, n int, until time.Time) {
+		text := fmt.Sprintf("%s of %s differ in %s as yet; what runs has until %s to bring them", rows(int64(n)), stream, sink, until.Format(time.TimeOnly))
+		waiting.Store(&text)
+	}
+	o.Read = func(rows int) {
+		read.Add(int64(rows))
+		waiting.Store(nil)
+	}
 	began, done := time.Now(), make(chan struct{})
 	var showing sync.WaitGroup
 	showing.Go(func() {
@@ -156,6 +164,10 @@ func (c compareFlags) progress(t terminal, o *app.VerifyOptions) (stop func()) {
 				_, _ = fmt.Fprint(t.err, "\r\x1b[K")
 				return
 			case <-tick.C:
+				if text := waiting.Load(); text != nil {
+					_, _ = fmt.Fprintf(t.err, "\r%s\x1b[K", *text)
+					continue
+				}
 				n := read.Load()
 				_, _ = fmt.Fprintf(t.err, "\r%s rows read on both sides, %s a second\x1b[K", thousands(n), thousands(int64(float64(n)/time.Since(began).Seconds())))
 			}

@@ -50,13 +50,15 @@ type Sink struct {
 
 // Options of a comparison.
 type Options struct {
-	Settle   time.Duration // how long rows that differ are looked at again; 0: once
+	Settle   time.Duration // how long rows that differ are looked at again, from when the table was first read; 0: once
 	Show     int           // differences that are told in full, a table
 	KeysOnly bool          // only which keys there are
 	// Differ is given the keys of a sink that differ in the end, some at a time: records of the stream's key alone. May be nil.
 	Differ func(ctx context.Context, sink string, keys *record.Batch) error
 	// Read is told of rows that were read on either side, as they come, from several goroutines. May be nil.
 	Read func(rows int)
+	// Wait is told what differs in a sink as yet, and how long it will be looked at again. May be nil.
+	Wait func(stream, sink string, rows int, until time.Time)
 
 	copies int // keys of a lake with several copies that are held at a time; default mostRepeated
 }
@@ -76,12 +78,16 @@ type comparison struct {
 	sinks  []Sink
 	sides  []side
 	tables []Table
+	until  time.Time // see Options.Settle
 }
 
 // Compare compares a stream with what its sinks hold.
 func Compare(ctx context.Context, s Stream, o Options) ([]Table, error) {
 	if o.Read == nil {
 		o.Read = func(int) {}
+	}
+	if o.Wait == nil {
+		o.Wait = func(string, string, int, time.Time) {}
 	}
 	out, err := Outcome(s.Steps, s.Stream.Schema)
 	if err != nil {
@@ -112,6 +118,7 @@ func Compare(ctx context.Context, s Stream, o Options) ([]Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.until = time.Now().Add(o.Settle)
 	for i := range c.tables {
 		if err := c.table(ctx, i, source[i], held[i]); err != nil {
 			return nil, err
@@ -274,8 +281,10 @@ func (c *comparison) table(ctx context.Context, i int, source, held []sum) error
 
 // multiset compares rows without a key: all that can be said is how many there are, and that they are not the same.
 func (c *comparison) multiset(ctx context.Context, i int, source []sum) error {
-	for until := time.Now().Add(c.Settle); ; {
-		if err := c.wait(ctx, until); err != nil {
+	until := c.settleUntil()
+	for n := 1; ; n++ {
+		c.Wait(c.source.schema.Stream, c.tables[i].Sink, int(source[0].Count), until)
+		if err := c.wait(ctx, n, until); err != nil {
 			return err
 		}
 		again, err := c.sourceSums(ctx)
@@ -308,12 +317,26 @@ func (c *comparison) multiset(ctx context.Context, i int, source []sum) error {
 	}
 }
 
-// pause is how long it is waited between two looks.
-const pause = 500 * time.Millisecond
+// pause is how long it is waited between two looks at first, and mostPause after some.
+const (
+	pause     = 500 * time.Millisecond
+	mostPause = 5 * time.Second
+)
+
+// leastSettle is what rows have at least that are looked at late, of Settle.
+const leastSettle = 5 * time.Second
+
+// settleUntil is until when rows are looked at again. All of a table have been there since it was first read.
+func (c *comparison) settleUntil() time.Time {
+	if least := time.Now().Add(min(c.Settle, leastSettle)); least.After(c.until) {
+		return least
+	}
+	return c.until
+}
 
 // wait waits for the time between two looks, but not beyond the end.
-func (c *comparison) wait(ctx context.Context, until time.Time) error {
-	timer := time.NewTimer(min(pause, max(0, time.Until(until))))
+func (c *comparison) wait(ctx context.Context, n int, until time.Time) error {
+	timer := time.NewTimer(min(pause*time.Duration(n), mostPause, max(0, time.Until(until))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -386,10 +409,12 @@ func (c *comparison) suspects(ctx context.Context, i int, wanted map[int32]bool)
 
 // settle looks at suspects until they are equal or the time is over.
 func (c *comparison) settle(ctx context.Context, i int, of *suspects) error {
-	until := time.Now().Add(c.Settle)
-	for first := true; len(of.open) > 0; first = false {
+	until := c.settleUntil()
+	for n := 0; len(of.open) > 0; n++ {
+		first := n == 0
 		if !first {
-			if err := c.wait(ctx, until); err != nil {
+			c.Wait(c.source.schema.Stream, c.tables[i].Sink, len(of.open), until)
+			if err := c.wait(ctx, n, until); err != nil {
 				return err
 			}
 		}

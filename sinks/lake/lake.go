@@ -134,6 +134,9 @@ func (c Config) filled() Config {
 	return c
 }
 
+// Every is the age at which what has gathered becomes visible.
+func (c Config) Every() time.Duration { return c.filled().Roll.Every }
+
 // Root is the folder of the lake.
 func (c Config) Root() (string, error) {
 	text := c.URL
