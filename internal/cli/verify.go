@@ -146,7 +146,7 @@ func (c compareFlags) progress(t terminal, o *app.VerifyOptions) (stop func()) {
 	var read atomic.Int64
 	var waiting atomic.Pointer[string]
 	o.Wait = func(stream, sink string, n int, until time.Time) {
-		text := fmt.Sprintf("%s of %s differ in %s as yet; what runs has until %s to bring them", rows(int64(n)), stream, sink, until.Format(time.TimeOnly))
+		text := fmt.Sprintf("not equal yet in %[3]s: %[1]s of %[2]s; what runs has until %[4]s to bring them", rows(int64(n)), stream, sink, until.Format(time.TimeOnly))
 		waiting.Store(&text)
 	}
 	o.Read = func(rows int) {
