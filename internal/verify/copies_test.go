@@ -217,3 +217,20 @@ func TestAValueOfAnotherType(t *testing.T) {
 	}
 	w.want(10, 0, 0, 10)
 }
+
+// TestOperationsWithoutAKey: what the view of the latest rows does not show of a table without a key is not compared either.
+func TestOperationsWithoutAKey(t *testing.T) {
+	t.Parallel()
+	for _, truncated := range []bool{false, true} {
+		w := newWorld(t, pair(t, ""))
+		w.source.ranged = 0
+		if truncated {
+			w.give(w.batch(w.source.schema, record.Truncate, `{"id":0}`), true, false)
+		}
+		w.write(record.Snapshot, numbered(0, 5, "x")...)
+		w.write(record.Insert, numbered(5, 8, "x")...)
+		w.write(record.Update, numbered(0, 5, "y")...)
+		w.source.set(numbered(0, 8, "x")...)
+		w.want(8, 0, 0, 0)
+	}
+}

@@ -105,6 +105,14 @@ func (l *lake) stands(v record.Version) bool {
 	return v.Compare(l.cut) >= 0 && (len(l.key) > 0 || v.Epoch == l.cut.Epoch)
 }
 
+// shows says whether a copy may be a row of the view. Without a key rows cannot change.
+func (l *lake) shows(op record.Op) bool {
+	if len(l.key) == 0 {
+		return op == record.Snapshot || op == record.Insert
+	}
+	return op != record.Delete && op != record.Truncate
+}
+
 // repeat finds the keys of a slice that may have several copies.
 func (l *lake) repeat(ctx context.Context, pieces []piece, s slice, rows int64) error {
 	l.seen.forget(rows)
@@ -164,7 +172,7 @@ func (l *lake) others(ctx context.Context, pieces []piece, s slice, each func(in
 				}
 				continue
 			}
-			if op := v.op(row); op != record.Delete && op != record.Truncate && (!l.truncated || l.stands(v.versions[row])) {
+			if l.shows(v.op(row)) && (!l.truncated || l.stands(v.versions[row])) {
 				out.add(v, row)
 			}
 		}
@@ -179,7 +187,7 @@ func (h *hashed) add(v *view, row int) {
 
 // put gives a row to the copies of its key.
 func (v *view) put(mu *sync.Mutex, at int32, row int) error {
-	if v.op(row) == record.Truncate {
+	if op := v.op(row); op == record.Truncate || len(v.lake.key) == 0 && !v.lake.shows(op) {
 		return nil
 	}
 	if err := v.readVersions(); err != nil {
