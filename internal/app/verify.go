@@ -204,6 +204,9 @@ func (s *Service) Sync(ctx context.Context, t Tables) (out []Synced, err error) 
 		if streams, err = t.among(streams); err != nil {
 			return out, err
 		}
+		if err := allKeyed(streams); err != nil {
+			return out, err
+		}
 		for _, stream := range streams {
 			from, err := verify.Whole(ctx, tables, stream.Schema)
 			if err != nil {
@@ -222,6 +225,19 @@ func (s *Service) Sync(ctx context.Context, t Tables) (out []Synced, err error) 
 	return out, err
 }
 
+// allKeyed refuses streams without a key: of a row that is read again nothing says that it is there already.
+func allKeyed(streams []sources.Stream) error {
+	for _, s := range streams {
+		if len(s.Schema.Key) == 0 {
+			return &fault.Error{
+				Code: "ACQ-USE-063", Place: s.Schema.Stream, Err: errors.New("the table has no key, and its rows would be there twice"),
+				Remedy: "read it anew, which takes the place of what is there: acequia backfill FILE --tables " + s.Schema.Stream,
+			}
+		}
+	}
+	return nil
+}
+
 // run compares the pipelines that are asked for.
 func (c *comparing) run(do func(d *Declared) error) (*verify.Report, error) {
 	c.report = &verify.Report{Began: time.Now().UTC(), Tables: []verify.Table{}, Unchecked: []verify.Unchecked{}, Equal: true}
@@ -237,10 +253,22 @@ func (c *comparing) run(do func(d *Declared) error) (*verify.Report, error) {
 	for i := range c.report.Tables {
 		c.report.Equal = c.report.Equal && c.report.Tables[i].Equal()
 	}
-	if len(c.report.Tables) == 0 && c.failed != nil {
-		return nil, c.failed
+	if len(c.report.Tables) == 0 { // nothing was found equal, either
+		return nil, cmp.Or(c.failed, error(nothing(c.Against)))
 	}
 	return c.report, nil
+}
+
+// nothing says that there was nothing to compare.
+func nothing(against string) *fault.Error {
+	e := &fault.Error{
+		Code: "ACQ-USE-064", Place: cmp.Or(against, "sources"), Err: errors.New("nothing was compared: the sources have no tables"),
+		Remedy: "see which tables the settings choose: acequia plan FILE --connect",
+	}
+	if against != "" {
+		e.Err, e.Remedy = fmt.Errorf("nothing was compared: no pipeline here writes %s", against), "leave --against out"
+	}
+	return e
 }
 
 // leave notes what is not compared.
