@@ -112,6 +112,9 @@ type Host struct {
 	Log      *slog.Logger
 	Items    *itemstore.Store // the embedded item store of this process; nil where there is none
 	State    State            // nil where the source is only asked, and reads no lane
+	// Claim is asked before the first record of a stream that is the source's alone, so that what is gone from it goes from the sinks:
+	// another pipeline may bring a stream of its own to the same table. Nil: none can.
+	Claim func(ctx context.Context, stream string) error
 }
 
 // Plugin is a source as the catalog lists it.

@@ -24,12 +24,12 @@ func (p *Project) Only(pipeline string) (*Project, error) {
 		return nil, err
 	}
 	only := *p
-	only.Pipelines = chosen
+	only.Pipelines, only.whole = chosen, p.Pipelines
 	return &only, nil
 }
 
 // backfill has the source of a pipeline read its tables as they stand, once, and follow nothing.
-func (s *Service) backfill(ctx context.Context, d *Declared, source sources.Source) error {
+func (s *Service) backfill(d *Declared, source sources.Source) error {
 	b, ok := source.(sources.Backfiller)
 	if !ok {
 		return &fault.Error{
@@ -37,16 +37,30 @@ func (s *Service) backfill(ctx context.Context, d *Declared, source sources.Sour
 			Remedy: "name a pipeline that reads a database; acequia replay reads a lake again",
 		}
 	}
+	b.Backfill(s.Backfill.Tables, s.Backfill.Parallel)
 	if !s.Backfill.Resume {
-		streams, err := b.Rewind(ctx, s.Backfill.Tables)
+		s.rewinds = append(s.rewinds, rewinding{b, d.Name})
+	}
+	return nil
+}
+
+// rewinding is the source of a pipeline that reads its tables anew.
+type rewinding struct {
+	sources.Backfiller
+	pipeline string
+}
+
+// rewind has the sources read the chosen tables anew, once all pipelines are made: what is refused has changed nothing.
+func (s *Service) rewind(ctx context.Context) error {
+	for _, r := range s.rewinds {
+		streams, err := r.Rewind(ctx, s.Backfill.Tables)
 		if err != nil {
 			return err
 		}
 		if len(streams) > 0 {
-			s.Log.InfoContext(ctx, "tables are read anew", slog.String("pipeline", d.Name), slog.Any("streams", streams))
+			s.Log.InfoContext(ctx, "tables are read anew", slog.String("pipeline", r.pipeline), slog.Any("streams", streams))
 		}
 	}
-	b.Backfill(s.Backfill.Tables, s.Backfill.Parallel)
 	return nil
 }
 
@@ -62,17 +76,20 @@ func (p *Project) Rewind(ctx context.Context, pipeline string, tables []string, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx))) }()
-	streams = map[string][]string{}
-	for i, source := range s.sources {
-		name := only.Pipelines[i].Name
+	all := make([]sources.Backfiller, len(s.sources))
+	for i, source := range s.sources { // all of them first: what is refused has changed nothing
 		b, ok := source.(sources.Backfiller)
 		if !ok {
 			return nil, &fault.Error{
-				Code: "ACQ-USE-052", Place: name, Err: errors.New("what its source has read cannot be read anew without being there twice"),
+				Code: "ACQ-USE-052", Place: only.Pipelines[i].Name, Err: errors.New("what its source has read cannot be read anew without being there twice"),
 				Remedy: "acequia replay sends what a lake holds again; --lanes takes lanes back all the same",
 			}
 		}
-		if streams[name], err = b.Rewind(ctx, tables); err != nil {
+		all[i] = b
+	}
+	streams = map[string][]string{}
+	for i, b := range all {
+		if streams[only.Pipelines[i].Name], err = b.Rewind(ctx, tables); err != nil {
 			return nil, err
 		}
 	}

@@ -26,6 +26,7 @@ type Project struct {
 	Pipelines []*Declared
 	Files     []string // that were read for it, and that its settings name
 	plugins   catalog.Catalog
+	whole     []*Declared // all pipelines, where only some are to run; nil: Pipelines are all
 }
 
 // Declared is a pipeline as a file declares it.

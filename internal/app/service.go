@@ -48,7 +48,10 @@ type Service struct {
 	sources []sources.Source // of each run
 	served  []sources.Served
 	closers []io.Closer // sources that hold connections
+	rewinds []rewinding // what a backfill reads anew
 	desk    *letterDesk
+
+	claiming sync.Mutex // see claim
 
 	draining []atomic.Bool // by run; nil: no source was told to drain
 
@@ -99,6 +102,9 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		}
 		s.runs, s.sources = append(s.runs, run), append(s.sources, pipeline.Source)
 	}
+	if err = s.rewind(ctx); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -134,6 +140,7 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	var err error
 	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{
 		Pipeline: d.Name, Log: log, Items: s.items[s.project.itemsRead(d)], State: &sourceState{s.state, d.Name},
+		Claim: func(ctx context.Context, stream string) error { return s.claim(ctx, d, stream) },
 	})
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
@@ -142,7 +149,7 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 		s.closers = append(s.closers, c)
 	}
 	if s.Backfill != nil {
-		if err := s.backfill(ctx, d, out.Source); err != nil {
+		if err := s.backfill(d, out.Source); err != nil {
 			return out, err
 		}
 	}

@@ -79,6 +79,8 @@ type comparing struct {
 	items   func(ctx context.Context, file string) (*itemstore.Store, error)
 	// differ is given keys that differ; nil: they are only told.
 	differ func(ctx context.Context, r repairable, sink string, keys *record.Batch) error
+	// claim says why a pipeline may mend nothing in the tables that a stream goes to; nil: nothing is mended.
+	claim  func(ctx context.Context, d *Declared, stream string) error
 	failed error // why the first that was not compared was not
 }
 
@@ -136,7 +138,7 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 // Repair compares as Verify does, and sends the records of keys that differ again; then it compares once more.
 func (s *Service) Repair(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	compare := func(differ func(context.Context, repairable, string, *record.Batch) error) (*verify.Report, error) {
-		c := &comparing{VerifyOptions: o, project: s.project, differ: differ, items: func(_ context.Context, file string) (*itemstore.Store, error) {
+		c := &comparing{VerifyOptions: o, project: s.project, differ: differ, claim: s.claim, items: func(_ context.Context, file string) (*itemstore.Store, error) {
 			return s.items[file], nil
 		}}
 		c.Settle = max(0, c.Settle)
@@ -314,6 +316,14 @@ func (c *comparing) pipeline(ctx context.Context, d *Declared, p routers.Pipelin
 // stream compares a stream with the sinks that it is in.
 func (c *comparing) stream(ctx context.Context, d *Declared, r repairable, stream sources.Stream) error {
 	unchecked := verify.Unchecked{Pipeline: d.Name, Stream: stream.Schema.Stream}
+	if c.claim != nil {
+		if err := c.claim(ctx, d, stream.Schema.Stream); fault.Code(err) == claimed {
+			c.leave(unchecked, err)
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	out, err := verify.Outcome(r.pipeline.Steps, stream.Schema)
 	if err != nil {
 		if fault.Code(err) == "" {

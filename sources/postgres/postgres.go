@@ -24,6 +24,7 @@ type Source struct {
 	pipeline  string
 	log       *slog.Logger
 	state     sources.State
+	claim     func(ctx context.Context, stream string) error // as in sources.Host
 	pool      *pool
 	partRows  int64         // of a part of a backfill
 	holdAfter time.Duration // see holdup
@@ -82,7 +83,10 @@ func New(c Config, host sources.Host) (*Source, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	c = c.filled()
-	s := &Source{config: c, pipeline: host.Pipeline, log: log, state: host.State, tables: map[string]*table{}, unfit: map[string]map[string]int64{}, partRows: partRows, holdAfter: holdAfter}
+	s := &Source{
+		config: c, pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, tables: map[string]*table{},
+		unfit: map[string]map[string]int64{}, partRows: partRows, holdAfter: holdAfter,
+	}
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil
 }

@@ -127,6 +127,11 @@ func (s *Source) meet(ctx context.Context, c *postgres.Conn, server postgres.Ser
 // bring makes the note of a table what the catalog says it must be. Its error stops the table.
 func (s *Source) bring(ctx context.Context, c *postgres.Conn, t *table, old table, back string) error {
 	if old.Table == nil || old.err != nil {
+		if s.claim != nil {
+			if err := s.claim(ctx, t.stream); err != nil {
+				return err
+			}
+		}
 		known, err := s.load(ctx, t)
 		if err != nil {
 			return err
