@@ -26,7 +26,10 @@ func (e *ColumnError) Unwrap() error { return e.Err }
 // AppendJSON adds the row that a JSON object holds, as Batch.AppendJSON writes it. It is strict: an unknown or double
 // name, a value of another type or out of range, and a missing value of a column that is not nullable are errors, all of
 // them at once as joined ColumnErrors. On an error the row is not added.
-func (b *Builder) AppendJSON(obj []byte) error {
+func (b *Builder) AppendJSON(obj []byte) error { return b.AppendPartJSON(obj, nil) }
+
+// AppendPartJSON does the same with an object of which the source did not send some columns: those that it lacks of them are absent.
+func (b *Builder) AppendPartJSON(obj []byte, absent []string) error {
 	d := decoder{scanner: scanner{data: obj}}
 	var bad []error
 	err := d.object(func(name []byte) error {
@@ -57,6 +60,11 @@ func (b *Builder) AppendJSON(obj []byte) error {
 	if err != nil {
 		b.Drop()
 		return err
+	}
+	for _, name := range absent {
+		if i := b.schema.Index(name); i >= 0 && b.set[i] <= b.rows && !named(bad, name) {
+			b.Absent(i)
+		}
 	}
 	for i, f := range b.schema.Fields {
 		if b.set[i] <= b.rows && !f.Nullable && !named(bad, f.Name) {

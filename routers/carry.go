@@ -299,6 +299,11 @@ func (d *delivery) letter(step string, b *record.Batch, row int, why fault.Row) 
 	if ids := &b.System.EventIDs; len(ids.Offsets) > 0 && ids.IsValid(row) {
 		out.EventID = string(ids.Text(row))
 	}
+	for i := range b.Columns {
+		if b.Columns[i].IsAbsent(row) {
+			out.Absent = append(out.Absent, b.Schema.Fields[i].Name)
+		}
+	}
 	if text := b.AppendJSON(nil, row); json.Valid(text) {
 		out.Row = text
 	} else {

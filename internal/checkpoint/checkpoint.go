@@ -78,14 +78,15 @@ type DeadLetter struct {
 	EventID  string          `json:"event_id,omitempty"`
 	Event    time.Time       `json:"event_time,omitzero"` // of the record
 	Source   string          `json:"source,omitempty"`
-	Sinks    []string        `json:"sinks,omitempty"` // that it is for, where a step had said so; nil: all
-	Row      json.RawMessage `json:"row,omitempty"`   // the record
-	Raw      []byte          `json:"raw,omitempty"`   // its bytes as they were read, when no record could be made of them
-	At       time.Time       `json:"at"`              // of the last refusal
-	Attempts int64           `json:"attempts"`        // how often it was tried, given by the store: 1 is the first refusal
-	First    time.Time       `json:"first_at"`        // of the first refusal, given by the store
-	Retry    int64           `json:"-"`               // its number among those to be sent again, given by the store; 0: it is not
-	Again    int64           `json:"-"`               // of one that is saved: the letter that was sent again and makes this refusal; 0: none
+	Sinks    []string        `json:"sinks,omitempty"`  // that it is for, where a step had said so; nil: all
+	Row      json.RawMessage `json:"row,omitempty"`    // the record
+	Absent   []string        `json:"absent,omitempty"` // columns that the source did not send, which are no nulls; where Row has one it was mended
+	Raw      []byte          `json:"raw,omitempty"`    // its bytes as they were read, when no record could be made of them
+	At       time.Time       `json:"at"`               // of the last refusal
+	Attempts int64           `json:"attempts"`         // how often it was tried, given by the store: 1 is the first refusal
+	First    time.Time       `json:"first_at"`         // of the first refusal, given by the store
+	Retry    int64           `json:"-"`                // its number among those to be sent again, given by the store; 0: it is not
+	Again    int64           `json:"-"`                // of one that is saved: the letter that was sent again and makes this refusal; 0: none
 }
 
 // Identity is the ID of the record's event, or one made of its place where it has none.

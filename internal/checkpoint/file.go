@@ -71,6 +71,8 @@ create table memory(
 	primary key(pipeline, step, lane, grp));
 `, `
 create table note(pipeline text not null, key text not null, value blob not null, primary key(pipeline, key)) without rowid;
+`, `
+alter table dead_letter add column absent text not null default '';
 `,
 }
 

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -25,10 +26,10 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 		}
 	}
 	_, err := tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
-		op, version, row, raw, at, event_id, event_time, source, attempts, first_at, sinks)
-		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
+		op, version, row, raw, at, event_id, event_time, source, attempts, first_at, sinks, absent)
+		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Column, d.Code, d.Reason,
-		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source, attempts, first, strings.Join(d.Sinks, ","))
+		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source, attempts, first, strings.Join(d.Sinks, ","), absentText(d))
 	return err
 }
 
@@ -37,14 +38,24 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 func refuseAgain(ctx context.Context, tx *sql.Conn, d *DeadLetter) (updated bool, err error) {
 	result, err := tx.ExecContext(ctx, `update dead_letter set retry = 0, attempts = attempts + 1, at = ?1, step = ?2, col = ?3, code = ?4,
 		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end,
-		raw = coalesce(raw, case when ?6 <> row then row end, nullif(?7, row)), sinks = ?9
+		raw = coalesce(raw, case when ?6 <> row then row end, nullif(?7, row)), sinks = ?9,
+		absent = case when ?6 is not null then ?10 when step = ?2 then absent else '' end
 		where id = ?8 and retry > 0`,
-		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again, strings.Join(d.Sinks, ","))
+		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again, strings.Join(d.Sinks, ","), absentText(d))
 	if err != nil {
 		return false, err
 	}
 	n, err := result.RowsAffected()
 	return n > 0, err
+}
+
+// absentText keeps the names of columns.
+func absentText(d *DeadLetter) string {
+	if len(d.Absent) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(d.Absent) // texts
+	return string(text)
 }
 
 // micros is 0 where there is no time.
@@ -56,7 +67,7 @@ func micros(t time.Time) int64 {
 }
 
 const letterColumns = `id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
-	event_id, event_time, source, retry, attempts, first_at, sinks`
+	event_id, event_time, source, retry, attempts, first_at, sinks, absent`
 
 // DeadLetters gives the dead letters of a pipeline, or of all when it is "", oldest first: at most limit, after the
 // given ID.
@@ -75,9 +86,12 @@ func (s *Store) letters(ctx context.Context, where string, args ...any) (letters
 		var d DeadLetter
 		var position []byte
 		var at, event, first int64
-		var to string
+		var to, absent string
 		err := rows.Scan(&d.ID, &d.Pipeline, &d.Lane, &d.Stream, &position, &d.Index, &d.Step, &d.Group, &d.Column, &d.Code,
-			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry, &d.Attempts, &first, &to)
+			&d.Reason, &d.Op, &d.Version, (*[]byte)(&d.Row), &d.Raw, &at, &d.EventID, &event, &d.Source, &d.Retry, &d.Attempts, &first, &to, &absent)
+		if err == nil && absent != "" {
+			err = json.Unmarshal([]byte(absent), &d.Absent)
+		}
 		if err != nil {
 			return nil, explain(s.path, "read dead letters", err)
 		}

@@ -250,7 +250,7 @@ func (r *letterReader) append(b *record.Builder, d *checkpoint.DeadLetter) error
 			return err
 		}
 	}
-	if err := b.AppendJSON(d.Row); err != nil {
+	if err := b.AppendPartJSON(d.Row, d.Absent); err != nil {
 		return err
 	}
 	op := record.Snapshot
