@@ -25,7 +25,14 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 			return err
 		}
 	}
-	_, err := tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
+	// A lane that was rewound may refuse another record where it refused one before: that one gives its place up.
+	_, err := tx.ExecContext(ctx, `update dead_letter set grp = -id where pipeline = ? and lane = ? and stream = ? and position = ? and idx = ?
+		and step = ? and grp = ? and attempts = 1 and coalesce(raw, row) <> coalesce(?, ?)`,
+		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Raw, []byte(d.Row))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
 		op, version, row, raw, at, event_id, event_time, source, attempts, first_at, sinks, absent)
 		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Column, d.Code, d.Reason,

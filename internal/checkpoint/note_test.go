@@ -145,3 +145,35 @@ func TestRewind(t *testing.T) {
 		t.Error("the counter does not go on:", n, err)
 	}
 }
+
+// TestOtherRecordInAPlace: a lane that was rewound may refuse another record where it refused one before: both are kept.
+func TestOtherRecordInAPlace(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := opened(t, statePath(t))
+	mustAcquire(t, s, 1)
+	letter := func(row string) []DeadLetter {
+		return []DeadLetter{{Stream: "s", Position: "p", Index: 1, Step: "x", Row: []byte(row)}}
+	}
+	save := func(epoch, group int64, row string) {
+		t.Helper()
+		if err := s.SaveCheckpoint(ctx, lane, epoch, Intent{Group: group, To: "p", DeadLetters: letter(row)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(1, 1, `{"a":1}`)
+	for n, row := range []string{`{"a":1}`, `{"a":2}`, `{"a":2}`} {
+		if err := s.Rewind(ctx, lane.Pipeline, []string{lane.ID}, nil); err != nil {
+			t.Fatal(err)
+		}
+		save(int64(n)+2, int64(n)+2, row)
+	}
+	var rows []string
+	all, err := s.DeadLetters(ctx, "", 0, 10)
+	for _, d := range all {
+		rows = append(rows, string(d.Row))
+	}
+	if diff := cmp.Diff([]string{`{"a":1}`, `{"a":2}`}, rows); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
