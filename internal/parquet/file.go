@@ -87,6 +87,24 @@ func (f *File) Groups() []RowGroup { return f.groups }
 // Columns gives the columns, which must not be changed.
 func (f *File) Columns() []FileColumn { return f.columns }
 
+// Bounds gives what the footer says of the values of a column in a row group: none is below lo or above hi, as bytes. ok is false where
+// it says nothing. Texts may have been cut.
+func (f *File) Bounds(group int, column string) (lo, hi []byte, ok bool) {
+	for i := range f.columns {
+		c := &f.columns[i]
+		if c.Field.Name != column || c.Err != nil || len(c.forms) != 1 {
+			continue
+		}
+		chunks := f.file.Metadata().RowGroups[group].Columns
+		if c.leaf >= len(chunks) {
+			return nil, nil, false
+		}
+		s := &chunks[c.leaf].MetaData.Statistics
+		return s.MinValue, s.MaxValue, s.MinValue != nil && s.MaxValue != nil
+	}
+	return nil, nil, false
+}
+
 // Lookup gives an entry of the file's own metadata.
 func (f *File) Lookup(key string) (string, bool) { return f.file.Lookup(key) }
 

@@ -1,7 +1,10 @@
 package verify_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -232,5 +235,86 @@ func TestOperationsWithoutAKey(t *testing.T) {
 		w.write(record.Update, numbered(0, 5, "y")...)
 		w.source.set(numbered(0, 8, "x")...)
 		w.want(8, 0, 0, 0)
+	}
+}
+
+// versioned gives records versions of an epoch, one each.
+func versioned(b *record.Batch, epoch uint16, numbers ...uint64) *record.Batch {
+	b.System.Versions = record.Versions{Epoch: epoch, Lo: numbers}
+	return b
+}
+
+// TestFilesBelowATruncation reads files of which a row may be there still, and no others: those of an epoch before are damaged, and
+// nobody notices. Rows at the truncation's own version are there, and so are those above it beside others that are gone.
+func TestFilesBelowATruncation(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"id", ""} {
+		w := newWorld(t, pair(t, key))
+		w.source.ranged = 0
+		w.give(versioned(w.batch(w.source.schema, record.Snapshot, numbered(0, 4, "old")...), 1, 1, 2, 3, 4), true, false)
+		below := lakeFiles(t, w.root)
+		w.give(versioned(w.batch(w.source.schema, record.Snapshot, numbered(0, 1, "new")...), 2, 0), true, false) // at the truncation
+		w.give(versioned(w.batch(w.source.schema, record.Snapshot, numbered(1, 3, "new")...), 2, 1, 2), true, false)
+		mixed := versioned(w.batch(w.source.schema, record.Snapshot, numbered(3, 6, "new")...), 2, 0, 8, 9)
+		mixed.System.Ops = []record.Op{record.Truncate, record.Snapshot, record.Insert}
+		w.give(mixed, true, false)
+		w.source.set(append(numbered(0, 3, "new"), numbered(4, 6, "new")...)...)
+		check := func(rows int64) {
+			t.Helper()
+			for _, o := range []verify.Options{{}, verify.Options{}.Copies(1)} {
+				if lake := w.compare(o)[0]; !lake.Equal() || lake.SinkRows != rows || lake.Digest != lake.SinkDigest {
+					t.Errorf("key %q: %+v", key, lake)
+				}
+			}
+		}
+		check(5)
+		for _, name := range below {
+			damage(t, name)
+		}
+		check(5)
+		w.source.set(append(numbered(0, 2, "new"), numbered(4, 6, "other")...)...) // what differs is looked at again
+		if lake := w.compare(verify.Options{})[0]; lake.Equal() {
+			t.Errorf("key %q: %+v", key, lake)
+		}
+	}
+}
+
+// TestATruncationBetweenOthers: the newest of several truncations counts, wherever it stands.
+func TestATruncationBetweenOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pair(t, "id"))
+	w.source.ranged = 0
+	for _, version := range []uint64{5, 9, 7} {
+		b := versioned(w.batch(w.source.schema, record.Update, numbered(int(version), int(version)+3, "x")...), 1, version+1, version, version-1)
+		b.System.Ops = []record.Op{record.Update, record.Truncate, record.Update}
+		w.give(b, true, false)
+	}
+	w.source.set(numbered(9, 10, "x")...)
+	if lake := w.compare(verify.Options{})[0]; !lake.Equal() || lake.SinkRows != 1 {
+		t.Errorf("%+v", lake)
+	}
+}
+
+// lakeFiles are the files of the table.
+func lakeFiles(t *testing.T, root string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(root, "t", "*", "*.parquet"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	return names
+}
+
+// damage takes the content of a file away; the footer stays.
+func damage(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(name) //nolint:gosec // of the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	footer := int(binary.LittleEndian.Uint32(text[len(text)-8:]))
+	clear(text[4 : len(text)-8-footer])
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -98,12 +98,32 @@ const rawSuffix = "__raw"
 
 // piece is a row group of a file.
 type piece struct {
-	name  string
-	group int
-	rows  int64
+	name      string
+	group     int
+	rows      int64
+	newest    record.Version // of its rows, where bounded
+	bounded   bool
+	truncates bool // there may be a truncation among them
 }
 
-// pieces gives the row groups of the files that count now, but for those of files to pass over.
+// pieceOf tells of a row group what its footer does.
+func pieceOf(name string, f *parquet.File, group int) piece {
+	p := piece{name: name, group: group, rows: f.Groups()[group].Rows, truncates: true}
+	if lo, hi, ok := f.Bounds(group, opField().Name); ok {
+		const truncate = string(record.Truncate)
+		p.truncates = string(lo) <= truncate && truncate <= string(hi)
+	}
+	if _, hi, ok := f.Bounds(group, versionField().Name); ok {
+		newest, err := record.ParseVersionText(hi)
+		p.newest, p.bounded = newest, err == nil
+	}
+	return p
+}
+
+// below says that all rows are gone with a truncation.
+func (p *piece) below(cut record.Version) bool { return p.bounded && p.newest.Compare(cut) < 0 }
+
+// pieces gives the row groups of the files that count now, but for those of files to pass over, and those of which no row stands.
 func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, rows int64, err error) {
 	if l.table == nil {
 		return nil, 0, nil
@@ -121,7 +141,11 @@ func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, r
 		}
 		err := l.open(name, func(f *parquet.File) error {
 			for i, g := range f.Groups() {
-				out, rows = append(out, piece{name, i, g.Rows}), rows+g.Rows
+				p := pieceOf(name, f, i)
+				if l.truncated && p.below(l.cut) {
+					continue
+				}
+				out, rows = append(out, p), rows+g.Rows
 			}
 			return nil
 		})
@@ -275,11 +299,16 @@ func (l *lake) each(ctx context.Context, pieces []piece, do func(worker int, v *
 }
 
 func (v *view) bind(f *parquet.File) (err error) {
-	var errs [4]error
+	var errs [2]error
 	v.head, errs[0] = newPart(f, v.piece.group, append(append([]record.Field{}, v.lake.key...), opField()))
 	v.rest, errs[1] = newPart(f, v.piece.group, v.lake.columns)
-	v.version, errs[2] = newPart(f, v.piece.group, []record.Field{versionField()})
-	v.events, errs[3] = newPart(f, v.piece.group, []record.Field{eventField()})
+	return errors.Join(errs[0], errs[1], v.bindVersions(f))
+}
+
+func (v *view) bindVersions(f *parquet.File) (err error) {
+	var errs [2]error
+	v.version, errs[0] = newPart(f, v.piece.group, []record.Field{versionField()})
+	v.events, errs[1] = newPart(f, v.piece.group, []record.Field{eventField()})
 	return errors.Join(errs[:]...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -26,12 +27,12 @@ func (l *lake) sum(ctx context.Context, wanted map[int32]bool, each func(worker 
 	if wanted != nil {
 		return l.some(ctx, pieces, wanted, each)
 	}
+	if err := l.cuts(ctx, pieces); err != nil {
+		return err
+	}
+	pieces, rows = l.standing(pieces)
 	ranges := l.ranges.n
 	if len(l.key) == 0 {
-		l.byVersion = false
-		if err := l.each(ctx, pieces, func(_ int, v *view) error { return l.findCut(v) }); err != nil {
-			return err
-		}
 		l.several.forget()
 		if l.byVersion = l.truncated; !l.truncated {
 			return l.others(ctx, pieces, slice{0, 1}, each)
@@ -79,6 +80,52 @@ func (l *lake) slice(ctx context.Context, pieces []piece, s slice, rows int64, e
 	return err
 }
 
+// cuts looks for the newest truncation among the pieces that may have one.
+func (l *lake) cuts(ctx context.Context, pieces []piece) error {
+	var some []piece
+	for _, p := range pieces {
+		if p.truncates {
+			some = append(some, p)
+		}
+	}
+	return parallel(ctx, len(some), func(ctx context.Context, _, i int) error {
+		at := some[i]
+		return l.open(at.name, func(f *parquet.File) (err error) {
+			v := &view{lake: l, piece: at}
+			defer func() { err = errors.Join(err, v.close()) }()
+			if v.head, err = newPart(f, at.group, []record.Field{opField()}); err != nil {
+				return err
+			}
+			if err := v.bindVersions(f); err != nil {
+				return err
+			}
+			for v.ops = &v.head.columns[0]; v.row < at.rows; v.row += int64(v.n) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				v.n, v.known = int(min(rowsOfBatch, at.rows-v.row)), false
+				if err := v.head.at(v.row, v.n); err != nil {
+					return err
+				}
+				if err := l.findCut(v); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// standing gives the pieces of which rows may be there still.
+func (l *lake) standing(pieces []piece) (out []piece, rows int64) {
+	for _, p := range pieces {
+		if !l.truncated || !p.below(l.cut) {
+			out, rows = append(out, p), rows+p.rows
+		}
+	}
+	return out, rows
+}
+
 // findCut looks for truncations in a batch.
 func (l *lake) findCut(v *view) error {
 	if !v.truncates() {
@@ -120,9 +167,6 @@ func (l *lake) repeat(ctx context.Context, pieces []piece, s slice, rows int64) 
 	var mu sync.Mutex
 	var again [workers][]uint64
 	return l.each(ctx, pieces, func(worker int, v *view) error {
-		if err := l.findCut(v); err != nil {
-			return err
-		}
 		list := again[worker][:0]
 		for row, h := range v.keys {
 			if !s.holds(v.ranges[row]) {
