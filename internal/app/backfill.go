@@ -24,7 +24,9 @@ func (p *Project) Only(pipeline string) (*Project, error) {
 		return nil, err
 	}
 	only := *p
-	only.Pipelines, only.whole = chosen, p.Pipelines
+	if only.Pipelines = chosen; only.whole == nil {
+		only.whole = p.Pipelines
+	}
 	return &only, nil
 }
 

@@ -32,8 +32,12 @@ func (p *Project) places(d *Declared, stream string) (out []place, err error) {
 			}
 			out = append(out, place{root, cmp.Or(settings.TableName[stream], schemas.LakeName(stream))})
 		case *itemsink.Config:
+			file, err := filepath.Abs(p.itemsFile(part))
+			if err != nil {
+				return nil, err
+			}
 			table, _ := settings.TableOf(stream)
-			out = append(out, place{p.itemsFile(part), table})
+			out = append(out, place{file, table})
 		}
 	}
 	return out, nil
