@@ -238,8 +238,9 @@ func TestOperationsWithoutAKey(t *testing.T) {
 	}
 }
 
-// versioned gives records versions of an epoch, one each.
+// versioned gives records versions of an epoch, one each, and one day: they are in one file.
 func versioned(b *record.Batch, epoch uint16, numbers ...uint64) *record.Batch {
+	b.System.EventTimes = []int64{0}
 	b.System.Versions = record.Versions{Epoch: epoch, Lo: numbers}
 	return b
 }
