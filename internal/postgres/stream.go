@@ -14,7 +14,7 @@ import (
 // StreamOptions say when StreamInto hands on.
 type StreamOptions struct {
 	Lead    int                         // the first expressions of the select list that are no columns
-	Leads   func(values [][]byte) error // given those of each row, valid for the call only
+	Leads   func(values [][]byte) error // given those of each row, also of one that is refused, valid for the call only
 	Rows    int                         // Full is called at so many rows; 0: never
 	Bytes   int                         // and at so many bytes, after at most 128 rows more; 0: never
 	Full    func() error                // takes the batches; the rows whose Leads were called are in them
@@ -167,6 +167,11 @@ func (t *blockTaker) huge(head []byte, size int) error {
 			break // the value does not end here
 		}
 		values, v = append(values, value), rest
+	}
+	if t.o.Leads != nil && len(values) >= t.o.Lead {
+		if err := t.o.Leads(values[:t.o.Lead]); err != nil {
+			return err
+		}
 	}
 	values = values[min(t.o.Lead, len(values)):]
 	r := t.d.refusal(hugeRow(size), func(column int) ([]byte, bool) {

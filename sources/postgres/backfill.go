@@ -146,7 +146,7 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 		send := func() error { return r.send(ctx, d, read) }
 		sql, args := r.query.sql(selected{layout, layout.Select()})
 		err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{
-			Lead: r.query.lead, Leads: r.query.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send,
+			Lead: r.query.lead, Leads: r.query.leads, Rows: s.chunkRows, Bytes: chunkBytes, Full: send,
 			Refused: func(e *postgres.RowError) error {
 				if r.refused = append(r.refused, read.refuse(e)); len(r.refused) < mostRefused {
 					return nil

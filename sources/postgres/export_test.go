@@ -8,6 +8,9 @@ func HoldAfter(s *Source, d time.Duration) { s.holdAfter = d }
 // PartRows makes the parts of backfills smaller than they are worth outside tests.
 func PartRows(s *Source, rows int64) { s.partRows = rows }
 
+// Sizes makes chunks, and the pages of polls, smaller than they are worth outside tests: then a few rows are many of them.
+func Sizes(s *Source, chunk, page int) { s.chunkRows, s.pageRows = chunk, page }
+
 // Risks gives those of a stream.
 func Risks(s *Source, stream string) []string {
 	s.mu.Lock()

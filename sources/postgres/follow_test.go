@@ -40,8 +40,12 @@ type world struct {
 	sink   map[string]map[string]newest
 	cut    map[string]record.Version // of each stream's last TRUNCATE
 	given  int                       // records that changes were given in
-	log    bytes.Buffer
-	crash  func() bool // whether the process dies now, with a chunk applied and its position not saved
+	chunk  int                       // rows of a chunk; 0: as outside tests
+	page   int                       // and of a page
+
+	refused []record.Refused // of what followed
+	log     bytes.Buffer
+	crash   func() bool // whether the process dies now, with a chunk applied and its position not saved
 }
 
 func newWorld(t *testing.T, strategy string, sql ...string) *world {
@@ -89,6 +93,9 @@ func (w *world) run() error {
 			w.Error(err)
 		}
 	}()
+	if w.chunk > 0 {
+		postgres.Sizes(s, w.chunk, w.page)
+	}
 	s.Drain()
 	read := map[string]bool{}
 	for {
@@ -131,6 +138,7 @@ func (w *world) lane(s *postgres.Source, lane sources.Lane) (err error) {
 		if err != nil {
 			return err
 		}
+		w.refused = append(w.refused, chunk.Refused...)
 		for _, b := range chunk.Batches {
 			if lane.Endless {
 				w.given += b.Rows

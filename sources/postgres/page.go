@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -55,12 +54,12 @@ type page struct {
 	layout   *postgres.Layout
 	sql      string
 	args     []string
-	lead     int                                   // expressions before the columns
-	leads    func(values [][]byte) error           // given those of each row
-	ops      func() []record.Op                    // of the rows since the last chunk; nil: all are updates
-	position func(b *record.Batch) record.Position // after the last row of a batch
-	end      record.Position                       // after the statement, where no more is to come of the round; "": more may be
-	clock    time.Time                             // the server's when the poll began
+	lead     int                                            // expressions before the columns
+	leads    func(values [][]byte) error                    // given those of each row
+	ops      func() []record.Op                             // of the rows since the last chunk; nil: all are updates
+	position func(b *record.Batch, row int) record.Position // after what has come: row is which of the rows since the last chunk the last of the batch is; -1: none
+	end      record.Position                                // after the statement, where no more is to come of the round; "": more may be
+	clock    time.Time                                      // the server's when the poll began
 }
 
 // parameters adds texts to those of a statement, and gives how it names them, each with its cast.
@@ -95,21 +94,28 @@ type paging struct {
 	holes   []int            // the places of their rows among those of the chunk
 }
 
+// kept says which of the rows since the last chunk is the last that was not refused; -1: none.
+func (r *paging) kept() int {
+	row := r.decoder.Rows() + len(r.holes) - 1
+	for i := len(r.holes) - 1; i >= 0 && r.holes[i] == row; i-- {
+		row--
+	}
+	return row
+}
+
 // polled runs a page and gives its chunks. The number of their version is taken when the first row is there: after the statement's
 // snapshot, and before the next page's.
 func (s *Source) polled(ctx context.Context, c *postgres.Conn, p page, give func(record.Chunk) error) (rows int, err error) {
 	r := &paging{page: p, source: s, decoder: p.layout.Decoder(), give: give}
 	send := func() error { return r.send(ctx) }
 	err = c.StreamInto(ctx, p.sql, p.args, r.decoder, postgres.StreamOptions{
-		Lead: p.lead, Leads: p.leads, Rows: chunkRows, Bytes: chunkBytes, Full: send, Refused: r.refuse,
+		Lead: p.lead, Leads: p.leads, Rows: s.chunkRows, Bytes: chunkBytes, Full: send, Refused: r.refuse,
 	})
 	if err != nil {
 		return r.rows, postgres.Explain(err, "poll "+p.table.Quoted(), p.table.stream)
 	}
 	r.ended = true
-	if err = send(); err == nil && len(r.refused) > 0 { // there is no row that could say where they are
-		err = fault.Stop(r.refused[0].Err)
-	}
+	err = send()
 	return r.rows, err
 }
 
@@ -125,8 +131,8 @@ func (r *paging) refuse(e *postgres.RowError) error {
 
 // send hands on what was gathered.
 func (r *paging) send(ctx context.Context) (err error) {
-	atEnd := r.ended && r.rows+r.decoder.Rows()+len(r.refused) < pageRows && r.end != ""
-	if r.decoder.Rows() == 0 && (len(r.refused) == 0 || !atEnd) {
+	atEnd := r.ended && r.rows+r.decoder.Rows()+len(r.refused) < r.source.pageRows && r.end != ""
+	if r.decoder.Rows() == 0 && len(r.refused) == 0 {
 		return nil
 	}
 	if r.number == 0 {
@@ -135,6 +141,7 @@ func (r *paging) send(ctx context.Context) (err error) {
 		}
 	}
 	r.rows += r.decoder.Rows() + len(r.refused)
+	kept := r.kept()
 	set := r.table.system(r.number, record.Update, r.clock)
 	batches, err := r.decoder.Batches(func(n int, sys *record.System) {
 		set(n, sys)
@@ -150,16 +157,17 @@ func (r *paging) send(ctx context.Context) (err error) {
 		r.refused[i].Version.Lo = r.number
 	}
 	r.refused, r.holes = nil, nil
+	var last *record.Batch
 	if len(batches) > 0 {
-		last := batches[len(batches)-1]
+		last = batches[len(batches)-1]
 		r.source.tally(r.table.stream, r.decoder.Unfit())
 		if err := r.source.met(ctx, r.table.stream, r.table.note.Epoch, last.Schema); err != nil {
 			chunk.Release()
 			return err
 		}
-		if !atEnd {
-			chunk.To = r.position(last)
-		}
+	}
+	if !atEnd {
+		chunk.To = r.position(last, kept)
 	}
 	return r.give(chunk)
 }

@@ -27,6 +27,8 @@ type Source struct {
 	claim     func(ctx context.Context, stream string) error // as in sources.Host
 	pool      *pool
 	partRows  int64         // of a part of a backfill
+	chunkRows int           // of a chunk
+	pageRows  int           // of a page of a poll
 	holdAfter time.Duration // see holdup
 
 	refreshing sync.Mutex // the catalog is asked by one at a time
@@ -85,7 +87,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 	c = c.filled()
 	s := &Source{
 		config: c, pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, tables: map[string]*table{},
-		unfit: map[string]map[string]int64{}, partRows: partRows, holdAfter: holdAfter,
+		unfit: map[string]map[string]int64{}, partRows: partRows, chunkRows: chunkRows, pageRows: pageRows, holdAfter: holdAfter,
 	}
 	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
 	return s, nil

@@ -270,7 +270,7 @@ func (p *queuePoller) rows(ctx context.Context, c *postgres.Conn, t *table, layo
 			ops = nil
 			return out
 		},
-		position: func(*record.Batch) record.Position {
+		position: func(*record.Batch, int) record.Position {
 			upTo := len(e.at) - 1
 			if given < uint64(len(e.first)) {
 				upTo = e.first[given] - 1

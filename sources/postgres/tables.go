@@ -298,7 +298,7 @@ func (s *Source) ask(ctx context.Context, c *postgres.Conn, stream string, fresh
 			}
 			return err
 		}
-		if err := c.StreamInto(ctx, text, args, d, postgres.StreamOptions{Rows: chunkRows, Bytes: chunkBytes, Full: hand}); err != nil {
+		if err := c.StreamInto(ctx, text, args, d, postgres.StreamOptions{Rows: s.chunkRows, Bytes: chunkBytes, Full: hand}); err != nil {
 			return err
 		}
 		return hand()

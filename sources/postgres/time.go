@@ -171,23 +171,27 @@ func (p *timePoller) page(ctx context.Context, c *postgres.Conn, t *table, now s
 		where += " AND " + column + " >= $2" + as
 		args = append(args, s.Since)
 	}
+	var times []string // of the rows since the last chunk
 	rows, err := p.source.polled(ctx, c, page{
 		table: t, layout: layout, args: args, clock: now.clock, lead: 1, end: pack(stretch{Since: s.UpTo}),
 		sql: fmt.Sprintf("SELECT %s::text, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d",
-			column, layout.Select(), from(t.Table), where, quotedKey(t.Table), pageRows),
+			column, layout.Select(), from(t.Table), where, quotedKey(t.Table), p.source.pageRows),
 		leads: func(values [][]byte) error {
-			s.Time = string(values[0])
+			times = append(times, string(values[0]))
 			return nil
 		},
-		position: func(b *record.Batch) record.Position {
-			s.Key = layout.KeyText(b, b.Rows-1)
+		position: func(b *record.Batch, row int) record.Position {
+			if row >= 0 { // of what is refused behind it the place is not known, and it comes again after a crash
+				s.Time, s.Key = times[row], layout.KeyText(b, b.Rows-1)
+			}
+			times = times[:0]
 			return pack(s)
 		},
 	}, give)
 	switch {
 	case err != nil:
 		return "", err
-	case rows == pageRows:
+	case rows == p.source.pageRows:
 		return pack(s), nil
 	}
 	return pack(stretch{Since: s.UpTo}), nil

@@ -173,16 +173,20 @@ func (p *xidPoller) page(ctx context.Context, c *postgres.Conn, t *table, now si
 			last, args = parameters(args, append([]string{strconv.FormatUint(r.XID, 10)}, r.Key...), append([]string{"::xid8"}, layout.KeyCasts()...))
 			where += " AND (" + column + ", " + quotedKey(t.Table) + ") > (" + last + ")"
 		}
+		var writers []uint64 // of the rows since the last chunk
 		pg := page{
 			table: t, layout: layout, args: args, clock: now.clock, lead: 1,
 			sql: fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s ORDER BY %[1]s, %[5]s LIMIT %[6]d",
-				column, layout.Select(), from(t.Table), where, quotedKey(t.Table), pageRows),
+				column, layout.Select(), from(t.Table), where, quotedKey(t.Table), p.source.pageRows),
 			leads: func(values [][]byte) error {
-				r.XID = binary.BigEndian.Uint64(values[0])
+				writers = append(writers, binary.BigEndian.Uint64(values[0]))
 				return nil
 			},
-			position: func(b *record.Batch) record.Position {
-				r.Key = layout.KeyText(b, b.Rows-1)
+			position: func(b *record.Batch, row int) record.Position {
+				if row >= 0 { // of what is refused behind it the place is not known, and it comes again after a crash
+					r.XID, r.Key = writers[row], layout.KeyText(b, b.Rows-1)
+				}
+				writers = writers[:0]
 				return pack(r)
 			},
 		}
@@ -190,7 +194,7 @@ func (p *xidPoller) page(ctx context.Context, c *postgres.Conn, t *table, now si
 			pg.end = rest(r.upTo)
 		}
 		rows, err := p.source.polled(ctx, c, pg, give)
-		if err != nil || rows == pageRows {
+		if err != nil || rows == p.source.pageRows {
 			return r, true, err
 		}
 	}

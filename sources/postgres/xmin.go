@@ -145,7 +145,7 @@ func (p *xminPoller) file(ctx context.Context, c *postgres.Conn, t *table, layou
 	}
 	// The order of the rows is that of the file: a scan of a range of it does not join another that is under way, as whole scans do.
 	sql := fmt.Sprintf(`SELECT ctid, %s FROM ONLY %s WHERE ctid > $1::tid AND ctid < $2::tid
-		AND age(xmin) > age($3::xid) AND age(xmin) <= age($4::xid) LIMIT %d`, layout.Select(), name, pageRows)
+		AND age(xmin) > age($3::xid) AND age(xmin) <= age($4::xid) LIMIT %d`, layout.Select(), name, p.source.pageRows)
 	for at.TID.Block < uint32(blocks) { //nolint:gosec // a table has less than 2^32 blocks
 		next := tid{Block: at.TID.Block - at.TID.Block%scanBlocks + scanBlocks}
 		last := at.TID
@@ -160,13 +160,13 @@ func (p *xminPoller) file(ctx context.Context, c *postgres.Conn, t *table, layou
 				last = row
 				return nil
 			},
-			position: func(*record.Batch) record.Position {
+			position: func(*record.Batch, int) record.Position {
 				at.TID = last
 				p.told = at.Since
 				return pack(*at)
 			},
 		}, give)
-		if err != nil || rows == pageRows {
+		if err != nil || rows == p.source.pageRows {
 			return true, err
 		}
 		at.TID = next
