@@ -1,6 +1,9 @@
 package postgres
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // HoldAfter makes it sooner said what holds changes back.
 func HoldAfter(s *Source, d time.Duration) { s.holdAfter = d }
@@ -23,4 +26,15 @@ func Stale(s *Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refreshed = time.Time{}
+}
+
+// ReadAnew notes that a table must be read anew, as what follows it does.
+func ReadAnew(s *Source, stream string, epoch uint16, why string) { s.readAnew(stream, epoch, why) }
+
+// Note notes something of a table, as what reads it does.
+func Note(s *Source, stream string, epoch uint16) error {
+	return s.change(context.Background(), stream, epoch, func(n *note) bool {
+		n.Rows++
+		return true
+	})
 }

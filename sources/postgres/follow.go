@@ -131,7 +131,7 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 		f.at = at
 		return f.tidy(ctx, c, t)
 	})
-	if errors.Is(err, errOutdated) {
+	if errors.Is(err, errOutdated) || errors.Is(err, errGone) {
 		return true, f.outdated(ctx, t)
 	}
 	return more, err
@@ -212,6 +212,8 @@ func (s *Source) table(stream string) *table {
 
 // readAnew lets the next refresh begin a new incarnation of a stream.
 func (s *Source) readAnew(stream string, epoch uint16, why string) {
+	s.noting.Lock() // else a note that is being kept would put back a copy from before
+	defer s.noting.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.tables[stream]; t != nil && t.note.Epoch == epoch {
@@ -221,6 +223,8 @@ func (s *Source) readAnew(stream string, epoch uint16, why string) {
 
 // hasDrained notes that what follows a table has given all there was.
 func (s *Source) hasDrained(stream string, epoch uint16) {
+	s.noting.Lock() // as above
+	defer s.noting.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.tables[stream]; t != nil && t.note.Epoch == epoch {

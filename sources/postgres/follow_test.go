@@ -43,9 +43,11 @@ type world struct {
 	chunk  int                       // rows of a chunk; 0: as outside tests
 	page   int                       // and of a page
 
-	refused []record.Refused // of what followed
-	log     bytes.Buffer
-	crash   func() bool // whether the process dies now, with a chunk applied and its position not saved
+	refused []record.Refused
+
+	unsettled bool // the process dies before it tells what is durable
+	log       bytes.Buffer
+	crash     func() bool // whether the process dies now, with a chunk applied and its position not saved
 }
 
 func newWorld(t *testing.T, strategy string, sql ...string) *world {
@@ -149,7 +151,9 @@ func (w *world) lane(s *postgres.Source, lane sources.Lane) (err error) {
 		if w.crash() {
 			return errCrashed
 		}
-		w.at[lane.ID] = chunk.To
+		if w.at[lane.ID] = chunk.To; w.unsettled {
+			continue
+		}
 		if err := r.Settle(ctx, chunk.To, nil); err != nil {
 			return err
 		}

@@ -21,9 +21,11 @@ import (
 // TRUNCATE, of an ALTER TABLE that writes the rows anew, of a partition that was attached with rows in it, or of changes made
 // while a trigger was disabled. Each of them leaves its mark in the catalog.
 type guard struct {
-	Seen    string          `json:"seen"`    // the moment of the look
-	Columns string          `json:"columns"` // as markOf writes them
-	Files   map[uint32]file `json:"files"`   // by the table's OID, or its partitions' and children's
+	Seen    string          `json:"seen"`             // the moment of the look
+	Columns string          `json:"columns"`          // as markOf writes them
+	Files   map[uint32]file `json:"files"`            // by the table's OID, or its partitions' and children's
+	Labels  string          `json:"labels,omitempty"` // of its enums: number and name, a line each
+	Gone    []string        `json:"gone,omitempty"`   // columns that were dropped
 }
 
 // file is where the rows of a table or partition are.
@@ -31,6 +33,7 @@ type file struct {
 	Node     uint32 `json:"node"`               // pg_class.relfilenode: another one after each rewrite
 	Triggers string `json:"triggers,omitempty"` // of the strategy: a row of pg_trigger has another xmin after each change
 	joined   string // the transaction that made it a partition or child
+	made     string // and that which made it, or changed its name or owner since
 }
 
 // sight is one look at the catalog; all of it is of one snapshot.
@@ -54,25 +57,30 @@ WITH RECURSIVE tree(oid, joined) AS (
 	SELECT $1::oid, '' UNION ALL SELECT i.inhrelid, i.xmin::text FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
 		JOIN pg_class p ON p.oid = i.inhrelid AND p.relispartition WHERE NOT i.inhdetachpending)
 SELECT pg_current_snapshot()::text, pg_is_in_recovery(), clock_timestamp(), c.oid, c.relfilenode, tree.joined,
+	coalesce((SELECT y.xmin::text FROM pg_type y WHERE y.oid = c.reltype), ''),
 	coalesce((SELECT string_agg(concat_ws(':', t.oid, t.xmin, t.tgenabled), ',' ORDER BY t.oid) FROM pg_trigger t
 		WHERE t.tgrelid = c.oid AND $2 <> '' AND starts_with(t.tgname::text, $2)), ''),
-	CASE WHEN c.oid = $1 THEN ` + columnsSQL + ` ELSE '' END
+	CASE WHEN c.oid = $1 THEN ` + columnsSQL + ` ELSE '' END,
+	CASE WHEN c.oid = $1 THEN (SELECT coalesce(string_agg(concat_ws(' ', e.oid, e.enumlabel), E'\n' ORDER BY e.oid), '') FROM pg_enum e WHERE e.enumtypid = ANY($3)) ELSE '' END,
+	c.oid <> $1 OR coalesce(to_regclass($4) = c.oid, false)
 FROM tree JOIN pg_class c ON c.oid = tree.oid`
 
 // look asks for the moment, and for what the guard of a table is compared with. triggers is how the names of the strategy's begin.
 func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sight, error) {
 	s := sight{guard: guard{Files: map[uint32]file{}}}
-	rows, err := c.Query(ctx, lookSQL, t.OID, triggers)
+	rows, err := c.Query(ctx, lookSQL, t.OID, triggers, enums(t.Table), t.Quoted())
 	if err != nil {
 		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
 	}
 	var oid uint32
-	var columns string
+	var columns, labels string
 	var f file
-	_, err = pgx.ForEachRow(rows, []any{&s.Seen, &s.standby, &s.clock, &oid, &f.Node, &f.joined, &f.Triggers, &columns}, func() error {
+	var itself, moved bool
+	_, err = pgx.ForEachRow(rows, []any{&s.Seen, &s.standby, &s.clock, &oid, &f.Node, &f.joined, &f.made, &f.Triggers, &columns, &labels, &itself}, func() error {
 		if oid == t.OID {
-			s.Columns = columns
+			s.Columns, s.Labels = columns, labels
 		}
+		moved = moved || !itself
 		s.Files[oid] = f
 		return nil
 	})
@@ -81,7 +89,7 @@ func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sig
 		return s, postgres.Explain(err, "look at "+t.Quoted(), t.stream)
 	case len(s.Files) == 0:
 		return s, errGone
-	case s.Columns != markOf(t.Table):
+	case moved || s.Columns != markOf(t.Table): // another table may have its name by now
 		return s, fmt.Errorf("poll %s: %w", t.Quoted(), errOutdated)
 	}
 	if s.at, err = parseVisible(s.Seen); err != nil {
@@ -93,10 +101,32 @@ func look(ctx context.Context, c *postgres.Conn, t *table, triggers string) (sig
 	return s, nil
 }
 
+// enums gives the types of a table's columns, and of what they are made of, whose values have names.
+func enums(t *postgres.Table) []uint32 {
+	found := []uint32{}
+	var in func(of *postgres.Type)
+	in = func(of *postgres.Type) {
+		if of.Class == 'e' {
+			found = append(found, of.OID)
+		}
+		if of.Element != nil {
+			in(of.Element)
+		}
+		for i := range of.Members {
+			in(&of.Members[i].Type)
+		}
+	}
+	for i := range t.Columns {
+		in(&t.Columns[i].Type)
+	}
+	return found
+}
+
 // watch is the guard of a table that is polled.
 type watch struct {
 	source   *Source
 	table    *table
+	writers  bool                 // the strategy goes by the writers of rows
 	triggers string               // how the names of the strategy's begin; "": it has none
 	deletes  bool                 // the strategy sees them, so that a partition that is gone must not go unseen
 	emptied  func() (bool, error) // whether the strategy itself tells of a TRUNCATE since the last look; nil: it never does
@@ -159,14 +189,19 @@ func (w *watch) see(ctx context.Context, c *postgres.Conn, t *table, looked uint
 }
 
 func (w *watch) compare(ctx context.Context, c *postgres.Conn, now sight) error {
-	if now.Columns == w.guard.Columns && maps.EqualFunc(now.Files, w.guard.Files, func(a, b file) bool {
+	if now.Columns == w.guard.Columns && now.Labels == w.guard.Labels && maps.EqualFunc(now.Files, w.guard.Files, func(a, b file) bool {
 		return a.Node == b.Node && a.Triggers == b.Triggers
 	}) {
 		w.guard.Seen = now.Seen
 		return nil
 	}
+	if err := w.labels(now); err != nil {
+		return err
+	}
+	gone := w.guard.Gone
 	if now.Columns != w.guard.Columns {
-		if err := w.columns(ctx, c); err != nil {
+		var err error
+		if gone, err = w.columns(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -177,44 +212,70 @@ func (w *watch) compare(ctx context.Context, c *postgres.Conn, now sight) error 
 	}
 	for _, oid := range slices.Sorted(maps.Keys(now.Files)) {
 		if _, known := w.guard.Files[oid]; !known {
-			if err := w.joined(ctx, c, oid, now.Files[oid]); err != nil {
+			if err := w.joined(ctx, c, now, oid); err != nil {
 				return err
 			}
 		}
 	}
 	w.guard = new(now.guard)
+	w.guard.Gone = gone
 	return w.save(ctx)
 }
 
-// columns looks at what changed of them. Rows that were there before have the default of a column that was added, or the values of
-// one that has another name now, and nothing tells of it.
-func (w *watch) columns(ctx context.Context, c *postgres.Conn) error {
-	names := map[string]string{} // by number
-	for line := range strings.SplitSeq(w.guard.Columns, "\n") {
-		if parts := strings.SplitN(line, " ", 4); len(parts) == 4 {
-			names[parts[0]] = parts[3]
+// numbered reads lines of which each begins with a number: what stands after so many words, by that number.
+func numbered(lines string, words int) map[string]string {
+	names := map[string]string{}
+	for line := range strings.SplitSeq(lines, "\n") {
+		if parts := strings.SplitN(line, " ", words+1); len(parts) == words+1 {
+			names[parts[0]] = parts[words]
 		}
 	}
+	return names
+}
+
+// labels looks at the names of enums' values: rows that have one are others when it is called otherwise.
+func (w *watch) labels(now sight) error {
+	labels := numbered(now.Labels, 1)
+	for number, before := range numbered(w.guard.Labels, 1) {
+		if label, there := labels[number]; there && label != before {
+			return &anew{"the value " + before + " of an enum is called " + label + " now"}
+		}
+	}
+	return nil
+}
+
+// columns looks at what changed of them, and gives all that were dropped. Rows that were there before have the default of a column that
+// was added, or the values of one that has another name now, or none in one that was dropped and made again, and nothing tells of it.
+func (w *watch) columns(ctx context.Context, c *postgres.Conn) (gone []string, err error) {
+	names := numbered(w.guard.Columns, 3) // by number
 	var added []int16
 	for i := range w.table.Columns {
 		column := &w.table.Columns[i]
-		switch before, there := names[strconv.Itoa(int(column.Num))]; {
+		number := strconv.Itoa(int(column.Num))
+		switch before, there := names[number]; {
 		case !there:
 			added = append(added, column.Num)
 		case before != column.Name:
-			return &anew{"column " + before + " is called " + column.Name + " now"}
+			return nil, &anew{"column " + before + " is called " + column.Name + " now"}
+		}
+		delete(names, number)
+	}
+	gone = slices.Concat(w.guard.Gone, slices.Sorted(maps.Values(names)))
+	for i := range w.table.Columns {
+		if column := &w.table.Columns[i]; slices.Contains(added, column.Num) && slices.Contains(gone, column.Name) {
+			return nil, &anew{"column " + column.Name + " was dropped and made again"}
 		}
 	}
 	var filled bool
-	err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attnum = ANY($2)
+	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = $1 AND attnum = ANY($2)
 		AND (atthasdef OR atthasmissing OR attidentity <> '' OR attgenerated <> ''))`, w.table.OID, added).Scan(&filled)
 	switch {
 	case err != nil:
-		return postgres.Explain(err, "look at the columns of "+w.table.Quoted(), w.table.stream)
+		return nil, postgres.Explain(err, "look at the columns of "+w.table.Quoted(), w.table.stream)
 	case filled:
-		return &anew{"a column was added with a default, which its rows have without being changed"}
+		return nil, &anew{"a column was added with a default, which its rows have without being changed"}
 	}
-	return nil
+	return gone, nil
 }
 
 // file compares a table or partition that was there before.
@@ -237,10 +298,13 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 	if err != nil {
 		return fault.Stop(err)
 	}
-	same, err := w.older(ctx, c, oid, ">", low32(max(seen.xmin, w.looked)))
+	last := max(seen.xmin, w.looked)
+	same, err := w.older(ctx, c, oid, "age(xmin) > age($1::text::xid)", low32(last))
 	switch {
 	case err != nil:
 		return err
+	case now.at.xmax-last > mostXIDs:
+		return &anew{"its rows are in another file than so long ago that their writers do not tell whether they are the same"}
 	case !same && w.emptied != nil && oid == w.table.OID:
 		if told, err := w.emptied(); err != nil || told {
 			return err
@@ -254,9 +318,16 @@ func (w *watch) file(ctx context.Context, c *postgres.Conn, now sight, oid uint3
 }
 
 // joined looks at a partition or child that was not there before. One that was made empty gets its rows from writers whom the
-// strategy sees; rows that were in it when it was attached it does not.
-func (w *watch) joined(ctx context.Context, c *postgres.Conn, oid uint32, f file) error {
-	had, err := w.older(ctx, c, oid, ">=", f.joined)
+// strategy sees; rows that were in it when it was attached it does not. When it was there before it was attached, others can have
+// written it after the transaction that attached it had begun: then the writers do not tell, but to a strategy that goes by them.
+func (w *watch) joined(ctx context.Context, c *postgres.Conn, now sight, oid uint32) error {
+	f, condition := now.Files[oid], "age(xmin) >= age($1::text::xid)"
+	if seen, err := parseVisible(w.guard.Seen); err != nil {
+		return fault.Stop(err)
+	} else if !w.writers && f.made != f.joined || now.at.xmax-max(seen.xmin, w.looked) > mostXIDs {
+		condition = "$1::text <> ''"
+	}
+	had, err := w.older(ctx, c, oid, condition, f.joined)
 	switch {
 	case err != nil:
 		return err
@@ -268,14 +339,14 @@ func (w *watch) joined(ctx context.Context, c *postgres.Conn, oid uint32, f file
 	return nil
 }
 
-// older says whether a table or partition has a row whose writer is older than a transaction. VACUUM FULL, CLUSTER and pg_repack
+// older says whether a table or partition has a row of which a condition is true, of its writer and a transaction. VACUUM FULL, CLUSTER and pg_repack
 // keep the writers of rows; TRUNCATE leaves no row, and ALTER TABLE writes all of them itself.
-func (w *watch) older(ctx context.Context, c *postgres.Conn, oid uint32, operator, than string) (found bool, err error) {
+func (w *watch) older(ctx context.Context, c *postgres.Conn, oid uint32, condition, than string) (found bool, err error) {
 	var name, kind string
 	err = c.QueryRow(ctx, `SELECT format('%I.%I', n.nspname, c.relname), c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.oid = $1`, oid).Scan(&name, &kind)
 	if err == nil && (kind == "r" || kind == "m") {
-		err = c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ONLY "+name+" WHERE age(xmin) "+operator+" age($1::text::xid))", than).Scan(&found)
+		err = c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ONLY "+name+" WHERE "+condition+")", than).Scan(&found)
 	}
 	return found, postgres.Explain(err, "look for rows from before in "+name, w.table.stream)
 }

@@ -1,15 +1,19 @@
 package postgres_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -165,4 +169,27 @@ func TestTooManyTransactions(t *testing.T) {
 			t.Errorf("%s: the table was read %d times: %s", strategy, n, &w.log)
 		}
 	}
+	truncatedLongAgo(worlds["xid"])
+}
+
+// truncatedLongAgo empties a table that was last looked at so many transactions ago that the writers of its rows do not tell.
+func truncatedLongAgo(w *world) {
+	w.Helper()
+	now, err := strconv.ParseUint(w.texts("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")[0], 10, 64)
+	if err != nil {
+		w.Fatal(err)
+	}
+	long := now - 1<<31 - 1000
+	seen := fmt.Sprintf("%d:%[1]d:", long)
+	var guard map[string]any
+	if err := json.Unmarshal(w.notes.kept["guard orders@1"], &guard); err != nil {
+		w.Fatal(err)
+	}
+	guard["seen"] = seen
+	if w.notes.kept["guard orders@1"], err = json.Marshal(guard); err != nil {
+		w.Fatal(err)
+	}
+	w.at["orders@1/follow"] = record.Position(`{"c":"` + seen + `"}`)
+	w.exec("TRUNCATE orders", "INSERT INTO orders (id, v) VALUES (100, 1)")
+	w.equal("orders", true)
 }

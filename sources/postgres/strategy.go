@@ -48,7 +48,7 @@ func (s *Source) newPoller(strategy string) poller {
 	case xid:
 		return &xidPoller{source: s, watch: watch{source: s, triggers: stampTrigger}}
 	case xmin:
-		return &xminPoller{source: s, watch: watch{source: s}}
+		return &xminPoller{source: s, watch: watch{source: s, writers: true}}
 	case byTime:
 		return &timePoller{source: s, watch: watch{source: s}}
 	case queue:
