@@ -14,15 +14,17 @@ import (
 // counted is the reader of a snapshot that notes how many rows there were.
 type counted struct {
 	*stream
-	rows *int
+	rows    *int
+	refused int
 }
 
 // Read gives the next chunk.
 func (r *counted) Read(ctx context.Context) (record.Chunk, error) {
 	chunk, err := r.stream.Read(ctx)
+	r.refused += len(chunk.Refused)
 	if errors.Is(err, io.EOF) {
 		noted := r.source.change(ctx, r.table.stream, r.table.note.Epoch, func(n *note) bool {
-			n.Rows = int64(*r.rows)
+			n.Rows = int64(*r.rows + r.refused)
 			return true
 		})
 		if noted != nil {
@@ -39,6 +41,17 @@ func since(ctx context.Context, c *postgres.Conn, t *table) (uint64, error) {
 		return 0, postgres.Explain(err, "ask for the server's transactions", t.stream)
 	}
 	return strconv.ParseUint(text, 10, 64)
+}
+
+// shape gives what the catalog says of a table's columns, the values of its enums and its partitions: a column that is added with a
+// default, or one that has another name, is in rows that nobody has written.
+func shape(ctx context.Context, c *postgres.Conn, t *table) (text string, err error) {
+	if t.Kind != postgres.Ordinary && t.Kind != postgres.Partitioned {
+		return "", nil
+	}
+	err = c.QueryRow(ctx, `SELECT md5(concat_ws('|', `+columnsSQL+`, (SELECT string_agg(concat_ws(' ', oid, enumlabel), ',' ORDER BY oid) FROM pg_enum WHERE enumtypid = ANY($2)),
+		(SELECT string_agg(relid::oid::text, ',' ORDER BY relid) FROM pg_partition_tree($1))))`, t.OID, enums(t.Table)).Scan(&text)
+	return text, postgres.Explain(err, "look at the columns of "+t.Quoted(), t.stream)
 }
 
 // isDue says whether a table that nothing follows is to be read again: when a run begins that ends when nothing is left, and after
@@ -66,6 +79,10 @@ func (s *Source) isDue(ctx context.Context, c *postgres.Conn, t *table, first bo
 // where none has, the number of rows tells whether some are gone. A row of a writer so long ago that its number comes round again is
 // taken for a new one.
 func (s *Source) moved(ctx context.Context, c *postgres.Conn, t *table) (bool, error) {
+	is, err := shape(ctx, c, t)
+	if err != nil || is != t.note.Shape {
+		return true, err
+	}
 	now, err := since(ctx, c, t)
 	if err != nil || now < t.note.Since || now-t.note.Since > mostXIDs {
 		return true, err

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strconv"
@@ -25,7 +26,7 @@ func (s *Source) snapshot(ctx context.Context, t *table, lane string, after reco
 			return record.Position(strconv.Itoa(rows))
 		},
 	})
-	return &counted{reader, &rows}, nil
+	return &counted{stream: reader, rows: &rows}, nil
 }
 
 // mustBegin notes durably that a table must be read anew, so that its lanes may end though not all of it was read.
@@ -58,10 +59,19 @@ type completion struct {
 // completed is the position after that record.
 const completed record.Position = "complete"
 
-// Read gives the record once. What was read is not complete when the table must be read anew.
-func (r *completion) Read(context.Context) (record.Chunk, error) {
-	if now := r.source.table(r.table.stream); r.done || now == nil || now.note.Epoch != r.table.note.Epoch || now.note.Anew != "" {
+// Read gives the record once. What was read is not complete when the table must be read anew. When the table was last read whole is
+// noted before the end is given: after a crash nobody tells a lane that has ended what was durable.
+func (r *completion) Read(ctx context.Context) (record.Chunk, error) {
+	now := r.source.table(r.table.stream)
+	if now == nil || now.note.Epoch != r.table.note.Epoch || now.note.Anew != "" {
 		return record.Chunk{}, io.EOF
+	}
+	if r.done {
+		err := r.source.change(ctx, r.table.stream, r.table.note.Epoch, func(n *note) bool {
+			n.Done = time.Now().UTC()
+			return true
+		})
+		return record.Chunk{}, cmp.Or(err, io.EOF)
 	}
 	r.done = true
 	layout, err := r.source.layout(r.table)
@@ -74,16 +84,8 @@ func (r *completion) Read(context.Context) (record.Chunk, error) {
 	return record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: completed, ReadAt: time.Now()}, nil
 }
 
-// Settle notes when the table was last read whole.
-func (r *completion) Settle(ctx context.Context, _ record.Position, err error) error {
-	if err != nil {
-		return nil //nolint:nilerr // it is read again
-	}
-	return r.source.change(ctx, r.table.stream, r.table.note.Epoch, func(n *note) bool {
-		n.Done = time.Now().UTC()
-		return true
-	})
-}
+// Settle has nothing to confirm.
+func (*completion) Settle(context.Context, record.Position, error) error { return nil }
 
 // Close does nothing.
 func (*completion) Close() error { return nil }

@@ -43,6 +43,7 @@ type note struct {
 	Done     time.Time   `json:"done,omitzero"`   // of a snapshot without a key: when it was complete, or was seen to be still right
 	Rows     int64       `json:"rows,omitempty"`  // of it
 	Since    uint64      `json:"since,omitempty"` // what transactions below it wrote is in it: the xmin of the server before it
+	Shape    string      `json:"shape,omitempty"` // the catalog's then, of what changes rows without writing them
 	Schema   *keptSchema `json:"schema,omitempty"`
 	Log      *logJoin    `json:"log,omitempty"`
 	Why      string      `json:"why,omitempty"`  // the table was read anew for this reason
@@ -194,6 +195,9 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 	}
 	if t.note.Strategy == "" {
 		if t.note.Since, err = since(ctx, c, t); err != nil {
+			return err
+		}
+		if t.note.Shape, err = shape(ctx, c, t); err != nil {
 			return err
 		}
 	}
