@@ -176,7 +176,8 @@ func TestQueueThatIsFull(t *testing.T) {
 // What was read and is durable goes from the queue, and nothing else.
 func TestQueueIsEmptiedOfWhatIsDurable(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 30000) i")
+	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 3000) i")
+	w.chunk, w.page = 1000, 1000
 	w.install(sources.InstallRequest{Strategy: "queue"})
 	w.equal("orders", true)
 	left := func() string { return w.texts("SELECT count(*)::text FROM acequia.queue")[0] }
@@ -186,7 +187,7 @@ func TestQueueIsEmptiedOfWhatIsDurable(t *testing.T) {
 		chunks++
 		return chunks == 2 // the first is durable
 	}
-	if err := w.run(); err == nil || left() != "20000" {
+	if err := w.run(); err == nil || left() != "2000" {
 		t.Error("after one chunk of three the queue has", left(), err)
 	}
 	w.crash = func() bool { return false }
@@ -310,7 +311,8 @@ func TestTruncateInTheQueue(t *testing.T) {
 // A state that is an older copy has not had what was removed from the queue since: the table is read anew.
 func TestQueueOfAnOlderState(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 30000) i")
+	w := newWorld(t, "queue", ordersSQL, "INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 3000) i")
+	w.chunk, w.page = 1000, 1000
 	w.install(sources.InstallRequest{Strategy: "queue"})
 	w.equal("orders", true)
 	w.exec("UPDATE orders SET v = 1 WHERE id = 1")

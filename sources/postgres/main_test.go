@@ -1,7 +1,10 @@
 package postgres_test
 
 import (
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,10 +12,17 @@ import (
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 )
 
+// waiting is how many tests run at the same time at least: most of their time they wait for servers, locks and clocks.
+const waiting = 6
+
 // server is shared by the tests of the package; each has a database of its own.
 var server *postgrestest.Server
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); runtime.GOMAXPROCS(0) < waiting && at.Value.String() == at.DefValue {
+		_ = at.Value.Set(strconv.Itoa(waiting)) // a number
+	}
 	code := postgrestest.Main(m, func(s *postgrestest.Server) { server = s })
 	if err := goleak.Find(); code == 0 && err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")

@@ -18,7 +18,7 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// queueKeys is how many entries of the queue are read at a time.
+// queueKeys is how many entries of the queue are read at a time at most.
 const queueKeys = 10_000
 
 // queuePoller finds rows by the keys that triggers put into the table acequia.queue (see install_queue.go). It reads the entries as
@@ -31,6 +31,8 @@ type queuePoller struct {
 	claimed string  // who the queue says reads it
 	removed *string // what it says was removed, as the last poll found it; nil: nobody has asked
 }
+
+func (p *queuePoller) most() int { return min(queueKeys, p.source.pageRows) }
 
 // claim says in the queue who reads it: its entries go when one reader has them.
 func (p *queuePoller) claim(ctx context.Context, c *postgres.Conn, t *table) error {
@@ -171,7 +173,7 @@ func (p *queuePoller) page(ctx context.Context, c *postgres.Conn, t *table, now 
 		if err != nil {
 			return r, false, err
 		}
-		more := len(entries.at) == queueKeys
+		more := len(entries.at) == p.most()
 		end := record.Position("")
 		if !more && i == len(conditions)-1 {
 			end = rest(r.upTo)
@@ -219,7 +221,7 @@ func (p *queuePoller) entries(ctx context.Context, c *postgres.Conn, t *table, c
 		args = append(args, strconv.FormatUint(r.XID, 10), r.Key[0])
 		fmt.Fprintf(&sql, " AND (xid, seq) > ($%d::xid8, $%d::int8)", len(args)-1, len(args))
 	}
-	fmt.Fprintf(&sql, " AND key IS NOT NULL ORDER BY xid, seq LIMIT %d", queueKeys)
+	fmt.Fprintf(&sql, " AND key IS NOT NULL ORDER BY xid, seq LIMIT %d", p.most())
 	known := map[string]bool{}
 	var name []byte
 	err := c.Stream(ctx, sql.String(), args, func(values [][]byte) error {

@@ -16,7 +16,8 @@ import (
 func scanned(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, "xmin", "CREATE TABLE orders (id int8 PRIMARY KEY, v int8 NOT NULL, filler text) WITH (autovacuum_enabled = off)",
-		"INSERT INTO orders SELECT i, 0, repeat('x', 100) FROM generate_series(1, 30000) i")
+		"INSERT INTO orders SELECT i, 0, repeat('x', 100) FROM generate_series(1, 3000) i")
+	w.chunk, w.page = 1000, 10_000
 	w.calm()
 	w.equal("orders", true)
 	w.exec("UPDATE orders SET v = 1")
@@ -37,7 +38,7 @@ func scanned(t *testing.T) *world {
 func TestRowsThatAreMovedDuringAScan(t *testing.T) {
 	t.Parallel()
 	w := scanned(t)
-	w.exec("DELETE FROM orders WHERE id < 100", "VACUUM FULL orders") // the rows of before the update are gone, and all move down
+	w.exec("DELETE FROM orders WHERE id < 10", "VACUUM FULL orders") // the rows of before the update are gone, and all move down
 	w.calm()
 	w.equal("orders", false)
 	if w.epoch("orders") != 1 {
@@ -50,8 +51,8 @@ func TestRowThatIsUpdatedDuringAScan(t *testing.T) {
 	t.Parallel()
 	w := scanned(t)
 	w.exec("VACUUM orders") // the pages of the rows before the update are free
-	w.exec("UPDATE orders SET v = 2 WHERE id > 29000")
-	low := w.texts("SELECT (max((ctid::text::point)[0]))::text FROM orders WHERE id > 29000")[0]
+	w.exec("UPDATE orders SET v = 2 WHERE id > 2900")
+	low := w.texts("SELECT (max((ctid::text::point)[0]))::text FROM orders WHERE id > 2900")[0]
 	w.calm()
 	w.equal("orders", true)
 	t.Log("the rows went to blocks up to", low)
