@@ -43,6 +43,9 @@ var settings = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"row_security":                        "off", // a policy that would hide rows is an error
 }
 
+// waits lets a session wait between two polls, and read for long, whatever its role or database is set to. Older servers lack the settings.
+const waits = `SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')`
+
 // Options say how to connect.
 type Options struct {
 	DSN         string        // as libpq takes it, a URL or key=value; what it leaves out comes from PGHOST and so on
@@ -83,6 +86,11 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		return nil, Explain(err, "connect", cfg.Host)
 	}
 	c := &Conn{Conn: conn}
+	if !o.Replication {
+		if _, err := conn.PgConn().Exec(ctx, waits).ReadAll(); err != nil {
+			return nil, errors.Join(Explain(err, "set the timeouts", cfg.Database), c.Close(ctx))
+		}
+	}
 	if c.anyBytes() { // it could not convert what is no UTF-8, and would refuse whole statements for one row
 		if _, err := conn.PgConn().Exec(ctx, "SET client_encoding = SQL_ASCII").ReadAll(); err != nil {
 			return nil, errors.Join(Explain(err, "set the encoding", cfg.Database), c.Close(ctx))

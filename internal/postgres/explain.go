@@ -78,6 +78,7 @@ var explanations = map[string]explanation{ //nolint:gochecknoglobals // a consta
 	"53":    {fault.Retryable, codeServer, "the server is short of memory, disk or another resource; it is tried again"},
 	"57014": {fault.Retryable, codeTimeout, "raise statement_timeout of the source, or read in smaller pieces"},
 	"55P03": {fault.Retryable, codeLock, "another session holds the lock, such as an ALTER TABLE; it is tried again"},
+	"72":    {fault.Retryable, codeServer, "a snapshot became older than the server's old_snapshot_threshold; it is tried again"},
 	"40":    {fault.Retryable, codeServer, "it is tried again"},
 	"58":    {fault.Retryable, codeServer, "the server could not read its files; it is tried again"},
 	"42P01": {fault.Retryable, codeGone, "the table was dropped or renamed; the tables are looked up anew"},

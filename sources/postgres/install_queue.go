@@ -35,7 +35,7 @@ var plainKeys = []string{ //nolint:gochecknoglobals // a constant table
 // queue adds the function, the entry and the triggers of strategy queue.
 func (in *installation) queue(ctx context.Context) error {
 	t := in.table
-	perRow := in.request.PerRow || t.Kind == postgres.Partitioned || len(in.means.relations) > 1 || in.means.subscribed
+	perRow := in.request.PerRow || t.Kind == postgres.Partitioned || in.means.rowsAlone()
 	source := in.queueSource(perRow)
 	var there string
 	err := in.conn.QueryRow(ctx, "SELECT coalesce((SELECT prosrc FROM pg_proc WHERE oid = to_regproc($1)), '')", "acequia."+queueFunction(t.OID, perRow)).Scan(&there)

@@ -30,6 +30,8 @@ type means struct {
 	stopped    bool     // for the queue had reached its limit
 	subscribed bool     // changes come to the table by a subscription, which calls no trigger for statements
 
+	inherits bool // from a table whose statements change its rows, and call no trigger for statements of its own
+
 	timeType    string // of the column that strategy time goes by; "": there is none
 	timeNotNull bool
 	timeIndex   bool
@@ -54,6 +56,7 @@ SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'USAG
 	coalesce(has_table_privilege(to_regclass('acequia.queue')::oid, 'SELECT') AND has_table_privilege(to_regclass('acequia.queue')::oid, 'DELETE')
 		AND has_table_privilege(to_regclass('acequia.queued')::oid, 'SELECT') AND has_table_privilege(to_regclass('acequia.queued')::oid, 'UPDATE'), false),
 	EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid IN (SELECT oid FROM tree)),
+	EXISTS (SELECT FROM pg_inherits i JOIN pg_class k ON k.oid = i.inhrelid WHERE i.inhrelid = $1 AND NOT k.relispartition),
 	coalesce((SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = $1 AND attname = $3 AND attnum > 0 AND NOT attisdropped), ''),
 	coalesce((SELECT attnotnull FROM pg_attribute WHERE attrelid = $1 AND attname = $3 AND attnum > 0 AND NOT attisdropped), false),
 	EXISTS (SELECT FROM indexed WHERE attname = $3)`
@@ -65,7 +68,7 @@ func (s *Source) means(ctx context.Context, c *postgres.Conn, t *table) (means, 
 	place := fmt.Sprintf("look how changes of %s can be found", t.Quoted())
 	err := c.QueryRow(ctx, meansSQL, t.OID, postgres.StampColumn, s.config.Capture.Column, ownTriggers).Scan(
 		&m.standby, &m.allStats, &m.bytes, &m.foreign, &m.unlogged, &relations, &triggers, &m.stamp, &m.stampIndex, &m.queueTable, &m.queueRight,
-		&m.subscribed, &m.timeType, &m.timeNotNull, &m.timeIndex)
+		&m.subscribed, &m.inherits, &m.timeType, &m.timeNotNull, &m.timeIndex)
 	if err != nil {
 		return m, postgres.Explain(err, place, t.stream)
 	}
@@ -106,6 +109,9 @@ func (m *means) fires(name string) bool {
 func (m *means) has(oid uint32, name string) bool {
 	return slices.Contains(m.triggers[oid], name)
 }
+
+// rowsAlone says whether rows are changed by what calls no trigger for statements.
+func (m *means) rowsAlone() bool { return len(m.relations) > 1 || m.subscribed || m.inherits }
 
 // perStatement says whether the queue is filled by triggers that are called once a statement.
 func (m *means) perStatement(oid uint32) bool {
@@ -161,8 +167,8 @@ func (s *Source) lacksQueue(t *table, m means, no func(string, string, ...any) *
 		return install("it is queued by another key than it has")
 	case m.stopped:
 		return install("the queue had reached its limit, and its triggers have stopped")
-	case !rows && (len(m.relations) > 1 || m.subscribed):
-		return no("a subscription or a partition brings rows without calling the triggers for statements",
+	case !rows && m.rowsAlone():
+		return no("a subscription, a partition or a table that it inherits from changes rows without calling the triggers for statements",
 			"acequia capture install --strategy queue --per-row --tables %s.%s --apply", t.Schema, t.Name)
 	case m.standby:
 		return no("a standby cannot delete from the queue", "connect to the primary")
@@ -181,9 +187,11 @@ func (s *Source) lacksTime(m means, no func(string, string, ...any) *sources.Mis
 		return no("the column "+s.config.Capture.Column+" is "+m.timeType+", which says no moment",
 			"make it timestamptz, or where every writer writes the time of one zone, say capture.zone")
 	case m.standby:
-		return no("a standby does not know the transactions of the primary", "connect to the primary")
+		return no("the server is "+standbyBlind, "connect to the primary")
 	case !m.allStats:
 		return no("the role does not see the transactions of others, so that no time is known to be over", "GRANT pg_read_all_stats TO the role")
+	case m.subscribed && s.config.Capture.Strategy == auto:
+		return no("a subscription brings rows with the times of another server", "acequia capture install")
 	case !m.timeIndex && s.config.Capture.Strategy == auto:
 		return no("no index begins with "+s.config.Capture.Column, "CREATE INDEX CONCURRENTLY on it and the key")
 	}
@@ -217,6 +225,9 @@ func (s *Source) risksOf(t *table, m means, strategy string) []string {
 	case byTime:
 		column := s.config.Capture.Column
 		add("a row is missed whose %s was not set by the database's clock in each write, such as by a trigger", column)
+		if m.subscribed {
+			add("a subscription brings rows with the times of another server: they are missed, but where an ENABLE ALWAYS trigger sets %s", column)
+		}
 		add("a transaction that stays open in this database holds changes back")
 		if !m.timeNotNull {
 			add("rows without %s are missed; there are %d", column, t.found.nulls.Load())

@@ -21,6 +21,15 @@ func newPool(o postgres.Options, most int) *pool {
 	return &pool{options: o, places: make(chan struct{}, most)}
 }
 
+// resized is the pool with another number of places, before anybody is lent a connection; those that wait come with it.
+func (p *pool) resized(most int) *pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to := newPool(p.options, most)
+	to.idle, p.idle = p.idle, nil
+	return to
+}
+
 // get waits for a place, and gives a connection that is to be given back with put.
 func (p *pool) get(ctx context.Context) (*postgres.Conn, error) {
 	select {

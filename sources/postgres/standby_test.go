@@ -1,12 +1,15 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
 )
 
 // A standby's snapshots do not list the transactions that are under way at the primary: below the oldest of them is what is over.
@@ -78,6 +82,79 @@ func TestPollsOfAStandby(t *testing.T) {
 		if err := w.run(); err == nil {
 			t.Error(strategy, "is not refused at a standby")
 		}
+	}
+	for _, strategy := range []string{"xid", "xmin"} {
+		roundOnAnotherServer(t, primary, standby, strategy)
+	}
+	watermarkOfAnotherServer(t, primary, standby)
+}
+
+// roundOnAnotherServer begins to read changes at the primary, and goes on at a standby that has not got them yet.
+func roundOnAnotherServer(t *testing.T, primary, standby *postgrestest.Server, strategy string) {
+	t.Helper()
+	w := newWorld(t, strategy)
+	w.config.DSN, w.chunk, w.page = config.Secret(primary.DSN("postgres")), 3, 4
+	w.equal("orders", true)
+	standby.Exec(t, standby.DSN("postgres"), "SELECT pg_wal_replay_pause()")
+	w.exec("UPDATE orders SET v = v + 1")
+	w.calm()
+	chunks := 0
+	w.crash = func() bool {
+		chunks++
+		return chunks == 2
+	}
+	if err := w.run(); !errors.Is(err, errCrashed) {
+		t.Fatal(err)
+	}
+	w.crash = func() bool { return false }
+	w.config.DSN = config.Secret(standby.DSN("postgres"))
+	w.meanwhile(func() { standby.Exec(t, standby.DSN("postgres"), "SELECT pg_wal_replay_resume()") })
+	w.config.DSN = config.Secret(primary.DSN("postgres"))
+	if missing, _ := w.differences("orders"); len(missing) > 0 || w.epoch("orders") != 1 {
+		t.Errorf("%s: %d rows are missing, in incarnation %d", strategy, len(missing), w.epoch("orders"))
+	}
+}
+
+// watermarkOfAnotherServer ends the primary, which a table is followed at by strategy time: the standby knows no watermark.
+func watermarkOfAnotherServer(t *testing.T, primary, standby *postgrestest.Server) {
+	t.Helper()
+	w := newWorld(t, "time")
+	w.config.DSN, w.config.Capture.Margin = config.Secret(primary.DSN("postgres")), 200*time.Millisecond
+	w.equal("orders", true)
+	w.exec("UPDATE orders SET v = v + 1, updated_at = now()")
+	w.config.DSN = config.Secret(fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable", primary.Port, standby.Port))
+	await(t, "the change is at the standby", func() bool {
+		at := *w
+		at.config.DSN = config.Secret(standby.DSN("postgres"))
+		return slices.Equal(at.texts("SELECT sum(v)::text FROM orders"), w.texts("SELECT sum(v)::text FROM orders"))
+	})
+	s := open(t, w.config, w.notes)
+	postgres.HoldAfter(s, time.Millisecond)
+	lanes, err := s.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := primary.Stop(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	follow := lanes[slices.IndexFunc(lanes, func(l sources.Lane) bool { return l.Endless })]
+	for range 2 { // the first time the connections are lost
+		r, err := s.Open(t.Context(), follow, w.at[follow.ID])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if chunk, err := r.Read(ctx); err == nil {
+			t.Errorf("rows below a watermark that a standby has given, to %s", chunk.To)
+			chunk.Release()
+		}
+		cancel()
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if risks := strings.Join(postgres.Risks(s, "orders"), "\n"); !strings.Contains(risks, "by a standby") {
+		t.Error("what holds changes back is not among the risks:", risks)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
 )
 
 // Rows that a subscription brings call the triggers that are enabled always, and of those only the ones for rows.
@@ -46,9 +47,27 @@ func TestTableThatASubscriptionFills(t *testing.T) {
 			from.exec("UPDATE orders SET v = 3 WHERE id = 6", "DELETE FROM orders WHERE id = 10")
 			arrived("16")
 			w.equal("orders", strategy == "queue")
+			if strategy == "xid" {
+				timesOfAnotherServer(w)
+			}
 			if w.epoch("orders") != 1 || w.given < 6 {
 				t.Errorf("read %d times, %d changes", w.epoch("orders"), w.given)
 			}
 		})
+	}
+}
+
+// timesOfAnotherServer looks whether strategy time, which a subscription brings the times of another server, is not taken by itself.
+func timesOfAnotherServer(w *world) {
+	w.Helper()
+	w.exec("CREATE INDEX ON orders (updated_at)", "DROP TRIGGER zzz_acequia_stamp ON orders")
+	c := w.config
+	c.Capture.Strategy, c.Capture.MaxScan = "auto", 1
+	s := open(w.T, c, newNotes())
+	if _, err := s.Lanes(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	if risks := strings.Join(postgres.Risks(s, "orders"), "; "); !strings.Contains(risks, "changes are not followed") {
+		w.Error("it is followed by the times of another server:", risks)
 	}
 }

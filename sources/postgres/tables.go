@@ -59,6 +59,12 @@ func (s *Source) catalog(ctx context.Context, c *postgres.Conn) ([]*postgres.Tab
 	}
 	listed := make(map[string]*postgres.Table, len(found))
 	for _, t := range found {
+		if other := listed[t.Stream()]; other != nil { // such as "sales.orders" in public, and orders in sales
+			return nil, &fault.Error{
+				Class: fault.Fatal, Code: "ACQ-PG-035", Place: t.Stream(), Err: fmt.Errorf("%s and %s would be the same stream", other.Quoted(), t.Quoted()),
+				Remedy: "leave one of them out, with ! and its schema and name in tables",
+			}
+		}
 		listed[t.Stream()] = t
 	}
 	s.mu.Lock()
@@ -231,13 +237,16 @@ func (s *Source) Lookup(ctx context.Context, stream string, keys *record.Batch, 
 					appendElement(&lists[i], text)
 				}
 			}
-			casts, args, arrays := layout.KeyCasts(), make([]string, len(lists)), make([]string, len(lists))
+			casts, args := layout.KeyCasts(), make([]string, len(lists))
+			arrays, names, values := make([]string, len(lists)), make([]string, len(lists)), make([]string, len(lists))
 			for i := range lists {
 				args[i] = "{" + lists[i].String() + "}"
-				arrays[i] = "$" + strconv.Itoa(i+1) + casts[i] + "[]"
+				arrays[i] = "$" + strconv.Itoa(i+1) + "::text[]"
+				names[i] = "k" + strconv.Itoa(i)
+				values[i] = "k." + names[i] + casts[i] // of an array there is no array
 			}
-			return "select " + layout.Select() + " from " + from(t) + " where (" + quotedKey(t) + ") in (select * from unnest(" +
-				strings.Join(arrays, ", ") + "))", args, nil
+			return "select " + layout.Select() + " from " + from(t) + " where (" + quotedKey(t) + ") in (select " + strings.Join(values, ", ") +
+				" from unnest(" + strings.Join(arrays, ", ") + ") k(" + strings.Join(names, ", ") + "))", args, nil
 		}, each)
 		if err != nil {
 			return err

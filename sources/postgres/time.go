@@ -60,6 +60,9 @@ func (p *timePoller) watermark(ctx context.Context, c *postgres.Conn, t *table) 
 	return at, "", nil
 }
 
+// standbyBlind is why there is no watermark at a standby.
+const standbyBlind = "a standby, which does not know the transactions of the primary"
+
 // begin takes the watermark: what is under way will write later times. While a prepared transaction is pending nobody knows its
 // time, and following begins with the first row.
 func (p *timePoller) begin(ctx context.Context, c *postgres.Conn, t *table) (record.Position, error) {
@@ -119,6 +122,8 @@ func (p *timePoller) poll(ctx context.Context, c *postgres.Conn, t *table, at re
 			return at, err
 		case t.Column(column) == nil:
 			return at, &anew{"column " + column + " is gone"}
+		case now.standby: // the DSN has led to another server than when the strategy was chosen
+			return at, p.hold.stuck(ctx, p.source, c, t, oldestSQL, standbyBlind)
 		}
 		if s.UpTo == "" {
 			mark, held, err := p.watermark(ctx, c, t)

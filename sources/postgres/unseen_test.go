@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/postgres"
 )
@@ -137,6 +138,74 @@ func TestTablesThatChangeTheirNames(t *testing.T) {
 		}
 		t.Errorf("records of another table, to %s", chunk.To)
 		chunk.Release()
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Statements about a table change the rows of those that inherit from it, and call their triggers for rows alone.
+func TestRowsThatAreChangedByTheTableInheritedFrom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "queue", ordersSQL, "CREATE TABLE special (PRIMARY KEY (id)) INHERITS (orders)",
+		"INSERT INTO orders (id, v) SELECT i, 0 FROM generate_series(1, 5) i", "INSERT INTO special (id, v) SELECT i, 0 FROM generate_series(4, 9) i")
+	w.install(sources.InstallRequest{Strategy: "queue"})
+	w.equal("special", true)
+	w.exec("UPDATE orders SET v = 1", "DELETE FROM orders WHERE id = 8", "UPDATE ONLY orders SET v = 2 WHERE id = 4")
+	w.equal("special", true)
+	w.equal("orders", true)
+	w.exec("TRUNCATE orders")
+	w.equal("special", true)
+	w.equal("orders", true)
+}
+
+// A backfill that was asked for leaves no connection when it is closed.
+func TestNoConnectionIsLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "xmin", ordersSQL, "INSERT INTO orders (id, v) VALUES (1, 1)")
+	s, err := postgres.New(w.config, sources.Host{Pipeline: "leaves nothing", State: w.notes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Rewind(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Backfill(nil, 3)
+	if _, err := s.Lanes(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	await(t, "no connection is left", func() bool {
+		return w.texts("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'acequia leaves nothing'")[0] == "0"
+	})
+}
+
+// A server that ends idle sessions lets ours wait between two polls.
+func TestSessionsThatWait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "xmin", ordersSQL, "INSERT INTO orders (id, v) VALUES (1, 1)",
+		"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = 100', current_database()); END $$")
+	w.config.Capture.Every = 400 * time.Millisecond
+	s := open(t, w.config, w.notes)
+	lanes, err := s.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(t.Context(), lanes[slices.IndexFunc(lanes, func(l sources.Lane) bool { return l.Endless })], "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	for err == nil { // what was written when following began may come
+		var chunk record.Chunk
+		chunk, err = r.Read(ctx)
+		chunk.Release()
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Error("what follows an idle table ends:", err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)

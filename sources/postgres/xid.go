@@ -74,15 +74,17 @@ func (p span) reads(column string) (conditions []string, args [][]string) {
 // errBehind says that nothing can be new.
 var errBehind = errors.New("the standby is behind")
 
-// turned says what a moment that is before the one a table stands at means.
+// turned says what a moment that is before the one a table stands at means. In the middle of a round that is the round's: another server
+// can have been asked for it.
 func turned(now sight, p span) error {
+	last := max(p.since.xmax, p.upTo.xmax)
 	switch {
-	case now.at.xmax >= p.since.xmax:
+	case now.at.xmax >= last:
 		return nil
 	case now.standby: // it lags, or a transaction is under way that has begun before
 		return errBehind
 	}
-	return &anew{"the server has gone back to an earlier time: transaction " + strconv.FormatUint(p.since.xmax, 10) + " is not there yet"}
+	return &anew{"the server has gone back to an earlier time: transaction " + strconv.FormatUint(last, 10) + " is not there yet"}
 }
 
 func (p *xidPoller) begin(ctx context.Context, c *postgres.Conn, t *table) (record.Position, error) {
@@ -134,13 +136,13 @@ func polling(ctx context.Context, c *postgres.Conn, t *table, isolation string, 
 func step(
 	ctx context.Context, c *postgres.Conn, now sight, from record.Position, at span, do func(span) (r span, more bool, err error),
 ) (record.Position, error) {
+	switch err := turned(now, at); {
+	case errors.Is(err, errBehind):
+		return from, nil
+	case err != nil:
+		return from, err
+	}
 	if at.UpTo == "" {
-		switch err := turned(now, at); {
-		case errors.Is(err, errBehind):
-			return from, nil
-		case err != nil:
-			return from, err
-		}
 		at = at.round(now.at)
 		if conditions, _ := at.reads(""); len(conditions) > 0 {
 			if err := lasting(ctx, c, now); err != nil {

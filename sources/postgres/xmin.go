@@ -67,18 +67,19 @@ func (p *xminPoller) poll(ctx context.Context, c *postgres.Conn, t *table, from 
 		return from, err
 	}
 	return polling(ctx, c, t, "READ COMMITTED", func() (record.Position, error) {
-		now, err := p.watch.see(ctx, c, t, max(at.Since, at.UpTo))
+		last := max(at.Since, at.UpTo)
+		now, err := p.watch.see(ctx, c, t, last)
 		switch {
 		case err != nil:
 			return from, err
-		case now.at.xmin < at.Since && now.standby:
+		case now.at.xmin < last && now.standby: // it lags
 			return from, nil
 		case now.at.xmin == at.Since && at.UpTo == 0 && now.at.xmax == now.at.xmin: // nothing has been written in the cluster
 			p.hold.free(t)
 			return from, nil
 		case now.at.xmin == at.Since && at.UpTo == 0:
 			return from, p.hold.stuck(ctx, p.source, c, t, holderSQL, low32(now.at.xmin))
-		case now.at.xmin < at.Since:
+		case now.at.xmin < last:
 			return from, &anew{"the server has gone back to an earlier time"}
 		case now.at.xmax-at.Since > mostXIDs:
 			return from, &anew{"too many transactions went by since it was last asked for its changes"}
