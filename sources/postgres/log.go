@@ -37,7 +37,7 @@ type feed struct {
 	wal       walSight
 
 	watches   map[string]*watch // by stream: for what the log does not tell
-	truncated map[string]bool   // streams of which it has told a TRUNCATE
+	truncated map[string]uint32 // by stream: the transaction of the last TRUNCATE that it has told
 }
 
 // logNote is what is kept of the log between runs, under the key "log".

@@ -181,12 +181,11 @@ func (s *Source) logWatch(t *table) *watch {
 	defer s.mu.Unlock()
 	w := s.feed.watches[t.stream]
 	if w == nil || w.table.note.Epoch != t.note.Epoch {
-		stream := t.stream
-		w = &watch{source: s, table: t, deletes: true, emptied: func() (bool, error) { return s.tookTruncate(stream), nil }}
+		w = &watch{source: s, table: t, deletes: true}
 		if s.feed.watches == nil {
 			s.feed.watches = map[string]*watch{}
 		}
-		s.feed.watches[stream] = w
+		s.feed.watches[t.stream] = w
 	}
 	return w
 }
@@ -200,6 +199,7 @@ func (s *Source) untold(ctx context.Context, c *postgres.Conn, t *table) (why st
 		if t.Kind == postgres.Ordinary && w.guard.Files[t.OID].Node == t.Filenode && w.guard.Columns == markOf(t.Table) {
 			return "", nil
 		}
+		w.emptied = func() (bool, error) { return s.tookTruncate(ctx, c, t) }
 		_, err = w.see(ctx, c, t, 0)
 	}
 	if reason, ok := errors.AsType[*anew](err); ok {
@@ -209,25 +209,6 @@ func (s *Source) untold(ctx context.Context, c *postgres.Conn, t *table) (why st
 		return "", nil
 	}
 	return "", err
-}
-
-// tookTruncate says whether the log has told of a TRUNCATE since it was last asked.
-func (s *Source) tookTruncate(stream string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	told := s.feed.truncated[stream]
-	delete(s.feed.truncated, stream)
-	return told
-}
-
-// toldTruncate notes that it has.
-func (s *Source) toldTruncate(stream string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.feed.truncated == nil {
-		s.feed.truncated = map[string]bool{}
-	}
-	s.feed.truncated[stream] = true
 }
 
 // noteJoin keeps how a table has joined the log.

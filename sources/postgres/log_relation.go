@@ -389,7 +389,7 @@ func (p *logPump) truncate(ctx context.Context, ids []uint32) error {
 			p.first = time.Now()
 		}
 		p.batches = append(p.batches, b.Batch(nil))
-		p.source.toldTruncate(r.stream)
+		p.source.toldTruncate(r.stream, p.xid)
 		p.rows++
 	}
 	return nil
