@@ -39,6 +39,7 @@ type logReader struct {
 	chunks  chan record.Chunk
 	err     error // valid when chunks is closed; nil: the lane has ended
 	cancel  context.CancelFunc
+	over    atomic.Bool   // the slot is another one by now: what comes of this one is read anew
 	durable atomic.Uint64 // LSN
 	wake    func()        // the pump looks up from the stream
 
@@ -108,7 +109,7 @@ func (s *Source) readLog(ctx context.Context, w *wal, epoch int, at logPosition,
 		defer unhook()
 		defer p.release()
 		r.err = p.run(ctx)
-		if errors.Is(r.err, io.EOF) {
+		if errors.Is(r.err, io.EOF) || r.over.Load() {
 			r.err = nil
 		}
 	}()

@@ -97,6 +97,7 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 		return false, err
 	}
 	if found != nil {
+		s.leaveSlot()
 		if err := dropSlot(ctx, c, name); err != nil {
 			return false, err
 		}
@@ -108,6 +109,16 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 func (s *Source) adoptSlot(ctx context.Context, server postgres.Server, name string, found *slot, public uint32) error {
 	s.log.InfoContext(ctx, "the slot was there already", slog.String("slot", name))
 	return s.saveLog(ctx, logNote{Epoch: 1, Slot: name, Publication: public, System: server.System, Timeline: server.Timeline, Start: found.confirmed.String()})
+}
+
+// leaveSlot ends the reader that has the slot, if it is one of ours: its lane is over.
+func (s *Source) leaveSlot() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.feed.reader; r != nil {
+		r.over.Store(true)
+		r.cancel()
+	}
 }
 
 // dropSlot removes a slot. The session that has read it may be just ending; one that was making it takes it along when it ends.

@@ -52,11 +52,14 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := s.prepareLog(ctx, c, server); err != nil {
-		return err
-	}
 	now, back, err := s.wentBack(ctx, c, server)
 	if err != nil {
+		return err
+	}
+	if back != "" { // the position of the log is of what has been undone, and may be reached again before the log is opened
+		s.loseLog(back)
+	}
+	if err := s.prepareLog(ctx, c, server); err != nil {
 		return err
 	}
 	if err := s.sayDenied(ctx, c, len(found)); err != nil {
