@@ -88,6 +88,7 @@ type logPump struct {
 	oldest    int64     // when it was committed: microseconds since 1970
 	change    change
 	arena     []byte // of values that wait for others
+	looked    bool   // some of them were read from tables
 }
 
 // readLog starts reading.
@@ -404,12 +405,17 @@ func (p *logPump) cut(ctx context.Context) error {
 		r.touched = false
 	}
 	p.touched = p.touched[:0]
+	if p.looked { // what they showed may be of a commit that is not on the server's disk yet
+		if err := p.source.with(ctx, func(c *postgres.Conn) error { return lasting(ctx, c, sight{}) }); err != nil {
+			return err
+		}
+	}
 	chunk := record.Chunk{Batches: p.batches, Refused: p.refused, To: record.Position(p.at.String()), ReadAt: time.Now()}
 	p.reader.mu.Lock()
 	p.reader.open = append(p.reader.open, unsettled{to: chunk.To, when: p.oldest})
 	p.reader.mu.Unlock()
 	p.oldest = 0
-	p.batches, p.refused, p.rows, p.bytes, p.arena = nil, nil, 0, 0, nil
+	p.batches, p.refused, p.rows, p.bytes, p.arena, p.looked = nil, nil, 0, 0, nil, false
 	tick := time.NewTicker(logBeat)
 	defer tick.Stop()
 	for {

@@ -39,6 +39,8 @@ type relation struct {
 	touched bool
 	rows    []logRow // one a row of the decoder, then one a row of held
 	held    []heldRow
+	wanting int // of held: that lack values
+	lookUp  int // so many are looked up at once
 	values  []postgres.Value
 }
 
@@ -57,7 +59,7 @@ const xid8OID = 5069
 func (p *logPump) relation(m *pglogrepl.RelationMessage) {
 	r := p.relations[m.RelationID]
 	if r == nil {
-		r = &relation{}
+		r = &relation{lookUp: firstLookup}
 		p.relations[m.RelationID] = r
 	}
 	r.message, r.bound = m, false
@@ -210,11 +212,11 @@ func (p *logPump) row(ctx context.Context, size int) error {
 	index := uint32(2 * (p.at.Seen - 1))
 	switch {
 	case c.kind == 'I':
-		return p.add(r, record.Insert, index, c.new)
+		return p.add(ctx, r, record.Insert, index, c.new)
 	case c.kind == 'D':
-		return p.add(r, record.Delete, index, c.old)
+		return p.add(ctx, r, record.Delete, index, c.old)
 	case c.identity == 0:
-		return p.add(r, record.Update, index, c.new)
+		return p.add(ctx, r, record.Update, index, c.new)
 	}
 	moved := false
 	for _, k := range r.sentKey {
@@ -231,16 +233,16 @@ func (p *logPump) row(ctx context.Context, size int) error {
 		}
 	}
 	if !moved {
-		return p.add(r, record.Update, index, c.new)
+		return p.add(ctx, r, record.Update, index, c.new)
 	}
-	if err := p.add(r, record.Delete, index, c.old); err != nil {
+	if err := p.add(ctx, r, record.Delete, index, c.old); err != nil {
 		return err
 	}
-	return p.add(r, record.Insert, index+1, c.new)
+	return p.add(ctx, r, record.Insert, index+1, c.new)
 }
 
 // add gathers a row. One of which values were not sent, and all that come behind it, are held until these are read.
-func (p *logPump) add(r *relation, op record.Op, index uint32, values []postgres.Value) error {
+func (p *logPump) add(ctx context.Context, r *relation, op record.Op, index uint32, values []postgres.Value) error {
 	row := logRow{op: op, index: index, commit: p.commit, when: p.when}
 	p.rows++
 	if r.unsent > 0 || r.stamp >= 0 {
@@ -257,8 +259,17 @@ func (p *logPump) add(r *relation, op record.Op, index uint32, values []postgres
 		}
 		values = r.values
 	}
-	if len(r.held) > 0 || op != record.Delete && unsent(values) {
+	lacks := op != record.Delete && unsent(values)
+	if len(r.held) > 0 || lacks {
 		r.held = append(r.held, p.hold(row, values))
+	}
+	if lacks {
+		r.wanting++
+	}
+	switch {
+	case r.wanting >= r.lookUp:
+		return p.fill(ctx, r)
+	case len(r.held) > 0:
 		return nil
 	}
 	return p.decode(r, row, values)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
@@ -49,37 +48,49 @@ func (p *logPump) hold(row logRow, values []postgres.Value) heldRow {
 	return h
 }
 
-// fill reads what was not sent, and puts the rows that were held into the columns, in their order.
+// A lookup reads few rows at first: how large their values are is known when they are there. What is read at once is about a chunk.
+const (
+	firstLookup = 16
+	mostLookup  = 1000
+)
+
+// fill reads what was not sent, and puts the rows that were held into the columns, in their order. A table that cannot be looked up
+// stops alone.
 func (p *logPump) fill(ctx context.Context, r *relation) error {
 	held := r.held
-	r.held = nil
-	var columns []int   // that are read
-	var wanting []int32 // rows that lack them
+	r.held, r.wanting = nil, 0
+	l := lookup{relation: r, held: held, found: make([]bool, len(held))}
 	xids := map[uint32]bool{}
 	for i := range held {
 		if held[i].op == record.Delete || !unsent(held[i].values) {
 			continue
 		}
-		wanting = append(wanting, int32(i))
+		l.rows = append(l.rows, int32(i)) //nolint:gosec // a chunk has few rows
 		xids[held[i].xid] = true
 		for k := range held[i].values {
-			if held[i].values[k].Kind == 'u' && !slices.Contains(columns, k) {
-				columns = append(columns, k)
+			if held[i].values[k].Kind == 'u' && !slices.Contains(l.columns, k) {
+				l.columns = append(l.columns, k)
 			}
 		}
 	}
-	found := make([]bool, len(held))
 	err := p.source.with(ctx, func(c *postgres.Conn) error {
 		if err := p.visible(ctx, c, xids); err != nil {
 			return err
 		}
-		return p.lookUp(ctx, c, r, held, wanting, columns, found)
+		return l.run(ctx, c)
 	})
+	if err != nil && fault.Of(err) == fault.Fatal && ctx.Err() == nil {
+		r.live = false
+		return p.source.breakLog(ctx, r.stream, err)
+	}
 	if err != nil {
 		return err
 	}
+	p.looked = true
+	p.bytes += l.bytes
+	r.lookUp = max(1, min(chunkBytes*len(l.rows)/max(l.bytes, 1), 2*len(l.rows), mostLookup))
 	for i := range held {
-		if _, lacks := slices.BinarySearch(wanting, int32(i)); lacks && !found[i] {
+		if _, lacks := slices.BinarySearch(l.rows, int32(i)); lacks && !l.found[i] { //nolint:gosec // as above
 			continue
 		}
 		if err := p.decode(r, held[i].logRow, held[i].values); err != nil {
@@ -127,64 +138,86 @@ func allVisible(now visible, xids map[uint32]bool) bool {
 	return true
 }
 
-// lookUp reads columns of rows by their keys, as the server prints them. A column that is gone by now stays as it is, not sent; where
-// the table is gone, so are the rows.
-func (p *logPump) lookUp(ctx context.Context, c *postgres.Conn, r *relation, held []heldRow, rows []int32, columns []int, found []bool) error {
-	columns, err := existing(ctx, c, r, columns)
+// lookup reads columns of rows by their keys, as the server prints them.
+type lookup struct {
+	*relation
+	held    []heldRow
+	rows    []int32 // that lack values
+	columns []int   // that some of them lack
+	found   []bool  // of held
+	bytes   int
+}
+
+// run looks the table up by its OID, for it may have another name by now. Where it is gone, so are its rows. A column that is gone is
+// null from then on.
+func (l *lookup) run(ctx context.Context, c *postgres.Conn) error {
+	var name string
+	var names []string
+	err := c.QueryRow(ctx, `SELECT format('%I.%I', n.nspname, c.relname), ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1`, l.message.RelationID).Scan(&name, &names)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
 	if err != nil {
-		return err
+		return postgres.Explain(err, "look at the columns of "+l.table.Quoted(), l.stream)
 	}
+	for _, k := range l.key {
+		if key := l.table.Columns[k].Name; !slices.Contains(names, key) {
+			return errUnfit(&l.known, "values that it leaves out cannot be read, for the key column "+key+" is gone", "it is read anew when the table is as it should be")
+		}
+	}
+	l.columns = slices.DeleteFunc(l.columns, func(k int) bool {
+		gone := !slices.Contains(names, l.table.Columns[k].Name)
+		for _, row := range l.rows {
+			if v := &l.held[row].values[k]; gone && v.Kind == 'u' {
+				v.Kind = 'n'
+			}
+		}
+		return gone
+	})
+	if l.table.Kind == postgres.Ordinary {
+		name = "ONLY " + name
+	}
+	return l.read(ctx, c, name)
+}
+
+func (l *lookup) read(ctx context.Context, c *postgres.Conn, name string) error {
 	names := []string{"k.n"}
-	for _, k := range columns {
-		names = append(names, "t."+pgx.Identifier{r.table.Columns[k].Name}.Sanitize())
+	for _, k := range l.columns {
+		names = append(names, "t."+quoted(l.table.Columns[k].Name))
 	}
-	keys, joins, aliases, args := make([]string, len(r.key)), make([]string, len(r.key)), make([]string, len(r.key)), make([][]byte, len(r.key))
-	for i, k := range r.key {
-		args[i] = textArray(held, rows, k)
+	keys, joins, aliases, args := make([]string, len(l.key)), make([]string, len(l.key)), make([]string, len(l.key)), make([][]byte, len(l.key))
+	for i, k := range l.key {
+		args[i] = textArray(l.held, l.rows, k)
 		keys[i], aliases[i] = fmt.Sprintf("$%d::text[]", i+1), "k"+strconv.Itoa(i)
-		joins[i] = fmt.Sprintf("t.%s = k.k%d%s", pgx.Identifier{r.table.Columns[k].Name}.Sanitize(), i, r.casts[i])
+		joins[i] = fmt.Sprintf("t.%s = k.k%d%s", quoted(l.table.Columns[k].Name), i, l.casts[i])
 	}
 	sql := fmt.Sprintf("SELECT %s FROM unnest(%s) WITH ORDINALITY k(%s, n) JOIN %s t ON %s", strings.Join(names, ", "), strings.Join(keys, ", "),
-		strings.Join(aliases, ", "), from(r.table), strings.Join(joins, " AND "))
+		strings.Join(aliases, ", "), name, strings.Join(joins, " AND "))
 	result := c.PgConn().ExecParams(ctx, sql, args, nil, nil, nil)
 	for result.NextRow() {
 		values := result.Values()
 		n, err := strconv.Atoi(string(values[0]))
-		if err != nil || n < 1 || n > len(rows) {
+		if err != nil || n < 1 || n > len(l.rows) {
 			_, _ = result.Close()
-			return streamError(errMessage, p.wal.slot)
+			return streamError(errMessage, l.stream)
 		}
-		row := rows[n-1]
-		found[row] = true
-		for i, k := range columns {
-			v := &held[row].values[k]
+		row := l.rows[n-1]
+		l.found[row] = true
+		for i, k := range l.columns {
+			v := &l.held[row].values[k]
 			switch {
 			case v.Kind != 'u':
 			case values[i+1] == nil:
 				v.Kind = 'n'
 			default:
 				v.Kind, v.Data = 't', bytes.Clone(values[i+1])
+				l.bytes += len(v.Data)
 			}
 		}
 	}
-	_, err = result.Close()
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42P01" { // undefined_table
-		return nil
-	}
-	return postgres.Explain(err, "read what the log leaves out of "+r.table.Quoted(), r.stream)
-}
-
-// existing gives those of the columns that the table still has.
-func existing(ctx context.Context, c *postgres.Conn, r *relation, columns []int) (out []int, err error) {
-	var names []string
-	err = c.QueryRow(ctx, "SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped",
-		r.message.RelationID).Scan(&names)
-	for _, k := range columns {
-		if slices.Contains(names, r.table.Columns[k].Name) {
-			out = append(out, k)
-		}
-	}
-	return out, postgres.Explain(err, "look at the columns of "+r.table.Quoted(), r.stream)
+	_, err := result.Close()
+	return postgres.Explain(err, "read what the log leaves out of "+l.table.Quoted(), l.stream)
 }
 
 // textArray writes the texts of one column as an array.
