@@ -59,7 +59,11 @@ func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) ([]sou
 			if err != nil {
 				return err
 			}
-			if p.found {
+			slot, err := lookSlot(ctx, c, s.logName())
+			if err != nil {
+				return err
+			}
+			if p.found || slot != nil {
 				for _, one := range s.unlogStatements() {
 					all = append(all, sources.Statement{SQL: one.SQL, Why: one.Why})
 				}

@@ -196,7 +196,11 @@ func (s *Source) logStatements(ctx context.Context, c *postgres.Conn, tables []*
 		case why != "":
 			left[t.Quoted()] = why
 		case !published:
-			names = append(names, t.Quoted())
+			name := t.Quoted()
+			if t.Children > 0 && t.Kind == postgres.Ordinary { // its children would be published too, and those without a key could not be updated any more
+				name = "ONLY " + name
+			}
+			names = append(names, name)
 		}
 	}
 	name := pgx.Identifier{s.logName()}.Sanitize()

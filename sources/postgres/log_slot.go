@@ -87,6 +87,10 @@ func (s *Source) ensureSlot(ctx context.Context, c *postgres.Conn, server postgr
 		return false, nil
 	}
 	next := logNote{Epoch: note.Epoch, Slot: name, Publication: public, System: server.System, Timeline: server.Timeline, Making: true, Why: why}
+	if note.Epoch > 0 && note.Slot != name {
+		s.log.WarnContext(ctx, "the slot of before holds WAL back until it is removed", slog.String("slot", note.Slot),
+			slog.String("remedy", "SELECT pg_drop_replication_slot("+literal(note.Slot)+")"))
+	}
 	if !note.Making {
 		next.Epoch++
 		if note.Epoch > 0 {

@@ -84,12 +84,27 @@ func (s *Source) logStatus(ctx context.Context, c *postgres.Conn, status *LogSta
 		return postgres.Explain(err, "look at the slot", status.Slot)
 	}
 	status.Rate = s.walRate(end, average)
-	status.loses(limit, version)
+	status.loses(limit)
+	if s.unread() {
+		status.Warnings = append(status.Warnings, "no table is followed by the log any more, and the slot holds WAL back for nothing: acequia capture uninstall --strategy log --apply removes it")
+	}
 	return nil
 }
 
+// unread says whether tables are known, and the log follows none of them.
+func (s *Source) unread() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tables {
+		if t.note.Strategy == byLog {
+			return false
+		}
+	}
+	return len(s.tables) > 0
+}
+
 // loses works out when data is lost.
-func (l *LogStatus) loses(limit int64, version int) {
+func (l *LogStatus) loses(limit int64) {
 	warn := func(format string, args ...any) { l.Warnings = append(l.Warnings, fmt.Sprintf(format, args...)) }
 	switch {
 	case l.State == "lost":
@@ -101,14 +116,13 @@ func (l *LogStatus) loses(limit int64, version int) {
 		seconds := float64(max(l.Room, 0)) / l.Rate
 		l.Loss = max(1, time.Duration(min(seconds, float64(100*365*24*3600))*float64(time.Second)))
 	}
-	if l.State == "unreserved" || l.State == "extended" {
-		warn("the slot is %s: the server keeps more WAL for it than max_wal_size", l.State)
+	switch l.State {
+	case "extended":
+		warn("the slot is extended: the server keeps more WAL for it than max_wal_size")
+	case "unreserved":
+		warn("the slot is unreserved: the server removes WAL that it needs at its next checkpoint, unless it is read until then")
 	}
-	if version < 170000 {
-		warn("a standby that is promoted has no slots: its tables are read anew then")
-	} else {
-		warn("a standby that is promoted has the slot only if it is a failover slot: else its tables are read anew then")
-	}
+	warn("when a standby is promoted, all tables of the log are read anew")
 }
 
 // walRate gives how fast WAL is written.

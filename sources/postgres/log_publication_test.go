@@ -1,0 +1,72 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
+)
+
+// TestLogPublishesNoChildren installs the publication for a table from which another inherits that has no key: its owner goes on to
+// update it.
+func TestLogPublishesNoChildren(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `CREATE TABLE drafts () INHERITS (orders)`,
+		`INSERT INTO drafts VALUES (1, 'a')`)
+	p := newPipeline(dsn).name()
+	s, err := postgres.New(p.config, sources.Host{Pipeline: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	statements, err := s.Install(t.Context(), sources.InstallRequest{Strategy: "log"})
+	if err == nil {
+		err = s.Apply(t.Context(), statements, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, dsn, `UPDATE drafts SET name = 'b'`)
+	server.Exec(t, dsn, `CREATE TABLE more (id int8 PRIMARY KEY)`, `CREATE TABLE fewer () INHERITS (more)`, `INSERT INTO fewer VALUES (1)`)
+	if statements, err = s.Install(t.Context(), sources.InstallRequest{Strategy: "log"}); err == nil {
+		err = s.Apply(t.Context(), statements, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, dsn, `DELETE FROM fewer`)
+	if got := scalar(t, dsn, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables"); got != "more orders" {
+		t.Errorf("the publication has %s", got)
+	}
+}
+
+// TestLogIsUninstalledWithoutItsPublication drops the publication by hand: the slot, which goes on to hold WAL back, is told, and taken
+// away by uninstall all the same.
+func TestLogIsUninstalledWithoutItsPublication(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`)
+	p := newPipeline(dsn).name()
+	p.publish(t, dsn, "orders")
+	p.config.Capture.Strategy = "auto"
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, dsn, "DROP PUBLICATION "+p.config.Capture.Slot)
+	s, _ := p.start(t)
+	report, err := s.Report(t.Context())
+	if err != nil || report.Streams[0].Strategy == "log" || !strings.Contains(strings.Join(report.Warnings, "; "), "no table is followed by the log any more") {
+		t.Errorf("the report is %+v, %v", report, err)
+	}
+	until(t, dsn, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '"+p.config.Capture.Slot+"'")
+	statements, err := s.Uninstall(t.Context(), sources.InstallRequest{Strategy: "log"})
+	if err == nil {
+		err = s.Apply(t.Context(), statements, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := scalar(t, dsn, "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = '"+p.config.Capture.Slot+"'"); n != "0" {
+		t.Error("the slot is there still")
+	}
+}
