@@ -135,6 +135,9 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 		return err
 	}
 	read := &reading{table: t.Table, source: t.source, epoch: t.note.Epoch, log: t.note.Strategy == byLog, backfill: true, settings: r.query.settings, snapshot: r.query.snapshot}
+	if t.note.Log != nil {
+		read.behind = t.note.Log.Behind
+	}
 	err = s.read(ctx, c, read, func() error {
 		s.opened(ctx, r.query.lane)
 		if r.query.check != nil {

@@ -57,6 +57,7 @@ type logJoin struct {
 	Slot   int    `json:"slot"`             // incarnation of the slot
 	From   string `json:"from"`             // LSN: transactions that commit before it are in every read of the table, and left out of the log
 	Wait   uint64 `json:"wait,omitempty"`   // the table may be read when all transactions below this number have ended
+	Behind uint64 `json:"behind,omitempty"` // a read that is not in the snapshot of the slot's beginning waits until all transactions below have ended
 	Member string `json:"member,omitempty"` // its membership in the publication
 	Broken string `json:"broken,omitempty"` // its changes are left out since then, for this reason: it has to be read anew
 }

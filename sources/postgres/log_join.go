@@ -29,7 +29,8 @@ const (
 //     the log before others see it, and a synchronous standby may keep it so for long.)
 //  3. The table is read, in whatever snapshots: its rows have number 0, and a change has the position of its commit.
 //
-// A slot that was just made has done the first two itself: it begins at a point before which all transactions have ended.
+// A slot that was just made has done the first two itself, but for commits before its beginning that others do not see yet: a read in
+// the slot's own snapshot shows them, and any other read waits for them.
 func (s *Source) joinLog(ctx context.Context, c *postgres.Conn) error {
 	var joining, waiting []*table
 	for _, t := range s.logTables() {
@@ -156,17 +157,20 @@ func (s *Source) join(ctx context.Context, c *postgres.Conn, tables []*table) (e
 	s.mu.Lock()
 	from, made, epoch := s.feed.note.Start, s.feed.made, s.feed.note.Epoch
 	s.mu.Unlock()
-	wait := uint64(0)
 	if !made { // what runs is asked for after the position: what begins later commits behind it
 		if err := c.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&from); err != nil {
 			return postgres.Explain(err, "ask where the log ends", s.logName())
 		}
-		if wait, err = begun(ctx, c); err != nil {
-			return err
-		}
+	}
+	wait, err := begun(ctx, c)
+	if err != nil {
+		return err
 	}
 	for _, t := range tables {
 		join := logJoin{Slot: epoch, From: from, Wait: wait, Member: s.feed.public.members[t.OID]}
+		if made {
+			join.Wait, join.Behind = 0, wait
+		}
 		if err := s.noteJoin(ctx, t, join); err != nil {
 			return err
 		}
@@ -350,16 +354,21 @@ func (s *Source) logStand(ctx context.Context, c *postgres.Conn) (uint64, error)
 	if err != nil {
 		return 0, err
 	}
+	return uint64(at), allEnded(ctx, c, running)
+}
+
+// allEnded waits until all transactions below a number have ended, so that others see them.
+func allEnded(ctx context.Context, c *postgres.Conn, number uint64) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		oldest, err := underWay(ctx, c)
-		if err != nil || oldest >= running {
-			return uint64(at), err
+		if err != nil || oldest >= number {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}

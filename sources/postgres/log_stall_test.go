@@ -220,3 +220,90 @@ func (p *pipeline) open(t *testing.T, s *postgres.Source, l sources.Lane) source
 	}
 	return r
 }
+
+// TestLogBeginsBehindACommitThatNobodySeesYet makes the slot while the commit of a transaction is in the log that no read shows: it is
+// before the point at which the slot begins, so the log does not give it, and only the slot's own snapshot shows it.
+func TestLogBeginsBehindACommitThatNobodySeesYet(t *testing.T) {
+	t.Parallel()
+	for name, kept := range map[string]bool{"in its snapshot": true, "its snapshot is gone": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			beginBehindACommit(t, kept)
+		})
+	}
+}
+
+func beginBehindACommit(t *testing.T, kept bool) {
+	t.Helper()
+	g := another(t, "synchronous_standby_names=ghost", "synchronous_commit=local")
+	dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'old'), (2, 'old')`,
+		"CREATE PUBLICATION acequia_point FOR TABLE orders")
+	p := newPipeline(dsn)
+	p.config.Capture.Slot = "acequia_point"
+	session := func() (*pgx.Conn, string) {
+		c, err := pgx.Connect(t.Context(), dsn)
+		if err == nil {
+			_, err = c.PgConn().Exec(t.Context(), "BEGIN; SELECT pg_current_xact_id()").ReadAll()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'walsender' AND " + strconv.Itoa(int(c.PgConn().PID())) + " = ANY (pg_blocking_pids(pid))"
+	}
+	end := func(c *pgx.Conn) {
+		if _, err := c.Exec(t.Context(), "COMMIT"); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close(t.Context())
+	}
+	s, err := postgres.New(p.config, sources.Host{Pipeline: "test", State: p.state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	first, waitsForFirst := session()
+	made := make(chan []sources.Lane, 1)
+	go func() {
+		lanes, err := s.Lanes(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		made <- lanes
+	}()
+	until(t, dsn, waitsForFirst)
+	second, waitsForSecond := session()
+	end(first)
+	until(t, dsn, waitsForSecond) // from here on what begins is given, or is in the snapshot
+	commit := stall(t, g, dsn, "UPDATE orders SET name = 'new' WHERE id = 1")
+	end(second)
+	lanes := <-made
+	if len(lanes) != 2 {
+		t.Fatalf("the lanes are %v", lanes)
+	}
+	if !kept {
+		g.Exec(t, dsn, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'walsender'")
+		until(t, dsn, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'walsender'")
+	}
+	read := make(chan error, 1)
+	go func() { read <- p.lane(context.WithoutCancel(t.Context()), t, s, lanes[0], nil) }()
+	select {
+	case err := <-read:
+		if !kept {
+			t.Errorf("the read did not wait: %v", err)
+		}
+		read <- err
+	case <-time.After(500 * time.Millisecond):
+		if kept {
+			t.Error("the read waits")
+		}
+	}
+	commit.release(t)
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	p.ended[lanes[0].ID] = true
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.equal(t, dsn, "orders", orders)
+}

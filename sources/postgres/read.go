@@ -37,6 +37,7 @@ type reading struct {
 	backfill bool   // then its rows have no number: what the log tells of a row wins over any backfill
 	settings string // of the transaction
 	snapshot string // exported, to read in; "": its own
+	behind   uint64 // its own shows all transactions below
 }
 
 // system fills what acequia knows of a batch.
@@ -113,6 +114,11 @@ func (s *Source) lock(ctx context.Context, c *postgres.Conn, r *reading) error {
 	place := r.table.Stream()
 	for {
 		begin := "begin read only; " + r.settings
+		if r.snapshot == "" && r.behind > 0 {
+			if err := allEnded(ctx, c, r.behind); err != nil {
+				return err
+			}
+		}
 		if r.snapshot != "" {
 			begin = "begin isolation level repeatable read read only; set transaction snapshot " + literal(r.snapshot) + "; " + r.settings
 		}
