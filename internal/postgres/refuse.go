@@ -58,7 +58,7 @@ func (d *Decoder) poison(r *RowError) error {
 	case errors.Is(r.Err, errHuge):
 		e.Code, e.Remedy = codeHuge, hugeRemedy
 	case errors.Is(r.Err, errOdd) && d.layout.options.FailUnrepresentable:
-		e.Remedy = "on_unrepresentable: raw keeps such values as text beside the column"
+		e.Remedy = "on_unrepresentable: text keeps such values as text beside the column"
 	}
 	return e
 }

@@ -282,7 +282,7 @@ func (p *logPump) decode(r *relation, row logRow, values []postgres.Value) error
 	case err == nil:
 		r.rows = append(r.rows, row)
 	case fault.Of(err) == fault.Poison:
-		p.refused = append(p.refused, r.refuse(row, values, err))
+		p.refused = append(p.refused, r.refuse(row, err))
 	default:
 		return err
 	}
@@ -290,26 +290,13 @@ func (p *logPump) decode(r *relation, row logRow, values []postgres.Value) error
 }
 
 // refuse keeps what can be no record: its values are there as the server printed them.
-func (r *relation) refuse(row logRow, values []postgres.Value, err error) record.Refused {
-	raw := []byte{'{'}
-	for i, v := range values {
-		if v.Kind != 't' {
-			continue
-		}
-		if len(raw) > 1 {
-			raw = append(raw, ',')
-		}
-		raw = strconv.AppendQuote(raw, r.table.Columns[i].Name)
-		raw = append(raw, ':')
-		raw = strconv.AppendQuote(raw, string(v.Data))
-	}
-	raw = append(raw, '}')
+func (r *relation) refuse(row logRow, err error) record.Refused {
 	out := record.Refused{
-		Stream: r.stream, Err: err, Raw: raw, EventTime: row.when, EventID: string(appendEvent(nil, row)), Source: r.source,
+		Stream: r.stream, Err: err, EventTime: row.when, EventID: string(appendEvent(nil, row)), Source: r.source,
 		Version: record.Version{Epoch: r.epoch, Lo: uint64(row.commit), Index: row.index},
 	}
-	if column, ok := errors.AsType[*record.ColumnError](err); ok {
-		out.Column = column.Column
+	if refused, ok := errors.AsType[*postgres.RowError](err); ok {
+		out.Column, out.Raw = refused.Column, refused.Raw
 	}
 	return out
 }
