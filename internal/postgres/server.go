@@ -23,7 +23,8 @@ type Server struct {
 	SlotKeepMB   int // max_slot_wal_keep_size in megabytes; -1: without limit
 }
 
-// Inspect asks the server.
+// Inspect asks the server. A server that was promoted tells its timeline by the names of its WAL files at once, and by its control file
+// when its first checkpoint is done.
 func Inspect(ctx context.Context, c *Conn) (Server, error) {
 	var s Server
 	err := c.QueryRow(ctx, `
@@ -32,7 +33,8 @@ func Inspect(ctx context.Context, c *Conn) (Server, error) {
 			r.rolreplication OR r.rolsuper, r.rolsuper, current_setting('max_prepared_transactions')::int,
 			current_setting('max_replication_slots')::int, current_setting('max_wal_senders')::int,
 			(SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
-			(SELECT system_identifier::text FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint())
+			(SELECT system_identifier::text FROM pg_control_system()), CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+				ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END
 		FROM pg_roles r WHERE r.rolname = current_user`).Scan(
 		&s.Version, &s.Database, &s.User, &s.WALLevel, &s.Encoding, &s.Standby, &s.ReadAllStats, &s.Replication, &s.Superuser,
 		&s.MaxPrepared, &s.MaxSlots, &s.MaxSenders, &s.SlotKeepMB, &s.System, &s.Timeline)

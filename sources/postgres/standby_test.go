@@ -270,3 +270,37 @@ func truncatedLongAgo(w *world) {
 	w.exec("TRUNCATE orders", "INSERT INTO orders (id, v) VALUES (100, 1)")
 	w.equal("orders", true)
 }
+
+// A standby that was promoted is another server from its first moment, though its first checkpoint may take minutes: its tables are
+// read anew once, and not again after that checkpoint.
+func TestLogOfAStandbyThatIsPromoted(t *testing.T) {
+	t.Parallel()
+	primary := another(t, "checkpoint_timeout=1h")
+	dsn := primary.DSN("postgres")
+	primary.Exec(t, dsn, "CREATE TABLE orders (id int8 PRIMARY KEY, name text)", "INSERT INTO orders VALUES (1, 'a')", "CREATE PUBLICATION acequia_promoted FOR TABLE orders")
+	p := newPipeline(dsn)
+	p.config.Capture.Slot = "acequia_promoted"
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	standby, err := primary.Standby()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = standby.Close() }()
+	primary.Exec(t, dsn, "CREATE TABLE much AS SELECT n, repeat('x', 1000) AS x FROM generate_series(1, 20000) n", "UPDATE orders SET name = 'b'")
+	lsn := scalar(t, dsn, "SELECT pg_current_wal_lsn()::text")
+	until(t, standby.DSN("postgres"), "SELECT pg_last_wal_replay_lsn() >= '"+lsn+"'")
+	p.config.DSN = config.Secret(standby.DSN("postgres"))
+	standby.Exec(t, standby.DSN("postgres"), "SELECT pg_promote()")
+	for range 2 {
+		if err := p.run(t, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.equal(t, standby.DSN("postgres"), "orders", orders)
+		if note := string(p.state.kept["table orders"]); !strings.Contains(note, `"epoch":2`) {
+			t.Errorf("the note of the table is %s", note)
+		}
+		standby.Exec(t, standby.DSN("postgres"), "CHECKPOINT")
+	}
+}
