@@ -164,3 +164,23 @@ func TestLogMayNotLookUp(t *testing.T) {
 		t.Errorf("the sinks have %.100s", got)
 	}
 }
+
+// TestLogOfAPartitionWithAnotherIdentity changes the key of a row with a large value in a partition whose replica identity is poorer than
+// that of its root: the server calls the old row whole, as the root's would be, and it has the key alone.
+func TestLogOfAPartitionWithAnotherIdentity(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, `CREATE TABLE documents (id int8 PRIMARY KEY, n int4, body text, other text, twice int4) PARTITION BY RANGE (id)`,
+		`CREATE TABLE low PARTITION OF documents FOR VALUES FROM (0) TO (100)`, `ALTER TABLE ONLY documents REPLICA IDENTITY FULL`,
+		`INSERT INTO documents SELECT n, n, `+big+` || n, NULL, 0 FROM generate_series(1, 5) n`)
+	p := newPipeline(dsn).name()
+	p.config.Tables = []string{"public.documents"}
+	p.publish(t, dsn, "documents")
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, dsn, `UPDATE documents SET id = 50 WHERE id = 1`, `UPDATE documents SET n = 22 WHERE id = 2`, `DELETE FROM documents WHERE id = 3`)
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.equal(t, dsn, "documents", documents)
+}

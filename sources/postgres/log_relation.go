@@ -225,9 +225,9 @@ func (p *logPump) row(ctx context.Context, size int) error {
 		}
 		moved = moved || !same(c.old[k], c.new[k])
 	}
-	if c.identity == 'O' { // the whole row as it was: what the update has not touched is there
+	if c.identity == 'O' { // the whole row as it was: what the update has not touched is there, unless a partition tells less than its root would
 		for i := range c.new {
-			if c.new[i].Kind == 'u' {
+			if c.new[i].Kind == 'u' && c.old[i].Kind == 't' {
 				c.new[i] = c.old[i]
 			}
 		}
