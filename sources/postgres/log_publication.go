@@ -129,7 +129,7 @@ func membership(version int) string {
 }
 
 // unidentified says of which tables updates and deletes do not tell the row: their owners could not even make them while they are
-// published. Those of a partitioned table are told by the partition's replica identity.
+// published. Those of a partitioned table are told by the partition's replica identity. The key is the one that the catalog is read for.
 func unidentified(ctx context.Context, c *postgres.Conn, oids []uint32) (map[uint32]string, error) {
 	rows, err := c.Query(ctx, `
 		WITH identity AS (
@@ -139,10 +139,13 @@ func unidentified(ctx context.Context, c *postgres.Conn, oids []uint32) (map[uin
 				WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END) AS columns, ARRAY(
 				SELECT a.attname::text FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) k
 					JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k
-				WHERE i.indrelid = c.oid AND i.indisprimary) AS key
-			FROM pg_class c WHERE c.oid = ANY($1)
-				OR c.oid IN (SELECT p.relid FROM unnest($1::oid[]) r CROSS JOIN LATERAL pg_partition_tree(r) p WHERE p.isleaf))
-		SELECT i.relreplident::text, i.relpersistence::text, cardinality(i.columns), i.key <@ i.columns, coalesce(pg_partition_root(i.oid)::oid, i.oid)
+				WHERE i.indexrelid = (SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = c.root AND x.indisunique AND x.indisvalid AND (x.indimmediate OR x.indisprimary)
+					AND x.indpred IS NULL AND NOT EXISTS (SELECT FROM unnest(x.indkey[0:x.indnkeyatts - 1]) k
+						LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k AND a.attnotnull WHERE a.attname IS NULL)
+					ORDER BY x.indisprimary DESC, x.indnkeyatts, x.indexrelid LIMIT 1)) AS key, c.root
+			FROM (SELECT *, coalesce(pg_partition_root(oid)::oid, oid) AS root FROM pg_class WHERE oid = ANY($1)
+				OR oid IN (SELECT p.relid FROM unnest($1::oid[]) r CROSS JOIN LATERAL pg_partition_tree(r) p WHERE p.isleaf)) c)
+		SELECT i.relreplident::text, i.relpersistence::text, cardinality(i.columns), i.key <@ i.columns, i.root
 		FROM identity i`, oids)
 	if err != nil {
 		return nil, postgres.Explain(err, "look at the replica identities", c.Config().Database)
@@ -162,7 +165,7 @@ func unidentified(ctx context.Context, c *postgres.Conn, oids []uint32) (map[uin
 		case columns == 0:
 			unfit[root] = "it has no primary key, and no other replica identity"
 		case !whole:
-			unfit[root] = "its replica identity leaves out columns of the primary key"
+			unfit[root] = "its replica identity leaves out columns of its key"
 		}
 		return nil
 	})

@@ -70,3 +70,27 @@ func TestLogIsUninstalledWithoutItsPublication(t *testing.T) {
 		t.Error("the slot is there still")
 	}
 }
+
+// TestLogNeedsTheKeyInTheIdentity has a table without a primary key, whose replica identity is another index than its key.
+func TestLogNeedsTheKeyInTheIdentity(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, `CREATE TABLE orders (id int8 NOT NULL UNIQUE, code int8 NOT NULL UNIQUE, name text)`,
+		`ALTER TABLE orders REPLICA IDENTITY USING INDEX orders_code_key`, `CREATE TABLE lines (id int8 NOT NULL UNIQUE, name text)`,
+		`ALTER TABLE lines REPLICA IDENTITY USING INDEX lines_id_key`)
+	p := newPipeline(dsn).name()
+	s, err := postgres.New(p.config, sources.Host{Pipeline: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	statements, err := s.Install(t.Context(), sources.InstallRequest{Strategy: "log"})
+	if err == nil {
+		err = s.Apply(t.Context(), statements, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := scalar(t, dsn, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables"); got != "lines" {
+		t.Errorf("the publication has %s", got)
+	}
+}
