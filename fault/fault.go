@@ -36,7 +36,7 @@ func (c Class) String() string {
 type Error struct {
 	Class  Class
 	Code   string // stable, such as "ACQ-LAKE-002"
-	Place  string // stream, key and column; or file:line:column
+	Place  string // stream, key and column; or file:line:column. What begins with a stream concerns that stream alone: see Concerns
 	Err    error  // the reason
 	Remedy string // what to do, one sentence
 }
@@ -107,6 +107,20 @@ func Code(err error) string {
 		err = e.Err
 	}
 	return ""
+}
+
+// Concerns says whether an error concerns one stream alone, so that others can go on: its place, or that of what it wraps, is in the stream.
+func Concerns(err error, stream string) bool {
+	for {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return false
+		}
+		if e.Place == stream || strings.HasPrefix(e.Place, stream+", ") {
+			return true
+		}
+		err = e.Err
+	}
 }
 
 // Row is one record of a batch that can never pass.

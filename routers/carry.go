@@ -91,7 +91,7 @@ func (d *delivery) accept(ctx context.Context) error {
 		rows += b.Rows
 		bytes += b.Size()
 		if err := d.pass(ctx, b, 0); err != nil {
-			return err
+			return ofStream(err, b.Schema.Stream)
 		}
 	}
 	d.group.rows += rows

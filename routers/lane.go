@@ -52,7 +52,7 @@ func (s *slot) serve(ctx, reads context.Context) {
 func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 	r, board := s.run, s.run.board.lane(lane)
 	log := r.log.With(slog.String("lane", lane.ID))
-	pace, panics, commits := backoff{retry: r.pipeline.Retry}, 0, board.commits()
+	pace, panics, commits, excluded := backoff{retry: r.pipeline.Retry}, 0, board.commits(), map[string]bool{}
 	for !isClosed(r.stop) {
 		board.set(Starting, nil)
 		err := guard(func() error { return s.own(ctx, reads, lane, board, log) })
@@ -66,6 +66,7 @@ func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 		}
 		if now := board.commits(); now > commits {
 			commits, pace.tries, panics = now, 0, 0
+			clear(excluded)
 		}
 		if p, ok := errors.AsType[*panicked](err); ok {
 			panics++
@@ -74,6 +75,10 @@ func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 		delay, more := pace.next()
 		switch {
 		case fault.Of(err) != fault.Retryable && ctx.Err() == nil, panics > maxPanics, !more:
+			if r.exclude(ctx, lane, excluded, err) {
+				board.set(Retrying, err)
+				continue
+			}
 			board.set(Failed, err)
 			log.ErrorContext(ctx, "lane failed", errAttr(err), slog.String("code", fault.Code(err)))
 			return fmt.Errorf("lane %s of %s: %w", lane.ID, r.pipeline.Name, err)

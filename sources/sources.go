@@ -96,6 +96,13 @@ type Drainer interface {
 	Drain()
 }
 
+// Excluder is a source of which one lane may carry several streams.
+type Excluder interface {
+	// Exclude tells it that a lane has failed for good: for a reason that concerns that stream of it alone, or, where it carries
+	// no other, for any. goesOn: from its checkpoint on the lane gives nothing of the stream, which was noted durably. Else it fails.
+	Exclude(ctx context.Context, lane Lane, stream string, why error) (goesOn bool, err error)
+}
+
 // State is what a source remembers beside the positions of its lanes. It is durable when a method returns, and the
 // pipeline's alone.
 type State interface {

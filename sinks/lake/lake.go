@@ -227,7 +227,7 @@ func (l *Lake) describe(name string, s *record.Schema) (described *schemas.LakeT
 	file := tablesFolder + "/" + name + ".json"
 	fresh, err := schemas.NewLakeTable(name, s, l.config.Partition)
 	if err != nil {
-		return nil, fault.Stop(err)
+		return nil, &fault.Error{Class: fault.Fatal, Code: "ACQ-LAKE-014", Place: s.Stream, Err: err, Remedy: "rename or leave out the column, or the table"}
 	}
 	err = l.dir.Update(file, func(old []byte) ([]byte, error) {
 		if old == nil {
@@ -253,7 +253,7 @@ func evolve(file string, text []byte, fresh *schemas.LakeTable, s *record.Schema
 	}
 	if !slices.Equal(known.Partition, fresh.Partition) || !slices.Equal(known.Key, fresh.Key) {
 		return nil, nil, &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-LAKE-013", Place: file, Err: errors.New("the table has another key or other partitions"),
+			Class: fault.Fatal, Code: "ACQ-LAKE-013", Place: s.Stream, Err: fmt.Errorf("the table of %s has another key or other partitions", file),
 			Remedy: "give the table a new name with table_name, or keep its key and partitions",
 		}
 	}

@@ -48,7 +48,7 @@ func (s *Source) lanes() (lanes []sources.Lane, unwanted *export, err error) {
 		of := s.lanesOf(t)
 		lanes = append(lanes, of...)
 		for i := range of {
-			if t.note.Strategy != byLog || t.stopped() != nil {
+			if t.note.Strategy != byLog || t.stopped() != nil || s.feed.failed[t.stream] == t.note.Epoch {
 				continue
 			}
 			if logged = append(logged, of[i].ID); of[i].ID != t.lane(completePart) {

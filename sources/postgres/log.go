@@ -36,6 +36,9 @@ type feed struct {
 	reader    *logReader // that was opened last
 	wal       walSight
 
+	refused map[string]error  // by stream: why it was excluded from the lane in this run
+	failed  map[string]uint16 // by stream: the incarnation of which another lane has failed for good, so that nobody waits for it
+
 	watches   map[string]*watch // by stream: for what the log does not tell
 	truncated map[string]uint32 // by stream: the transaction of the last TRUNCATE that it has told
 }

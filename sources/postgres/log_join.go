@@ -73,7 +73,7 @@ func (s *Source) logTables() (tables []*table) {
 func (s *Source) keepsLog(ctx context.Context, c *postgres.Conn, t *table) (bool, error) {
 	s.mu.Lock()
 	f, join := &s.feed, t.note.Log
-	epoch, why, broken, public := f.note.Epoch, f.note.Why, f.err, f.public
+	epoch, why, broken, public, refused := f.note.Epoch, f.note.Why, f.err, f.public, f.refused[t.stream]
 	s.mu.Unlock()
 	again := ""
 	switch {
@@ -85,6 +85,9 @@ func (s *Source) keepsLog(ctx context.Context, c *postgres.Conn, t *table) (bool
 		again = why
 	case join.Member != public.members[t.OID]:
 		again = "it was out of the log's publication, or the publication was altered"
+	case join.Broken != "" && refused != nil: // until the next run: what is read anew would be refused again
+		s.hold(t, refused)
+		return false, nil
 	case join.Broken != "":
 		if _, err := s.layout(t); err != nil {
 			s.hold(t, err)
