@@ -21,6 +21,7 @@ type pipelineLine struct {
 	Name, StateName, Reason                             string
 	Tone                                                string // class of the state's badge
 	Lag, Speed, Rows, DeadLetters, LastFile, LastCommit string
+	Unrouted                                            string // "": none
 	Kept, LostIn                                        string // at the source; "": nothing, never
 	Ended                                               string // how many lanes are not shown because they have ended
 	Warnings                                            []string
@@ -43,6 +44,9 @@ func newStatusView(lang string, r Report) *statusView {
 			Name: p.Name, Tone: p.State.tone(), StateName: stateNames[p.State].In(lang), Reason: p.Reason, Lag: lagText(p.Lag, p.LagRows, t, lang),
 			Speed: speedText(p.RowsPerSecond, lang), Rows: groupDigits(p.Rows, lang),
 			DeadLetters: groupDigits(p.DeadLetters, lang), LastFile: p.LastFile, LastCommit: t.Never,
+		}
+		if p.Unrouted > 0 {
+			line.Unrouted = groupDigits(p.Unrouted, lang)
 		}
 		if !p.LastCommit.IsZero() {
 			line.LastCommit = fmt.Sprintf(t.Ago, durationText(max(0, r.Time.Sub(p.LastCommit)), lang))

@@ -14,7 +14,7 @@ type texts struct {
 	AllWell, Trouble, Never, Ago, Unreadable, ResultRows, ErrorPlace, File, Row string
 	FormsTitle, NoForms                                                         string
 	Lanes, LanesEnded, Lane, State, Streams, Stream, Strategy, Kept, LostIn     string
-	Risks, ReadAnew, NotRead, Unfit                                             string
+	Risks, ReadAnew, NotRead, Unfit, Unrouted                                   string
 }
 
 //nolint:gochecknoglobals // constant tables
@@ -44,7 +44,7 @@ var (
 		Lanes: "Tramos", LanesEnded: "%d más han terminado", Lane: "Tramo", State: "Estado", Streams: "Flujos", Stream: "Flujo",
 		Strategy: "Estrategia", Kept: "Guardado en el origen", LostIn: "Se pierde en", Risks: "Riesgos", ReadAnew: "se leyó de nuevo: %s",
 		Unfit:   "valores que están como texto en %[2]s, pues no caben en su columna: %[1]s",
-		NotRead: "no se lee: %s",
+		NotRead: "no se lee: %s", Unrouted: "Sin destino en la ruta",
 	}
 	english = texts{
 		QueryTitle: "Query", QueryLead: "Ask the data in the lake with SQL. This page only reads: nothing can be changed.",
@@ -71,7 +71,7 @@ var (
 		Lanes: "Lanes", LanesEnded: "%d more have ended", Lane: "Lane", State: "State", Streams: "Streams", Stream: "Stream",
 		Strategy: "Strategy", Kept: "Kept at the source", LostIn: "Lost in", Risks: "Risks", ReadAnew: "was read anew: %s",
 		Unfit:   "values that are text in %[2]s, for their column cannot hold them: %[1]s",
-		NotRead: "is not read: %s",
+		NotRead: "is not read: %s", Unrouted: "For no sink of the route",
 	}
 	stateNames = map[State]query.Localized{
 		Waiting:  {ES: "esperando", EN: "waiting"},

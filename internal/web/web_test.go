@@ -139,7 +139,7 @@ func TestPagesInBothLanguages(t *testing.T) {
 	s := newSite(t, nil)
 	lag, rows, loss := 1500*time.Millisecond, int64(12000), 5*time.Hour+18*time.Minute
 	s.pipelines = []Pipeline{
-		{Name: "games-form", State: Running, Rows: 1234567, RowsPerSecond: 5123.4, Lag: &lag, LagRows: &rows},
+		{Name: "games-form", State: Running, Unrouted: 12345, Rows: 1234567, RowsPerSecond: 5123.4, Lag: &lag, LagRows: &rows},
 		{Name: "games-lake", State: Failed, Reason: "no <space> left", DeadLetters: 2, LastFile: "a.parquet", LastCommit: time.Now()},
 		{
 			Name: "shop", State: Failed, Rows: 5, Loss: &loss, Lanes: []Lane{
