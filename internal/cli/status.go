@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"text/tabwriter"
@@ -24,7 +25,9 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 type statusCmd struct {
-	dirFlag
+	files
+	File  string        `short:"f" help:"Configuration file, as FILE." placeholder:"FILE"`
+	Dir   string        `help:"Directory of a demo's state. Default: the state of ./acequia.yaml, else .acequia." type:"path" placeholder:"DIR"`
 	Watch bool          `help:"Show it again and again until interrupted."`
 	Every time.Duration `help:"How often --watch asks." default:"1s"`
 	JSON  bool          `help:"Write JSON; with --watch one line each time."`
@@ -32,13 +35,29 @@ type statusCmd struct {
 
 // Help shows examples.
 func (statusCmd) Help() string {
-	return "Examples:\n  acequia status --dir D\n  acequia status --dir D --watch"
+	return `Asks the process that serves the pipelines of a file, or a demo. Where none answers, it shows where the lanes of the file's pipelines
+stood at their last checkpoint, also while acequia run goes on, and asks their sources how their streams are read and what they keep.
+
+Examples:
+  acequia status shop.yaml
+  acequia status -f shop.yaml --watch
+  acequia status --dir D
+
+Exit codes: 0 ok, 2 usage or configuration, 3 nobody answers and there is no state.`
 }
 
-// Run asks the process that holds the directory.
+// Run asks the process that holds the state.
 func (c statusCmd) Run(ctx context.Context, t terminal) error {
+	dir, project, err := c.subject(ctx, t)
+	if err != nil {
+		return err
+	}
 	for {
-		report, err := c.ask(ctx)
+		report, err := c.ask(ctx, dir)
+		if err != nil && project != nil {
+			report = web.Report{Time: time.Now().UTC()}
+			report.Pipelines, err = project.Standing(ctx, obs.NewLogger(t.err, slog.LevelError))
+		}
 		if err != nil {
 			return err
 		}
@@ -53,15 +72,43 @@ func (c statusCmd) Run(ctx context.Context, t terminal) error {
 	}
 }
 
-func (c statusCmd) ask(ctx context.Context) (web.Report, error) {
+// subject gives the folder of the state, and the project where files were named or ./acequia.yaml is there.
+func (c statusCmd) subject(ctx context.Context, t terminal) (dir string, project *app.Project, err error) {
+	named := c.files
+	if c.File != "" {
+		named.Paths = append(named.Paths, c.File)
+	}
+	switch {
+	case c.Dir != "" && len(named.Paths) > 0:
+		return "", nil, &fault.Error{
+			Code: "ACQ-USE-055", Place: "--dir", Err: errors.New("a file says itself where its state is"), Remedy: "name the file, or --dir, and not both",
+		}
+	case c.Dir != "":
+		return c.Dir, nil, nil
+	}
+	if _, err := named.named(); err != nil {
+		return ".acequia", nil, nil //nolint:nilerr // no file at all: a demo in this folder
+	}
+	project, problems, err := named.load(ctx, t)
+	if err != nil {
+		return "", nil, err
+	}
+	if problems.Errors() {
+		tell(t.err, problems)
+		return "", nil, toldError{exitUsage}
+	}
+	return project.State, project, nil
+}
+
+func (c statusCmd) ask(ctx context.Context, dir string) (web.Report, error) {
 	var report web.Report
 	none := func(err error) error {
 		return &fault.Error{
-			Code: "ACQ-ENV-004", Place: c.Dir, Err: fmt.Errorf("no acequia process answers for this directory: %w", err),
-			Remedy: "start one with acequia serve FILE, or with acequia demo --dir " + c.Dir,
+			Code: "ACQ-ENV-004", Place: dir, Err: fmt.Errorf("no acequia process answers for this directory: %w", err),
+			Remedy: "start one with acequia serve FILE, or with acequia demo --dir " + dir,
 		}
 	}
-	at, err := app.ReadAddress(c.Dir)
+	at, err := app.ReadAddress(dir)
 	if err != nil {
 		return report, none(errors.New("it has none"))
 	}
