@@ -8,6 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/acequia-io/acequia/internal/broker/brokertest"
 	"github.com/acequia-io/acequia/internal/query"
 )
 
@@ -35,7 +36,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("EXAMPLES", examples)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"database": scriptDatabases.make, "sql": scriptDatabases.sql},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"database": scriptDatabases.make, "sql": scriptDatabases.sql, "broker": broker},
 		Condition: func(name string) (bool, error) {
 			if name != "sql" {
 				return false, fmt.Errorf("unknown condition %q", name)
@@ -47,4 +48,15 @@ func TestScripts(t *testing.T) {
 			return engine.Available() == nil, engine.Close()
 		},
 	})
+}
+
+// broker is the command broker of the scripts: a NATS server with JetStream until the script's end; $BUS is its URL.
+func broker(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: broker")
+	}
+	s, err := brokertest.Start()
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(s.Close()) })
+	ts.Setenv("BUS", s.URL)
 }
