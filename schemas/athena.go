@@ -29,8 +29,36 @@ func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
 	}
 	ddl := fmt.Sprintf("CREATE EXTERNAL TABLE IF NOT EXISTS `%s` (\n%s\n)\nPARTITIONED BY (\n%s\n)\nSTORED AS PARQUET\nLOCATION '%s/'\nTBLPROPERTIES (\n  %s\n);\n",
 		t.Name, strings.Join(columns, ",\n"), strings.Join(levels, ",\n"), location, strings.Join(properties, ",\n  "))
-	return ddl + t.athenaViews()
+	return ddl + t.athenaLimits() + t.athenaViews()
 }
+
+// nullFolder is what Hive calls the value of a folder of rows whose partition is null.
+const nullFolder = "__HIVE_DEFAULT_PARTITION__"
+
+// athenaLimits says, as comments, what partition projection does not see of the table. A truncate has no values, so that it is among
+// the rows without a partition.
+func (t *LakeTable) athenaLimits() string {
+	var out strings.Builder
+	for _, p := range t.Partition {
+		if p.From == EventTimeColumn {
+			continue
+		}
+		fmt.Fprintf(&out, "\n-- Athena does not look into %s=%s: rows whose %s is null are not seen, and neither are truncates,\n"+
+			"-- so that %s keeps what a truncate or a new reading of the whole source has removed. Partition by dt where that matters.\n",
+			p.Name, nullFolder, p.From, t.LatestName())
+		switch p.Kind {
+		case record.Int32, record.Int64:
+			fmt.Fprintf(&out, "-- Of %s it sees %s; widen projection.%s.range where there are others.\n", p.Name, integerRange, p.Name)
+		case record.Date, record.Bool:
+		default:
+			fmt.Fprintf(&out, "-- Its values of %s are not known beforehand: each query has to say %s = '...', and the views cannot be asked.\n", p.Name, p.Name)
+		}
+	}
+	return out.String()
+}
+
+// integerRange is what a partition of integers is looked for in.
+const integerRange = "0,9999"
 
 // projection gives the properties of one partition: dates by day, numbers by a wide range, text injected by the query,
 // because its values are not known beforehand.
@@ -40,7 +68,7 @@ func projection(p Partition, firstDay string) []string {
 	case p.From == EventTimeColumn || p.Kind == record.Date:
 		return []string{key("type", "date"), key("format", "yyyy-MM-dd"), key("range", firstDay+",NOW+1DAYS")}
 	case p.Kind == record.Int32 || p.Kind == record.Int64:
-		return []string{key("type", "integer"), key("range", "0,9999")}
+		return []string{key("type", "integer"), key("range", integerRange)}
 	case p.Kind == record.Bool:
 		return []string{key("type", "enum"), key("values", "true,false")}
 	}

@@ -121,3 +121,36 @@ t.yaml:17:13: index by_time: there is no field "time" (correct the declaration o
 		t.Error(err)
 	}
 }
+
+// What Athena does not see of a table is said beside its statements.
+func TestAthenaSaysWhatItDoesNotSee(t *testing.T) {
+	t.Parallel()
+	s, err := record.NewSchema("games", []string{"id"}, record.Field{Name: "id", Kind: record.Int64},
+		record.Field{Name: "decade", Kind: record.Int32, Nullable: true}, record.Field{Name: "genre", Kind: record.String, Nullable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for partition, want := range map[string][]string{
+		"":       nil,
+		"decade": {"decade=__HIVE_DEFAULT_PARTITION__: rows whose decade is null", "truncates", "decade it sees 0,9999"},
+		"genre":  {"genre=__HIVE_DEFAULT_PARTITION__", "each query has to say genre = '...'"},
+	} {
+		var by []string
+		if partition != "" {
+			by = []string{partition}
+		}
+		table, err := schemas.NewLakeTable("games", s, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ddl := table.AthenaDDL("s3://b/lake", "2026-01-01")
+		for _, text := range want {
+			if !strings.Contains(ddl, text) {
+				t.Errorf("partitioned by %q, without %q: %s", partition, text, ddl)
+			}
+		}
+		if len(want) == 0 && strings.Contains(ddl, "--") {
+			t.Errorf("by the date of the event all is seen: %s", ddl)
+		}
+	}
+}
