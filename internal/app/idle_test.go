@@ -25,6 +25,7 @@ type tide struct {
 	ends     func() error // of the lane that ends
 	late     time.Duration
 	draining atomic.Bool
+	service  *Service // that has run it
 }
 
 func (s *tide) Lanes(context.Context) ([]sources.Lane, error) {
@@ -33,6 +34,10 @@ func (s *tide) Lanes(context.Context) ([]sources.Lane, error) {
 
 func (s *tide) Open(_ context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
 	return &tideReader{tide: s, lane: lane, at: from, closed: make(chan struct{})}, nil
+}
+
+func (s *tide) Report(context.Context) (sources.Report, error) {
+	return sources.Report{Held: 7, Loss: 2 * time.Hour}, nil
 }
 
 func (s *tide) Drain() { s.draining.Store(true) }
@@ -107,6 +112,7 @@ func flood(t *testing.T, dir string, late time.Duration, ends func() error) (row
 	if err != nil {
 		t.Fatal(err)
 	}
+	source.service = s
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err = s.Run(ctx, 500*time.Millisecond)

@@ -388,3 +388,32 @@ func TestAServerThatWentBackIsSeen(t *testing.T) {
 		t.Error("it is read anew once: ", lanes, err)
 	}
 }
+
+// Who drops a table waits until the rows that are being read have come, and the lane ends in order.
+func TestATableThatIsDroppedWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, manySQL...)
+	s := open(t, postgres.Config{DSN: config.Secret(dsn)}, newNotes())
+	dropped := make(chan error, 1)
+	ctx := t.Context()
+	failed := interrupted(t, s, func() {
+		go func() {
+			c, err := pgx.Connect(ctx, dsn)
+			if err == nil {
+				_, err = c.Exec(ctx, "drop table many")
+				err = errors.Join(err, c.Close(ctx))
+			}
+			dropped <- err
+		}()
+		until(t, dsn, "select count(*) = 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like 'drop table%'")
+	})
+	if err := errors.Join(failed, <-dropped); err != nil {
+		t.Error(err)
+	}
+	postgres.Stale(s)
+	r := newReads(s)
+	r.all(t)
+	if len(r.rows["many"]) != 0 || r.failures() != "" {
+		t.Error(len(r.rows["many"]), r.failures())
+	}
+}

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -61,13 +62,23 @@ func TestRowThatIsUpdatedDuringAScan(t *testing.T) {
 // What holds changes back is named, in the log and among the risks, and forgotten when it is over.
 func TestWhatHoldsChangesBack(t *testing.T) {
 	t.Parallel()
-	for _, strategy := range []string{"xmin", "time"} {
-		t.Run(strategy, func(t *testing.T) {
+	for _, c := range []struct {
+		strategy string
+		prepared bool
+	}{{"xmin", false}, {"xmin", true}, {"time", false}, {"time", true}} {
+		strategy := c.strategy
+		t.Run(fmt.Sprint(strategy, " ", c.prepared), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, strategy, ordersSQL, touchedSQL, "INSERT INTO orders (id, v) VALUES (1, 0)")
 			w.config.Capture.Margin = 200 * time.Millisecond
 			s := w.session()
 			s.exec("SET application_name = 'a batch'", "BEGIN", "UPDATE orders SET v = 1")
+			by, commit := "process "+s.texts("SELECT pg_backend_pid()::text")[0], "COMMIT"
+			if c.prepared {
+				by = "held_" + strategy
+				s.exec("PREPARE TRANSACTION '" + by + "'")
+				commit = "COMMIT PREPARED '" + by + "'"
+			}
 			source, err := postgres.New(w.config, sources.Host{Pipeline: "test", State: w.notes, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
 			if err != nil {
 				t.Fatal(err)
@@ -104,14 +115,13 @@ func TestWhatHoldsChangesBack(t *testing.T) {
 					chunk.Release()
 				}
 			}()
-			pid := s.texts("SELECT pg_backend_pid()::text")[0]
 			held := func() bool { // another test's transaction can be older
 				return slices.ContainsFunc(postgres.Risks(source, "orders"), func(risk string) bool {
-					return strings.Contains(risk, "changes are held back") && (strings.Contains(risk, "process "+pid) || strategy == "xmin")
+					return strings.Contains(risk, "changes are held back") && (strings.Contains(risk, by) || strategy == "xmin")
 				})
 			}
 			await(t, "what holds changes back is said", held)
-			s.exec("COMMIT")
+			s.exec(commit)
 			await(t, "nothing holds changes back", func() bool { return !held() })
 			if _, ok := <-seen; !ok {
 				t.Error("the rows of the transaction did not come")
