@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"time"
 
 	"github.com/acequia-io/acequia/record"
 )
@@ -38,6 +39,13 @@ type KeyValue struct {
 	Int  int64
 	Wide record.Int128
 	Text string
+}
+
+// Since is a Tables whose streams have a column that tells when a record was last changed.
+type Since interface {
+	// ScanSince reads the records, as Scan does, whose column says that they were changed at a time or after it. What the column does
+	// not tell, such as deletes, is not seen.
+	ScanSince(ctx context.Context, stream string, since time.Time, each func(*record.Batch) error) error
 }
 
 // Marker is a Tables that tells records which are found to be gone from those that are not read yet.

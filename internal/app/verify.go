@@ -188,8 +188,9 @@ type Synced struct {
 	DeadLetters int64  `json:"dead_letters"`
 }
 
-// Sync reads a table again as it is now, and sends it through the pipelines that carry it.
-func (s *Service) Sync(ctx context.Context, t Tables) (out []Synced, err error) {
+// Sync reads a table again as it is now, or the rows of it that were changed since a time that is not zero, and sends them through the
+// pipelines that carry it.
+func (s *Service) Sync(ctx context.Context, t Tables, since time.Time) (out []Synced, err error) {
 	for _, d := range s.project.Pipelines {
 		_, whole, err := s.whole(ctx, d.Name)
 		if err != nil {
@@ -210,7 +211,7 @@ func (s *Service) Sync(ctx context.Context, t Tables) (out []Synced, err error) 
 			return out, err
 		}
 		for _, stream := range streams {
-			from, err := verify.Whole(ctx, tables, stream.Schema)
+			from, err := again(ctx, tables, stream.Schema, since)
 			if err != nil {
 				return out, err
 			}
@@ -238,6 +239,19 @@ func allKeyed(streams []sources.Stream) error {
 		}
 	}
 	return nil
+}
+
+func again(ctx context.Context, tables sources.Tables, schema *record.Schema, since time.Time) (*verify.Reread, error) {
+	if since.IsZero() {
+		return verify.Whole(ctx, tables, schema)
+	}
+	changed, ok := tables.(sources.Since)
+	if !ok {
+		return nil, &fault.Error{
+			Code: "ACQ-USE-065", Place: "--since", Err: errors.New("the source cannot tell when its records were changed"), Remedy: "leave it out: the whole table is read",
+		}
+	}
+	return verify.Changed(changed, schema, since), nil
 }
 
 // run compares the pipelines that are asked for.

@@ -57,5 +57,5 @@ func exitCodeOf(code string) int {
 
 // pgUsage are the codes of what is wrong in the settings or in the flags of who reads PostgreSQL.
 func pgUsage() []string {
-	return []string{"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042"}
+	return []string{"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042", "ACQ-PG-045"}
 }

@@ -275,7 +275,7 @@ func columnsText(columns []verify.Values) string {
 type syncCmd struct {
 	File  string `arg:"" name:"file" help:"Configuration file."`
 	Table string `arg:"" help:"Name of the table."`
-	Since string `help:"Only rows that were changed since." placeholder:"TIME"`
+	Since string `help:"Only rows that were changed since, a day or a moment, by the column of capture.column (updated_at)." placeholder:"TIME"`
 	JSON  bool   `help:"Write JSON."`
 }
 
@@ -283,20 +283,25 @@ type syncCmd struct {
 func (syncCmd) Help() string {
 	return `Reads a table of a database again as it is now, and sends it through each pipeline that carries it. Rows that the sinks hold in a
 newer version stay. What was deleted is not found so: acequia sweep does that. It needs the state directory, so no other process may run on it.
+With --since only rows are read whose column of times (capture.column, updated_at) says so: what does not set it is not seen.
 
 Examples:
   acequia sync shop.yaml orders
   acequia sync shop.yaml public.orders --json
+  acequia sync shop.yaml orders --since 2026-11-24T18:30:00Z
 
 Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment, 4 some records are dead letters.`
 }
 
 // Run reads the table again.
 func (c syncCmd) Run(ctx context.Context, t terminal) (err error) {
+	var since time.Time
 	if c.Since != "" {
-		return &fault.Error{
-			Code: "ACQ-USE-062", Place: "--since", Err: errors.New("no source here can tell which rows were changed since a time without missing some"),
-			Remedy: "leave it out: the whole table is read",
+		if since, err = time.Parse(time.RFC3339, c.Since); err != nil {
+			since, err = time.Parse(time.DateOnly, c.Since)
+		}
+		if err != nil {
+			return &fault.Error{Code: "ACQ-USE-062", Place: "--since", Err: err, Remedy: "write a day, 2026-11-24, or a moment, 2026-11-24T18:30:00Z"}
 		}
 	}
 	project, err := target{File: c.File}.project(ctx, t)
@@ -308,7 +313,7 @@ func (c syncCmd) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
-	synced, err := service.Sync(ctx, app.Tables{Patterns: []string{c.Table}, Choose: chosen})
+	synced, err := service.Sync(ctx, app.Tables{Patterns: []string{c.Table}, Choose: chosen}, since)
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,16 @@ func Whole(ctx context.Context, tables sources.Tables, schema *record.Schema) (*
 	}, nil
 }
 
+// Changed reads the records of a stream that were changed since a time.
+func Changed(tables sources.Since, schema *record.Schema, since time.Time) *Reread {
+	return &Reread{
+		lane: "since/" + schema.Stream, stream: schema.Stream, parts: 1, drained: make(chan struct{}),
+		read: func(ctx context.Context, _ int, each func(*record.Batch) error) error {
+			return tables.ScanSince(ctx, schema.Stream, since, func(b *record.Batch) error { return each(updates(b)) })
+		},
+	}
+}
+
 // updates gives the records as updates, with a reference for the callee.
 func updates(b *record.Batch) *record.Batch {
 	out := b.With(b.Schema, b.Columns)

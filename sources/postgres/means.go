@@ -183,7 +183,7 @@ func (s *Source) lacksTime(m means, no func(string, string, ...any) *sources.Mis
 	switch {
 	case m.timeType == "":
 		return no("it has no column "+s.config.Capture.Column, "say capture.column")
-	case m.timeType != "timestamp with time zone" && (m.timeType != withoutZone || s.config.Capture.Zone == ""):
+	case m.timeType != withZone && (m.timeType != withoutZone || s.config.Capture.Zone == ""):
 		return no("the column "+s.config.Capture.Column+" is "+m.timeType+", which says no moment",
 			"make it timestamptz, or where every writer writes the time of one zone, say capture.zone")
 	case m.standby:
@@ -198,8 +198,11 @@ func (s *Source) lacksTime(m means, no func(string, string, ...any) *sources.Mis
 	return nil
 }
 
-// withoutZone is the type of a time that is no moment.
-const withoutZone = "timestamp without time zone"
+// withZone is the type of a moment, and withoutZone that of a time that is none.
+const (
+	withZone    = "timestamp with time zone"
+	withoutZone = "timestamp without time zone"
+)
 
 // risks says what may be missed of a table as it is followed now.
 func (s *Source) risks(t *table) []string { return s.risksOf(t, t.facts, t.note.Strategy) }

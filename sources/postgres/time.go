@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
@@ -160,11 +159,7 @@ func (p *timePoller) page(ctx context.Context, c *postgres.Conn, t *table, now s
 		return "", err
 	}
 	column := quoted(t.Name) + "." + quoted(p.source.config.Capture.Column) // a bare name would be that of an expression of the select list
-	as := "::timestamptz"                                                   // of a parameter
-	if t.Column(p.source.config.Capture.Column).TypeName == withoutZone {
-		zone := strings.Replace(p.source.config.Capture.Zone, "UTC", "+00:00", 1)
-		as = "::timestamptz AT TIME ZONE INTERVAL '" + zone + "'" // as a name, +02:00 would be west of Greenwich
-	}
+	as := p.source.momentCast(t.Column(p.source.config.Capture.Column))
 	where, args := column+" < $1"+as, []string{s.UpTo}
 	switch {
 	case s.Time != "":
