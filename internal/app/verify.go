@@ -248,7 +248,7 @@ func again(ctx context.Context, tables sources.Tables, schema *record.Schema, si
 	changed, ok := tables.(sources.Since)
 	if !ok {
 		return nil, &fault.Error{
-			Code: "ACQ-USE-065", Place: "--since", Err: errors.New("the source cannot tell when its records were changed"), Remedy: "leave it out: the whole table is read",
+			Code: "ACQ-USE-066", Place: "--since", Err: errors.New("the source cannot tell when its records were changed"), Remedy: "leave it out: the whole table is read",
 		}
 	}
 	return verify.Changed(changed, schema, since), nil

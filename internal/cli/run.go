@@ -24,6 +24,7 @@ type runCmd struct {
 	UntilIdle bool          `help:"Stop when nothing has come for a while. Pipelines over files end by themselves."`
 	Idle      time.Duration `help:"How long that while is." default:"3s"`
 	Watch     bool          `help:"Take up changes of the files, and go on until Ctrl-C."`
+	DryRun    bool          `help:"Only show what would be done, as acequia plan does."`
 	JSON      bool          `help:"Write progress and result as lines of JSON."`
 }
 
@@ -44,6 +45,9 @@ Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 envir
 
 // Run runs the pipelines.
 func (c runCmd) Run(ctx context.Context, t terminal) error {
+	if c.DryRun {
+		return planCmd{files: c.files, JSON: c.JSON}.Run(ctx, t)
+	}
 	t.err = onScreen(t.err)
 	log := obs.NewLogger(t.err, slog.LevelInfo)
 	live, err := c.live(ctx, t, app.LiveOptions{

@@ -124,36 +124,36 @@ func pieceOf(name string, f *parquet.File, group int) piece {
 func (p *piece) below(cut record.Version) bool { return p.bounded && p.newest.Compare(cut) < 0 }
 
 // pieces gives the row groups of the files that count now, but for those of files to pass over, and those of which no row stands.
-func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, rows int64, err error) {
+func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, err error) {
 	if l.table == nil {
-		return nil, 0, nil
+		return nil, nil
 	}
 	names, err := lakefiles.List(l.root, l.table.Name)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	for _, name := range names {
 		if over[name] {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		err := l.open(name, func(f *parquet.File) error {
-			for i, g := range f.Groups() {
+			for i := range f.Groups() {
 				p := pieceOf(name, f, i)
 				if l.truncated && p.below(l.cut) {
 					continue
 				}
-				out, rows = append(out, p), rows+g.Rows
+				out = append(out, p)
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
-	return out, rows, nil
+	return out, nil
 }
 
 // open opens a file for do.

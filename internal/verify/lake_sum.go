@@ -20,7 +20,7 @@ var errFull = errors.New("too many keys have several copies")
 
 // sum hands over the hashes of all rows, or of the rows of some ranges.
 func (l *lake) sum(ctx context.Context, wanted map[int32]bool, each func(worker int, h *hashed) error) error {
-	pieces, rows, err := l.pieces(ctx, nil)
+	pieces, err := l.pieces(ctx, nil)
 	if err != nil || len(pieces) == 0 {
 		return err
 	}
@@ -30,7 +30,7 @@ func (l *lake) sum(ctx context.Context, wanted map[int32]bool, each func(worker 
 	if err := l.cuts(ctx, pieces); err != nil {
 		return err
 	}
-	pieces, rows = l.standing(pieces)
+	pieces, rows := l.standing(pieces)
 	ranges := l.ranges.n
 	if len(l.key) == 0 {
 		l.several.forget()
@@ -313,7 +313,7 @@ func (l *lake) look(ctx context.Context, of *suspects, first bool) error {
 	if first {
 		l.best, l.visited = make([]newest, len(of.sink)), map[string]bool{}
 	}
-	pieces, _, err := l.pieces(ctx, l.visited)
+	pieces, err := l.pieces(ctx, l.visited)
 	if err != nil {
 		return err
 	}

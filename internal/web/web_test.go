@@ -150,7 +150,7 @@ func TestPagesInBothLanguages(t *testing.T) {
 			},
 			Source: &sources.Report{Held: 3 << 30, Loss: loss, Warnings: []string{"max_slot_wal_keep_size is -1"}, Streams: []sources.StreamReport{
 				{Stream: "public.orders", Strategy: "log"},
-				{Stream: "public.lines", Strategy: "xmin", Risks: []string{"deletes are not seen", "each poll reads the table"}, Anew: "the slot was lost", Held: 9 << 20, Loss: 2 * loss},
+				{Stream: "public.lines", Strategy: "xmin", Risks: []string{"deletes are not seen", "each poll reads the table"}, Anew: "the slot was lost", Held: 9 << 20, Loss: 2 * loss, Unfit: map[string]int64{"at__raw": 1200}},
 				{Stream: "public.bad", Stopped: "its key has changed"},
 			}},
 		},

@@ -223,6 +223,10 @@ func TestValuesThatTheirColumnsCannotHold(t *testing.T) {
 	if len(r.rows["odd"]) != 25000 || odd != 2 || r.failures() != "" {
 		t.Error(len(r.rows["odd"]), odd, r.failures())
 	}
+	report, err := next.Report(t.Context())
+	if err != nil || len(report.Streams) != 1 || fmt.Sprint(report.Streams[0].Unfit) != "map[n__raw:1]" { // the other was the first source's
+		t.Errorf("%+v, %v", report.Streams, err)
+	}
 }
 
 // Rows of the heap that VACUUM FULL moves between two parts would be read twice or never.

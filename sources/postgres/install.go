@@ -55,18 +55,8 @@ func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) ([]sou
 	var all []sources.Statement
 	err := s.ofTables(ctx, r, func(c *postgres.Conn, tables []*table) error {
 		if r.Strategy == byLog || r.Strategy == "" {
-			p, err := s.published(ctx, c)
-			if err != nil {
+			if err := s.unlog(ctx, c, &all); err != nil {
 				return err
-			}
-			slot, err := lookSlot(ctx, c, s.logName())
-			if err != nil {
-				return err
-			}
-			if p.found || slot != nil {
-				for _, one := range s.unlogStatements() {
-					all = append(all, sources.Statement{SQL: one.SQL, Why: one.Why})
-				}
 			}
 		}
 		if r.Strategy == byLog {
@@ -86,6 +76,22 @@ func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) ([]sou
 		return s.dropShared(ctx, c, r, tables, &all)
 	})
 	return all, err
+}
+
+// unlog gives the statements that take away the publication and the slot, where there are any.
+func (s *Source) unlog(ctx context.Context, c *postgres.Conn, all *[]sources.Statement) error {
+	p, err := s.published(ctx, c)
+	if err != nil {
+		return err
+	}
+	slot, err := lookSlot(ctx, c, s.logName())
+	if err != nil || !p.found && slot == nil {
+		return err
+	}
+	for _, one := range s.unlogStatements() {
+		*all = append(*all, sources.Statement{SQL: one.SQL, Why: one.Why})
+	}
+	return nil
 }
 
 // Apply runs statements, each on its own: CREATE INDEX CONCURRENTLY is refused inside a transaction, and a lock on a table is let go

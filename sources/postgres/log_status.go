@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -105,7 +104,7 @@ func (s *Source) unread() bool {
 
 // loses works out when data is lost.
 func (l *LogStatus) loses(limit int64) {
-	warn := func(format string, args ...any) { l.Warnings = append(l.Warnings, fmt.Sprintf(format, args...)) }
+	warn := func(text string) { l.Warnings = append(l.Warnings, text) }
 	switch {
 	case l.State == "lost":
 		warn("the server has removed WAL that the slot needed: its tables are read anew by the next run")

@@ -65,7 +65,7 @@ func (p *logPump) fill(ctx context.Context, r *relation) error {
 		if held[i].op == record.Delete || !unsent(held[i].values) {
 			continue
 		}
-		l.rows = append(l.rows, int32(i)) //nolint:gosec // a chunk has few rows
+		l.rows = append(l.rows, int32(i))
 		xids[held[i].xid] = true
 		for k := range held[i].values {
 			if held[i].values[k].Kind == 'u' && !slices.Contains(l.columns, k) {
@@ -90,7 +90,7 @@ func (p *logPump) fill(ctx context.Context, r *relation) error {
 	p.bytes += l.bytes
 	r.lookUp = max(1, min(chunkBytes*len(l.rows)/max(l.bytes, 1), 2*len(l.rows), mostLookup))
 	for i := range held {
-		if _, lacks := slices.BinarySearch(l.rows, int32(i)); lacks && !l.found[i] { //nolint:gosec // as above
+		if _, lacks := slices.BinarySearch(l.rows, int32(i)); lacks && !l.found[i] {
 			continue
 		}
 		if err := p.decode(r, held[i].logRow, held[i].values); err != nil {
