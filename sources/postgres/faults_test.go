@@ -417,3 +417,27 @@ func TestATableThatIsDroppedWhileItIsRead(t *testing.T) {
 		t.Error(len(r.rows["many"]), r.failures())
 	}
 }
+
+// A copy of the server's files has its tables under the same numbers: only its identity, or its timeline, tells.
+func TestACopyOfTheServerIsSeen(t *testing.T) {
+	t.Parallel()
+	for _, was := range []struct{ is, was string }{{`"system":"`, `"system":"9`}, {`"timeline":1`, `"timeline":2`}} {
+		dsn := server.Database(t, `create table kept (id int primary key)`, `insert into kept values (1)`)
+		state := newNotes()
+		before := newReads(open(t, postgres.Config{DSN: config.Secret(dsn)}, state))
+		before.all(t)
+		state.mu.Lock()
+		note := string(state.kept["table kept"])
+		state.kept["table kept"] = []byte(strings.Replace(note, was.is, was.was, 1))
+		state.mu.Unlock()
+		if !strings.Contains(note, was.is) {
+			t.Fatal(note)
+		}
+		after := newReads(open(t, postgres.Config{DSN: config.Secret(dsn)}, state))
+		after.ended = before.ended
+		after.all(t)
+		if after.sorted("kept") != `{"id":1}` || after.truncated["kept"].Epoch != 2 || after.failures() != "" {
+			t.Error(was, after.rows, after.truncated, after.failures())
+		}
+	}
+}
