@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -197,7 +198,7 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 	return s.openText(ctx, in, lane.ID, start, at, schema)
 }
 
-// More says whether a file has another size than it had when its lane ended.
+// More says whether a file has another size than it had when its lane ended, or other bytes before its end.
 func (s *Source) More(_ context.Context, lane sources.Lane, from record.Position) (bool, error) {
 	at, err := parsePosition(lane.ID, from)
 	if err != nil || at.kind == "p" {
@@ -212,7 +213,27 @@ func (s *Source) More(_ context.Context, lane sources.Lane, from record.Position
 		end = min(end, start+s.piece)
 	}
 	read := max(at.at, start)
-	return read < end || read > in.size && at.kind != "", nil
+	if read < end || at.kind == "" {
+		return read < end, nil
+	}
+	if read > in.size {
+		return true, nil
+	}
+	return in.differs(at)
+}
+
+// differs says whether other bytes than were read stand before a place.
+func (in *input) differs(at place) (bool, error) {
+	f, err := os.Open(in.path)
+	if err != nil {
+		return false, cannotOpen(in.path, err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	before := make([]byte, min(at.at, tail))
+	if _, err := f.ReadAt(before, at.at-int64(len(before))); err != nil && !errors.Is(err, io.EOF) {
+		return false, cannotOpen(in.path, err)
+	}
+	return int64(checksum(before)) != at.mark, nil
 }
 
 // inputOf gives the file of a lane, and where in it the lane begins.

@@ -32,6 +32,7 @@ func TestGrows(t *testing.T) {
 		"last line, no end":  {"a.csv", "id\n1", "id\n1\n2", []string{`{"id":2}`}, "", false},
 		"last line, longer":  {"a.csv", "id\n1", "id\n12\n", nil, "ACQ-FILE-007", false},
 		"rewritten":          {"a.csv", "id\n1\n2\n", "id\n3\n4\n5\n", nil, "ACQ-FILE-007", false},
+		"of the same size":   {"a.csv", "id\n1\n2\n", "id\n3\n4\n", nil, "ACQ-FILE-007", false},
 		"shorter":            {"a.csv", "id\n1\n2\n", "id\n1\n", nil, "ACQ-FILE-007", false},
 		"more in its middle": {"a.ndjson", "{\"id\":1}\n{\"id\":2}\n", "{\"id\":1}\n{\"id\":3}\n{\"id\":2}\n", nil, "ACQ-FILE-007", false},
 	} {

@@ -81,8 +81,10 @@ func (w *window) fill() {
 }
 
 // mark is a checksum of the bytes before the place reached.
-func (w *window) mark() uint32 {
+func (w *window) mark() uint32 { return checksum(w.buf[max(0, w.pos-tail):w.pos]) }
+
+func checksum(before []byte) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write(w.buf[max(0, w.pos-tail):w.pos])
+	_, _ = h.Write(before)
 	return h.Sum32()
 }
