@@ -43,7 +43,7 @@ const projectFile = "acequia.yaml"
 
 const project = `version: 1
 sources:
-  shop: { type: postgres, dsn: %q, tables: ["public.*", "!public.parted_*"], capture: { strategy: %s, every: 100ms, margin: 500ms, snapshot_every: 1s } }
+  shop: { type: postgres, dsn: %q, tables: ["public.*", "!public.parted_*"], capture: { strategy: %s, slot: %s, every: 100ms, margin: 500ms, snapshot_every: 1s } }
 sinks:
   lake: { type: lake, url: lake }
   items: { type: items }
@@ -125,7 +125,7 @@ func newTrial(t *testing.T, s strategy, seed uint64) *trial {
 	}
 	dsn := server.Database(t)
 	r := &trial{strategy: s, seed: seed, dsn: dsn, dir: t.TempDir(), load: newLoad(dsn, seed, hold), rand: rand.New(rand.NewPCG(seed, 1<<32))}
-	text := fmt.Sprintf(project, dsn, s.name)
+	text := fmt.Sprintf(project, dsn, s.name, fmt.Sprintf("oracle_%s_%d", s.name, seed)) // slots are the server's, not the database's
 	if err := os.WriteFile(filepath.Join(r.dir, projectFile), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +156,9 @@ func (r *trial) run(t *testing.T, sum *tally) {
 	drained := time.Since(began)
 	r.command(t, "backfill", projectFile, "--tables", "loose") // nothing follows a table without a key
 	differences := r.check(t, c)
+	if r.installed {
+		r.command(t, "capture", "uninstall", projectFile, "--strategy", r.name, "--apply") // a slot would keep what all others write
+	}
 	missing, stale, err := control.lost(ctx, c)
 	if err != nil {
 		t.Fatal(err)

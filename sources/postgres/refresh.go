@@ -246,7 +246,7 @@ func (s *Source) publish(t *table) {
 	if now := s.tables[t.stream]; now != nil && now.note.Epoch == t.note.Epoch {
 		t.note, t.anew, t.drained, t.waits = now.note, now.anew, now.drained, now.waits
 	}
-	s.tables[t.stream] = t
+	s.tables[t.stream] = new(*t) // the caller's may change still, and this one is read under the lock
 }
 
 // sorted gives the tables by the names of their streams; the caller holds the lock.

@@ -44,7 +44,7 @@ func settings(port int, dir string) []string {
 	all := []string{}
 	for _, s := range []string{
 		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port), "unix_socket_directories=" + dir, "wal_level=logical", "fsync=off",
-		"synchronous_commit=on", "full_page_writes=off", "max_prepared_transactions=20", "max_replication_slots=20", "max_wal_senders=20", "max_connections=200",
+		"synchronous_commit=on", "full_page_writes=off", "max_prepared_transactions=20", "max_replication_slots=200", "max_wal_senders=100", "max_connections=200",
 		"track_commit_timestamp=off", "shared_buffers=128MB", "max_wal_size=2GB", "autovacuum_naptime=10s", "log_min_messages=warning",
 	} {
 		all = append(all, "-c", s)
