@@ -17,8 +17,8 @@ import (
 	"github.com/acequia-io/acequia/routers"
 )
 
-// tableLines is how many rows the table has: more groups than there are points to be stopped at, each of 10,000 rows.
-const tableLines = 200_000
+// tableLines is how many rows the table has: several times the groups, each of 10,000 rows, that there are points to be stopped at.
+const tableLines = 600_000
 
 const tableProject = `version: 1
 sources:
