@@ -156,6 +156,11 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 	if err != nil {
 		return err
 	}
+	before, err := publishedCatalog(ctx, c, s.logName())
+	if err != nil {
+		_ = session.Close(ctx)
+		return err
+	}
 	type outcome struct {
 		pglogrepl.CreateReplicationSlotResult
 		error
@@ -190,18 +195,22 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 		_ = session.Close(ctx)
 		return postgres.Explain(out.error, "make the slot", note.Slot)
 	}
-	note.Making, note.Start = false, out.ConsistentPoint
-	if err := s.saveLog(ctx, note); err != nil {
+	err = unaltered(ctx, c, s.logName(), before)
+	if err == nil {
+		note.Making, note.Start = false, out.ConsistentPoint
+		err = s.saveLog(ctx, note)
+	}
+	if err != nil {
 		_ = session.Close(ctx)
 		return err
 	}
 	s.log.InfoContext(ctx, "the slot is made", slog.String("slot", note.Slot), slog.String("from", note.Start))
 	s.mu.Lock()
-	before := s.feed.export
+	exported := s.feed.export
 	s.feed.lost = ""
 	s.feed.export = &export{session: session, name: out.SnapshotName}
 	s.mu.Unlock()
-	before.close(ctx)
+	exported.close(ctx)
 	return nil
 }
 

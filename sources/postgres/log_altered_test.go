@@ -1,0 +1,47 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/fault"
+)
+
+// TestATableIsAlteredWhileTheSlotIsMade alters a table while the server waits for a transaction before it makes the slot: it would decode all
+// later changes with the columns of before, and say nothing.
+func TestATableIsAlteredWhileTheSlotIsMade(t *testing.T) {
+	t.Parallel()
+	own := another(t)
+	dsn := own.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, v int4)`, `INSERT INTO orders SELECT n, n FROM generate_series(1, 9) n`,
+		`CREATE TABLE other (i int)`, "CREATE PUBLICATION acequia_altered FOR TABLE orders")
+	p := newPipeline(dsn)
+	p.config.Capture.Slot, p.config.Tables = "acequia_altered", []string{"public.orders"}
+	holder, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := holder.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec("BEGIN; INSERT INTO other VALUES (1)")
+	ended := make(chan error, 1)
+	go func() { ended <- p.run(t, nil) }()
+	until(t, dsn, "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'CREATE_REPLICATION_SLOT%' AND wait_event = 'transactionid'")
+	own.Exec(t, dsn, "ALTER TABLE orders ADD COLUMN extra text", "UPDATE orders SET extra = 'filled'")
+	exec("COMMIT")
+	_ = holder.Close(t.Context())
+	for err = <-ended; fault.Code(err) == "ACQ-PG-068"; err = p.run(t, nil) {
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Exec(t, dsn, "UPDATE orders SET v = v + 1 WHERE id < 5")
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.equal(t, dsn, "orders", `SELECT id::text, format('{"id":%s,"v":%s,"extra":%s}', id, v, to_json(extra)) FROM orders`)
+}
