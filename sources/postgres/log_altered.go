@@ -22,9 +22,9 @@ func publishedCatalog(ctx context.Context, c *postgres.Conn, publication string)
 	return mark, postgres.Explain(err, "look at the published tables", publication)
 }
 
-// unaltered refuses a slot while whose making published tables were altered: the server may decode all that follows with the columns of
-// before, without a word (seen with PostgreSQL 15.18, when the ALTER TABLE committed before the slot's first phase had ended). The note
-// still says that the slot is being made, so the next try drops it and makes another.
+// unaltered refuses a slot while whose making published tables were altered: the server decodes a transaction that was under way, and what
+// follows in that session, with the columns of before, without a word (seen with PostgreSQL 15.18, when the ALTER TABLE committed before
+// the slot's first phase had ended). The note still says that the slot is being made, so the next try drops it and makes another.
 func unaltered(ctx context.Context, c *postgres.Conn, publication, before string) error {
 	after, err := publishedCatalog(ctx, c, publication)
 	if err != nil || after == before {
