@@ -36,8 +36,9 @@ func (p *Project) places(d *Declared, stream string) (out []place, err error) {
 			if err != nil {
 				return nil, err
 			}
-			table, _ := settings.TableOf(stream)
-			out = append(out, place{file, table})
+			if table, _ := settings.TableOf(stream); table != "" {
+				out = append(out, place{file, table})
+			}
 		}
 	}
 	return out, nil

@@ -391,7 +391,7 @@ func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema
 		s.Root, err = settings.Root()
 		return s, true, err
 	case *itemsink.Config:
-		if c.Against == "lake" {
+		if c.Against == "lake" || !settings.Takes(out.Stream) {
 			return s, false, nil
 		}
 		switch {

@@ -36,6 +36,10 @@ var spanishOfPlugins = [][2]string{ //nolint:gochecknoglobals // a constant tabl
 	{`{1}: table {2} is partitioned by {3}, and that is no date`, `{1}: la tabla {2} está partida por {3}, que no es una fecha`},
 	{`{1}: {2} is not after {3}`, `{1}: {2} no es posterior a {3}`},
 	{`{1}: JSON rows need the columns and their types`, `{1}: las filas JSON necesitan las columnas y sus tipos`},
+	{`{1}: an index has a name and columns`, `{1}: un índice tiene nombre y columnas`},
+	{`{1}: an index with each is of one column`, `{1}: un índice con each es de una sola columna`},
+	{`{1}: column {2} is a struct, and nothing can be found by it`, `{1}: la columna {2} es una estructura, y por ella no se puede buscar`},
+	{`{1}: column {2} is a list`, `{1}: la columna {2} es una lista`},
 	{`nothing to do`, `no hay nada que hacer`},
 
 	{`{1} divides by zero`, `{1} divide por cero`},
@@ -62,6 +66,7 @@ var spanishOfPlugins = [][2]string{ //nolint:gochecknoglobals // a constant tabl
 	{`name a column of it, such as {1}`, `nombra una de sus columnas, como {1}`},
 	{`cast first: {1}`, `convierte antes: {1}`},
 	{`write {1} or the like`, `escribe {1} o algo así`},
+	{`add each: true to the index: items are found by each element`, `añade each: true al índice: cada elemento encuentra el item`},
 	{`a record keeps its key: choose another name`, `un registro conserva su clave: elige otro nombre`},
 }
 

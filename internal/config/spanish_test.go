@@ -53,6 +53,7 @@ func TestSpanish(t *testing.T) {
 		{"is of an older version, and will be upgraded; 20 MiB free", "es de una versión anterior, y se pondrá al día; 20 MiB libres"},
 		{"stat x: no such file or directory", "no existe el fichero x"},
 		{"state: mkdir /x: permission denied", "state: mkdir /x: no hay permiso"},
+		{`tables.films.indexes.0.columns.0: column "genres" is a list`, `tables.films.indexes.0.columns.0: la columna "genres" es una lista`},
 		{"words that no phrase has", "words that no phrase has"},
 	} {
 		p := Problems{{Message: c[0]}}

@@ -3,6 +3,7 @@ package itemstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +18,7 @@ import (
 // The file says whose it is and how new: see https://www.sqlite.org/pragma.html#pragma_application_id.
 const (
 	applicationID = 0x61637169 // "acqi"
-	fileVersion   = 2
+	fileVersion   = 3
 )
 
 // The changes of table t with sequence n have the id t<<seqBits | n: one B-tree, in which each table appends at its own
@@ -33,10 +34,10 @@ create table item(
 create index item_expires on item(expires) where expires > 0;
 create table change(
 	id integer primary key, key text not null, op integer not null, version blob not null, old text, new text, at integer not null) strict;
-create table reader(name text not null, tbl integer not null, seq integer not null, primary key(name, tbl)) without rowid, strict;`
+create table reader(name text not null, tbl integer not null, seq integer not null, primary key(name, tbl)) without rowid, strict;` + indexTables
 
 // upgrades bring the file from one version to the next, beginning with the first.
-var upgrades = []string{`alter table tbl add column truncated blob`} //nolint:gochecknoglobals // a constant table
+var upgrades = []string{`alter table tbl add column truncated blob`, indexTables} //nolint:gochecknoglobals // a constant table
 
 // check looks at a file without writing to it, and tells its version; 0: it is to be created.
 func (s *Store) check(ctx context.Context) (version int, err error) {
@@ -119,7 +120,40 @@ func (s *Store) load(ctx context.Context, db *sql.DB) (err error) {
 	if err := rows.Err(); err != nil {
 		return s.refused(err)
 	}
+	for _, t := range s.tables {
+		indexes, err := readIndexes(ctx, db, t.id)
+		if err != nil {
+			return s.refused(err)
+		}
+		for _, x := range indexes {
+			t.Indexes = append(t.Indexes, x.Index)
+		}
+	}
 	return nil
+}
+
+// readIndexes gives the indexes of a table, by name.
+func readIndexes(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, table int64,
+) (out []indexed, err error) {
+	rows, err := db.QueryContext(ctx, `select id, name, columns, each from item_index where tbl = ? order by name`, table)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var x indexed
+		var names []byte
+		if err := rows.Scan(&x.id, &x.Name, &names, &x.Each); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(names, &x.Columns); err != nil {
+			return nil, fmt.Errorf("index %s: %w", x.Name, err)
+		}
+		out = append(out, x)
+	}
+	return out, rows.Err()
 }
 
 func (s *Store) refused(err error) error {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 )
 
 // Get finds an item; a tombstone is found too.
@@ -42,25 +39,6 @@ func (s *Store) List(ctx context.Context, name string, limit int, after string) 
 	}
 	return s.items(ctx, `select key, version, doc from item where tbl = ? and key > ? and doc is not null order by key limit ?`,
 		t.id, after, limit)
-}
-
-// Query gives the items of which the columns of an index have the given values, one for each column, in the order of
-// their keys, at most limit of them, after a key; tombstones are left out.
-func (s *Store) Query(ctx context.Context, name, index string, values []any, limit int, after string) ([]Item, error) {
-	t, declared, err := s.table(name)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(declared.Indexes, func(x Index) bool { return x.Name == index })
-	if i < 0 || len(values) != len(declared.Indexes[i].Columns) {
-		return nil, fmt.Errorf("items table %s has no index %q of %d columns", name, index, len(values))
-	}
-	var where strings.Builder
-	for _, c := range declared.Indexes[i].Columns {
-		where.WriteString(" and " + columns([]string{c}) + " = ?")
-	}
-	query := fmt.Sprintf(`select key, version, doc from item where tbl = %d%s and key > ? and doc is not null order by key limit ?`, t.id, &where)
-	return s.items(ctx, query, append(slices.Clone(values), after, limit)...)
 }
 
 func (s *Store) items(ctx context.Context, query string, args ...any) (items []Item, err error) {

@@ -145,9 +145,10 @@ func (s *Store) Close() error {
 }
 
 // Define makes a table and its indexes. It may be repeated, also by who knows less of the table: what is there stays,
-// and an index that is new is filled.
+// an index that is new is filled, and one that has other columns now is made anew.
 func (s *Store) Define(ctx context.Context, t Table) error {
 	var id int64
+	var indexes []Index
 	err := s.do(ctx, func(ctx context.Context, w *writer) error {
 		_, err := w.conn.ExecContext(ctx, `insert into tbl(name, no_changes) values(?, ?)
 			on conflict(name) do update set no_changes = excluded.no_changes`, t.Name, t.NoChanges)
@@ -157,18 +158,13 @@ func (s *Store) Define(ctx context.Context, t Table) error {
 		if err := w.conn.QueryRowContext(ctx, `select id from tbl where name = ?`, t.Name).Scan(&id); err != nil {
 			return err
 		}
-		for _, x := range t.Indexes {
-			_, err := w.conn.ExecContext(ctx, fmt.Sprintf(`create index if not exists %s on item(%s, key) where tbl = %d`,
-				quote(fmt.Sprintf("item_%d_%s", id, strings.Join(x.Columns, "_"))), columns(x.Columns), id))
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		indexes, err = w.defineIndexes(ctx, id, t.Indexes)
+		return err
 	})
 	if err != nil {
 		return s.explain("define table "+t.Name, err)
 	}
+	t.Indexes = indexes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.tables[t.Name]
@@ -176,23 +172,9 @@ func (s *Store) Define(ctx context.Context, t Table) error {
 		s.tables[t.Name] = &table{Table: t, id: id, changed: make(chan struct{})}
 		return nil
 	}
-	for _, x := range known.Indexes {
-		if !slices.ContainsFunc(t.Indexes, func(y Index) bool { return x.Name == y.Name }) {
-			t.Indexes = append(slices.Clip(t.Indexes), x)
-		}
-	}
 	t.Schema = cmp.Or(t.Schema, known.Schema)
 	known.Table = t
 	return nil
-}
-
-// columns gives the expressions that an index and its queries share: SQLite matches them by their text.
-func columns(names []string) string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = "json_extract(doc, " + literal(`$."`+n+`"`) + ")"
-	}
-	return strings.Join(out, ", ")
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -393,7 +393,7 @@ func TestForeignAndDamagedFilesAreRefused(t *testing.T) {
 		make       func(t *testing.T, path string)
 	}{
 		{"foreign", "ACQ-ITEMS-001", file(`create table x(y)`)},
-		{"newer", "ACQ-ITEMS-002", file(`pragma application_id = 1633907049; pragma user_version = 3; create table tbl(x)`)},
+		{"newer", "ACQ-ITEMS-002", file(`pragma application_id = 1633907049; pragma user_version = 4; create table tbl(x)`)},
 		{"no database", "ACQ-ITEMS-001", func(t *testing.T, path string) {
 			t.Helper()
 			if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 400)), 0o600); err != nil {

@@ -173,7 +173,7 @@ func TestOlderFileIsUpgraded(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	script(t, path, `alter table tbl drop column truncated; pragma user_version = 1`)
+	script(t, path, `alter table tbl drop column truncated; drop table item_index; drop table entry; pragma user_version = 1`)
 	if _, err := itemstore.OpenToRead(t.Context(), path); fault.Code(err) != "ACQ-ITEMS-009" {
 		t.Error(err)
 	}
@@ -187,7 +187,7 @@ func TestOlderFileIsUpgraded(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	script(t, path, `pragma user_version = 3`)
+	script(t, path, `pragma user_version = 4`)
 	if _, err := itemstore.Open(t.Context(), path, itemstore.Options{}); fault.Code(err) != "ACQ-ITEMS-002" {
 		t.Error(err)
 	}

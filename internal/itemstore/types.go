@@ -16,12 +16,6 @@ type Table struct {
 	NoChanges bool // its writes do not enter the change log
 }
 
-// Index finds items by the values of some of their columns.
-type Index struct {
-	Name    string
-	Columns []string
-}
-
 // Put is one write. It takes effect when the table holds no copy of the key, or an older one, and was not truncated at a newer
 // version. A Truncate has no key: it deletes every item with a smaller version.
 type Put struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -17,6 +18,7 @@ func check(settings any, in []*record.Schema) error {
 	if !ok {
 		return errors.New("items: a *items.Config is needed")
 	}
+	in = c.taken(in)
 	var errs []error
 	tables := map[string]string{}
 	none := !slices.ContainsFunc(in, keyed)
@@ -39,20 +41,38 @@ func check(settings any, in []*record.Schema) error {
 		tables[t.Name] = s.Stream
 		for i, x := range t.Indexes {
 			at := []string{"tables", s.Stream, "indexes", strconv.Itoa(i)}
-			if x.Name == "" || len(x.Columns) == 0 {
-				errs = append(errs, config.At(errors.New("an index has a name and columns"), at...))
-			}
-			for j, column := range x.Columns {
-				if s.Index(column) < 0 {
-					errs = append(errs, config.At(fmt.Errorf("%s has no column %q", s.Stream, column), append(at, "columns", strconv.Itoa(j))...))
-				}
-			}
+			errs = append(errs, checkIndex(s, x, at)...)
 		}
 		if t.TTL < 0 {
 			errs = append(errs, config.At(errors.New("it must be positive"), "tables", s.Stream, "ttl"))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkIndex finds the mistakes of an index that stands at a path.
+func checkIndex(s *record.Schema, x itemstore.Index, at []string) (errs []error) {
+	switch {
+	case x.Name == "" || len(x.Columns) == 0:
+		errs = append(errs, config.At(errors.New("an index has a name and columns"), at...))
+	case x.Each && len(x.Columns) > 1:
+		errs = append(errs, config.At(errors.New("an index with each is of one column"), at...))
+	}
+	for j, column := range x.Columns {
+		at := append(slices.Clone(at), "columns", strconv.Itoa(j))
+		i := s.Index(column)
+		switch {
+		case i < 0:
+			errs = append(errs, config.At(fmt.Errorf("%s has no column %q", s.Stream, column), at...))
+		case s.Fields[i].Kind == record.Struct:
+			errs = append(errs, config.At(fmt.Errorf("column %q is a struct, and nothing can be found by it", column), at...))
+		case s.Fields[i].Kind == record.List && !x.Each:
+			errs = append(errs, config.At(&config.FieldError{
+				Err: fmt.Errorf("column %q is a list", column), Remedy: "add each: true to the index: items are found by each element",
+			}, at...))
+		}
+	}
+	return errs
 }
 
 func keyed(s *record.Schema) bool { return len(s.Key) > 0 }
@@ -65,6 +85,10 @@ func plan(settings any, in []*record.Schema) []string {
 	}
 	var lines []string
 	for _, s := range in {
+		if !c.Takes(s.Stream) {
+			lines = append(lines, s.Stream+" is left out: it is not under tables")
+			continue
+		}
 		if !keyed(s) {
 			lines = append(lines, s.Stream+" is left out: no key")
 			continue

@@ -41,3 +41,34 @@ func TestCheckFindsEveryMistake(t *testing.T) {
 		t.Error(lines)
 	}
 }
+
+// A stream that is not under tables becomes no items where only those do, and what an index cannot be of is said.
+func TestCheckOfIndexes(t *testing.T) {
+	t.Parallel()
+	films, err := record.NewSchema("films", []string{"id"}, record.Field{Name: "id", Kind: record.String},
+		record.Field{Name: "genres", Kind: record.List, Fields: []record.Field{{Name: "element", Kind: record.String}}},
+		record.Field{Name: "size", Kind: record.Struct, Fields: []record.Field{{Name: "x", Kind: record.Int32}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &items.Config{Only: true, Tables: map[string]items.Table{"films": {Indexes: []itemstore.Index{
+		{Name: "list", Columns: []string{"genres"}}, {Name: "size", Columns: []string{"size"}}, {Name: "two", Columns: []string{"genres", "id"}, Each: true},
+	}}}}
+	keyless := schema(t, "keyless", nil)
+	got := items.Plugin().Check(c, []*record.Schema{films, keyless}).Error()
+	want := strings.Join([]string{
+		`tables.films.indexes.0.columns.0: column "genres" is a list (add each: true to the index: items are found by each element)`, `tables.films.indexes.1.columns.0: column "size" is a struct, and nothing can be found by it`,
+		"tables.films.indexes.2: an index with each is of one column",
+	}, "\n")
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	c.Tables["films"] = items.Table{Indexes: []itemstore.Index{{Name: "by_genre", Columns: []string{"genres"}, Each: true}}}
+	if err := items.Plugin().Check(c, []*record.Schema{films, keyless}); err != nil {
+		t.Error(err)
+	}
+	lines := items.Plugin().Plan(c, []*record.Schema{keyless, films})
+	if !slices.Equal(lines, []string{"keyless is left out: it is not under tables", "table films, with the indexes by_genre"}) {
+		t.Error(lines)
+	}
+}

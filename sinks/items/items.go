@@ -28,7 +28,7 @@ const (
 // Table says how the records of one stream become items.
 type Table struct {
 	Name      string            `yaml:"name" doc:"Name of the table; default: the stream's."`                       // default: the name of the stream
-	Indexes   []itemstore.Index `yaml:"indexes" doc:"Secondary indexes: a name and its columns."`                   // secondary indexes
+	Indexes   []itemstore.Index `yaml:"indexes" doc:"Secondary indexes."`                                           // secondary indexes
 	TTL       time.Duration     `yaml:"ttl" doc:"Items go away this long after they were written; default: never."` // items go away this long after they were written; 0: never
 	NoChanges bool              `yaml:"no_changes" doc:"Writes do not enter the change log."`                       // writes do not enter the change log
 }
@@ -37,6 +37,7 @@ type Table struct {
 type Config struct {
 	Path   string           `yaml:"path" doc:"File of the items; default items.db in the folder of the state."`
 	Tables map[string]Table `yaml:"tables" doc:"Settings by stream; others get a table of their own name."` // by stream; a stream that is not named gets a table of its own name
+	Only   bool             `yaml:"only" doc:"Only the streams under tables become items; the others are left out."`
 }
 
 // Locate lets a relative path start at a folder.
@@ -101,14 +102,24 @@ func (c *Config) table(stream string) Table {
 	return t
 }
 
-// TableOf is the table that the records of a stream go to, and whether its changes can be read.
+// Takes says whether the records of a stream become items, if they have a key.
+func (c *Config) Takes(stream string) bool {
+	_, set := c.Tables[stream]
+	return set || !c.Only
+}
+
+// TableOf is the table that the records of a stream go to, and whether its changes can be read; "": they go to none.
 func (c *Config) TableOf(stream string) (name string, changes bool) {
+	if !c.Takes(stream) {
+		return "", false
+	}
 	t := c.table(stream)
 	return t.Name, !t.NoChanges
 }
 
 // Declare makes the tables. Streams without a key are left out, and refused when there are no others.
 func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
+	schemas = s.config.taken(schemas)
 	if len(schemas) > 0 && !slices.ContainsFunc(schemas, keyed) {
 		return keyless(schemas[0])
 	}
@@ -123,6 +134,11 @@ func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
 		}
 	}
 	return nil
+}
+
+// taken are the schemas of the streams that become items.
+func (c *Config) taken(in []*record.Schema) []*record.Schema {
+	return slices.DeleteFunc(slices.Clone(in), func(s *record.Schema) bool { return !c.Takes(s.Stream) })
 }
 
 func keyless(schema *record.Schema) error {
@@ -176,6 +192,9 @@ const (
 // Write turns the rows into puts. A row without a key, or over DynamoDB's limits, is refused; a stream without a key is
 // left out, for what is known beforehand is refused by check.
 func (w *writer) Write(ctx context.Context, b *record.Batch) error {
+	if !w.sink.config.Takes(b.Schema.Stream) {
+		return nil
+	}
 	if !keyed(b.Schema) {
 		w.sink.leaveOut(ctx, b.Schema.Stream)
 		return nil

@@ -118,6 +118,26 @@ func TestRecordsBecomeItems(t *testing.T) {
 	}
 }
 
+// Only what is under tables becomes items, where that is asked for.
+func TestOnlyNamedStreamsBecomeItems(t *testing.T) {
+	t.Parallel()
+	store := openStore(t)
+	games, other, keyless := schema(t, "games", []string{"id"}), schema(t, "other", []string{"id"}), schema(t, "keyless", nil)
+	var told bytes.Buffer
+	s := items.New(items.Config{Only: true, Tables: map[string]items.Table{"games": {}}}, store, slog.New(slog.NewTextHandler(&told, nil)))
+	if err := s.Declare(t.Context(), []*record.Schema{keyless, games}); err != nil {
+		t.Fatal(err)
+	}
+	w := writer(t, s)
+	commit(t, w, batch(games, row{record.Insert, 1, "a", 1, ""}), batch(other, row{record.Insert, 1, "a", 1, ""}), batch(keyless, row{record.Insert, 1, "a", 1, ""}))
+	if tables := store.Tables(); len(tables) != 1 || tables[0].Name != "games" || told.Len() > 0 {
+		t.Errorf("tables %v, told %s", tables, &told)
+	}
+	if d := cmp.Diff([]string{`a v1 {"id":"a","n":1,"text":""}`}, stored(t, store, "games")); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestRowsThatCannotBeItemsAreNamed(t *testing.T) {
 	t.Parallel()
 	store := openStore(t)
