@@ -20,6 +20,9 @@ func check(settings any, in []*record.Schema) error {
 	}
 	in = c.taken(in)
 	var errs []error
+	if c.Batch < 0 {
+		errs = append(errs, config.Wrong("batch", "must be positive, such as %d", usualBatch))
+	}
 	tables := map[string]string{}
 	none := !slices.ContainsFunc(in, keyed)
 	for _, s := range in {

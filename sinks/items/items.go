@@ -37,6 +37,7 @@ type Table struct {
 type Config struct {
 	Path   string           `yaml:"path" doc:"File of the items; default items.db in the folder of the state."`
 	Tables map[string]Table `yaml:"tables" doc:"Settings by stream; others get a table of their own name."` // by stream; a stream that is not named gets a table of its own name
+	Batch  int              `yaml:"batch" doc:"Items that are written in one transaction; default 1000."`
 	Only   bool             `yaml:"only" doc:"Only the streams under tables become items; the others are left out."`
 }
 
@@ -171,6 +172,7 @@ type writer struct {
 	sink     *Sink
 	declared map[shape]bool // of some sources schemas are known when they come, and they change
 	puts     []itemstore.Put
+	whole    bool // they are one transaction, however many
 	held     int
 	block    []byte   // documents are encoded one after the other into blocks
 	cut      *staging // the group before, which may not be stored yet
@@ -205,6 +207,7 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 		}
 		w.declared[known] = true
 	}
+	w.whole = w.whole || b.Schema.Stream == formKeys // the item of a form and the key of its request stand or fall together
 	t := w.sink.config.table(b.Schema.Stream)
 	var expires int64
 	if t.TTL > 0 {
@@ -295,8 +298,8 @@ func (w *writer) Held() int { return w.held }
 
 // Cut hands the puts of the group over.
 func (w *writer) Cut(sinks.Group) sinks.Staging {
-	w.cut = &staging{sink: w.sink, puts: w.puts}
-	w.puts, w.block, w.held, w.pending = nil, nil, 0, nil
+	w.cut = &staging{sink: w.sink, puts: w.puts, whole: w.whole}
+	w.puts, w.block, w.held, w.pending, w.whole = nil, nil, 0, nil, false
 	return w.cut
 }
 
@@ -310,27 +313,41 @@ func (w *writer) Close(context.Context) error {
 }
 
 type staging struct {
-	sink *Sink
-	puts []itemstore.Put
-	done atomic.Bool // they are stored
+	sink  *Sink
+	puts  []itemstore.Put
+	whole bool
+	done  atomic.Bool // they are stored
 }
 
-// Stage writes the whole group in one transaction: the item of a form and the key of its request stand or fall
-// together. Only what a truncate deletes goes after it.
+// usualBatch is how many items one transaction has, so that other callers of the store do not wait long.
+const usualBatch = 1000
+
+// Stage writes the group, a batch at a time: what a crash leaves of it is written again, by version. Only what a truncate
+// deletes goes after its batch.
 func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
-	if len(s.puts) == 0 {
-		return sinks.Manifest{}, nil
+	size := cmp.Or(s.sink.config.Batch, usualBatch)
+	if s.whole {
+		size = max(1, len(s.puts))
 	}
-	outcomes, err := s.sink.store.Write(ctx, s.puts)
+	for batch := range slices.Chunk(s.puts, size) {
+		if err := s.write(ctx, batch); err != nil {
+			return sinks.Manifest{}, err
+		}
+	}
+	s.done.Store(true)
+	return sinks.Manifest{}, nil
+}
+
+func (s *staging) write(ctx context.Context, puts []itemstore.Put) error {
+	outcomes, err := s.sink.store.Write(ctx, puts)
 	for i, o := range outcomes {
 		switch o {
 		case itemstore.Superseded:
 			s.sink.superseded.Add(1)
 		case itemstore.Missing: // it was there when the row came: read again, the row is refused
-			err = fault.Retry(fmt.Errorf("item %s of %s has gone, and the update lacks columns", s.puts[i].Key, s.puts[i].Table))
+			err = fault.Retry(fmt.Errorf("item %s of %s has gone, and the update lacks columns", puts[i].Key, puts[i].Table))
 		case itemstore.Written, itemstore.Exists:
 		}
 	}
-	s.done.Store(err == nil)
-	return sinks.Manifest{}, err
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -115,6 +116,36 @@ func TestRecordsBecomeItems(t *testing.T) {
 	}
 	if n := s.Superseded(); n != 1 {
 		t.Errorf("%d superseded, want 1", n)
+	}
+}
+
+// A group is written in batches, except one that answers requests of a form.
+func TestGroupsAreWrittenInBatches(t *testing.T) {
+	t.Parallel()
+	for stream, want := range map[string]int{"games": 4, "form_keys": 1} {
+		store := openStore(t)
+		s := items.New(items.Config{Batch: 3, Tables: map[string]items.Table{stream: {}}}, store, slog.New(slog.DiscardHandler))
+		games := schema(t, stream, []string{"id"})
+		w := writer(t, s)
+		rows := make([]row, 10)
+		for i := range rows {
+			rows[i] = row{record.Insert, 1, string(rune('a' + i)), 1, ""}
+		}
+		commit(t, w, batch(games, rows...))
+		transactions := map[time.Time]bool{} // changes tell when their transaction began
+		err := store.Changes(t.Context(), stream, 0, 100, func(c *itemstore.Change) error {
+			transactions[c.At] = true
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(transactions); got != want {
+			t.Errorf("%s: %d transactions, want %d", stream, got, want)
+		}
+		if n, err := store.Count(t.Context(), stream); n != 10 || err != nil {
+			t.Errorf("%s: %d items, %v", stream, n, err)
+		}
 	}
 }
 
