@@ -124,6 +124,9 @@ func (p *Project) Lakes() ([]LakePart, error) {
 	return out, nil
 }
 
+// ErrNoLake says that no pipeline feeds a lake.
+var ErrNoLake = errors.New("no pipeline of the file feeds a lake")
+
 // Lake gives the folder of a lake that pipelines feed: of the named sink, or of the only one.
 func (p *Project) Lake(sink string) (string, error) {
 	lakes, err := p.Lakes()
@@ -135,6 +138,9 @@ func (p *Project) Lake(sink string) (string, error) {
 	}
 	if len(lakes) == 1 {
 		return lakes[0].Root, nil
+	}
+	if len(lakes) == 0 && sink == "" {
+		return "", &fault.Error{Code: "ACQ-USE-004", Err: ErrNoLake, Remedy: "name a file with a lake, or a demo's directory with --dir"}
 	}
 	known := names(lakes, func(l LakePart) string { return l.Sink })
 	return "", &fault.Error{

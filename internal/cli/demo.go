@@ -23,7 +23,9 @@ func (demoCmd) Help() string {
 
 Examples:
   acequia demo
-  acequia demo --dir ./games --port 3007 --sample 1000 --lang es`
+  acequia demo --dir ./games --port 3007 --sample 1000 --lang es
+
+Exit codes: 0 ok, 1 it failed, 2 usage, 3 environment (port, rights, disk, another process holds the directory).`
 }
 
 // Run runs the demo until the context ends.

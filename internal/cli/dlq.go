@@ -30,11 +30,17 @@ type dlqCmd struct {
 	Export dlqExportCmd `cmd:"" help:"Write the dead letters as lines of JSON."`
 }
 
-// withLetters opens the state file of a directory, which must be there.
-func withLetters(ctx context.Context, dir string, open func(context.Context, string) (*checkpoint.Store, error), do func(*checkpoint.Store) error) (err error) {
+// letters opens the state file, which must be there.
+func (f stateFlags) letters(
+	ctx context.Context, t terminal, open func(context.Context, string) (*checkpoint.Store, error), do func(*checkpoint.Store) error,
+) (err error) {
+	dir, _, err := f.subject(ctx, t)
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(dir, "state.db")
 	if _, err := os.Stat(path); err != nil {
-		return &fault.Error{Code: "ACQ-ENV-005", Place: path, Err: fmt.Errorf("there is no state: %w", err), Remedy: "name the state directory with --dir"}
+		return &fault.Error{Code: "ACQ-ENV-005", Place: path, Err: fmt.Errorf("there is no state: %w", err), Remedy: "name the configuration file with -f, or the state directory with --dir"}
 	}
 	store, err := open(ctx, path)
 	if err != nil {
@@ -44,8 +50,11 @@ func withLetters(ctx context.Context, dir string, open func(context.Context, str
 	return do(store)
 }
 
+const lettersExits = `
+Exit codes: 0 ok, 1 it failed, 2 usage, configuration, or no such letter, 3 environment (no state, rights, disk).`
+
 type dlqListCmd struct {
-	dirFlag
+	stateFlags
 	Pipeline string `help:"Only those of this pipeline." placeholder:"NAME"`
 	Limit    int    `help:"At most so many; 0: all." default:"100"`
 	JSON     bool   `help:"Write JSON."`
@@ -53,12 +62,15 @@ type dlqListCmd struct {
 
 // Help shows examples.
 func (dlqListCmd) Help() string {
-	return "Examples:\n  acequia dlq list\n  acequia dlq list --dir D --pipeline games --limit 0 --json"
+	return `Examples:
+  acequia dlq list
+  acequia dlq list -f games.yaml --pipeline games --limit 0 --json
+` + lettersExits
 }
 
 // Run lists.
 func (c dlqListCmd) Run(ctx context.Context, t terminal) error {
-	return withLetters(ctx, c.Dir, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
 		total, err := s.CountDeadLetters(ctx, c.Pipeline)
 		if err != nil {
 			return err
@@ -115,17 +127,22 @@ func shorten(s string, n int) string {
 }
 
 type dlqShowCmd struct {
-	dirFlag
+	stateFlags
 	ID   int64 `arg:"" help:"As acequia dlq list shows it."`
 	JSON bool  `help:"Write JSON."`
 }
 
 // Help shows examples.
-func (dlqShowCmd) Help() string { return "Example:\n  acequia dlq show 17" }
+func (dlqShowCmd) Help() string {
+	return `Examples:
+  acequia dlq show 17
+  acequia dlq show 17 -f games.yaml --json
+` + lettersExits
+}
 
 // Run shows.
 func (c dlqShowCmd) Run(ctx context.Context, t terminal) error {
-	return withLetters(ctx, c.Dir, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
 		d, found, err := s.DeadLetter(ctx, c.ID)
 		if err != nil {
 			return err
@@ -188,16 +205,22 @@ func attempts(d *checkpoint.DeadLetter) string {
 }
 
 type dlqDropCmd struct {
-	dirFlag
-	IDs []int64 `arg:"" name:"id" help:"As acequia dlq list shows them."`
+	stateFlags
+	IDs  []int64 `arg:"" name:"id" help:"As acequia dlq list shows them."`
+	JSON bool    `help:"Write JSON."`
 }
 
 // Help shows examples.
-func (dlqDropCmd) Help() string { return "Example:\n  acequia dlq drop 17 18" }
+func (dlqDropCmd) Help() string {
+	return `Examples:
+  acequia dlq drop 17 18
+  acequia dlq drop 17 18 -f games.yaml --json
+` + lettersExits
+}
 
 // Run drops.
 func (c dlqDropCmd) Run(ctx context.Context, t terminal) error {
-	return withLetters(ctx, c.Dir, checkpoint.Open, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, checkpoint.Open, func(s *checkpoint.Store) error {
 		for _, id := range c.IDs {
 			_, found, err := s.DeadLetter(ctx, id)
 			if err != nil {
@@ -211,34 +234,42 @@ func (c dlqDropCmd) Run(ctx context.Context, t terminal) error {
 		if err != nil {
 			return err
 		}
+		if c.JSON {
+			return writeJSON(t.out, map[string]int64{"dropped": n})
+		}
 		_, err = fmt.Fprintf(t.out, "%s dropped\n", count(int(n), "dead letter"))
 		return err
 	})
 }
 
 type dlqExportCmd struct {
-	dirFlag
+	stateFlags
 	Pipeline string `help:"Only those of this pipeline." placeholder:"NAME"`
+	JSON     bool   `help:"Write JSON, as without it." hidden:""`
 }
 
 // Help shows examples.
 func (dlqExportCmd) Help() string {
-	return "Example:\n  acequia dlq export --pipeline games > letters.ndjson"
+	return `Examples:
+  acequia dlq export --pipeline games > letters.ndjson
+  acequia dlq export -f games.yaml | jq -r .reason
+` + lettersExits
 }
 
 // Run exports.
 func (c dlqExportCmd) Run(ctx context.Context, t terminal) error {
-	return withLetters(ctx, c.Dir, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
 		out := json.NewEncoder(t.out)
 		return app.EachLetter(ctx, s, c.Pipeline, 0, func(d *checkpoint.DeadLetter) error { return out.Encode(d) })
 	})
 }
 
 type dlqEditCmd struct {
-	dirFlag
+	stateFlags
 	ID     int64    `arg:"" help:"As acequia dlq list shows it."`
 	Set    []string `help:"A column's new value, as JSON or as text; may be repeated." placeholder:"COLUMN=VALUE"`
 	Record string   `help:"The whole record as JSON." placeholder:"JSON"`
+	JSON   bool     `help:"Write JSON."`
 }
 
 // Help shows examples.
@@ -247,12 +278,14 @@ func (dlqEditCmd) Help() string {
 
 Examples:
   acequia dlq edit 17 --set year=2004
-  acequia dlq edit 17 --record '{"rank": 3, "name": "Madden", "year": 2004}'`
+  acequia dlq edit 17 --record '{"rank": 3, "name": "Madden", "year": 2004}'
+  acequia dlq edit 17 -f games.yaml --set year=2004 --json
+` + lettersExits
 }
 
 // Run edits.
 func (c dlqEditCmd) Run(ctx context.Context, t terminal) error {
-	return withLetters(ctx, c.Dir, checkpoint.Open, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, checkpoint.Open, func(s *checkpoint.Store) error {
 		d, found, err := s.DeadLetter(ctx, c.ID)
 		if err != nil {
 			return err
@@ -266,6 +299,9 @@ func (c dlqEditCmd) Run(ctx context.Context, t terminal) error {
 		}
 		if _, err := s.EditDeadLetter(ctx, c.ID, row); err != nil {
 			return err
+		}
+		if c.JSON {
+			return writeJSON(t.out, map[string]any{"id": c.ID, "before": content(&d), "after": row})
 		}
 		_, err = fmt.Fprintf(t.out, "- %s\n+ %s\n", shorten(content(&d), 2000), shorten(string(row), 2000))
 		return err

@@ -48,7 +48,7 @@ type cli struct {
 	Test     testCmd     `cmd:"" help:"Run the tests that configuration files hold."`
 	Plan     planCmd     `cmd:"" help:"Show what run would do, without doing it."`
 	Schema   schemaCmd   `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
-	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, show, drop or export dead letters: the records that could not pass."`
+	DLQ      dlqCmd      `cmd:"" name:"dlq" help:"List, show, mend, retry, drop or export dead letters: the records that could not pass."`
 	State    stateCmd    `cmd:"" help:"Show where each lane stands, or have tables read anew by the next run."`
 	Capture  captureCmd  `cmd:"" help:"Install, remove or show what lets the changes of a database be found."`
 	Query    queryCmd    `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
@@ -101,13 +101,9 @@ func run(args []string, t terminal) int {
 
 // execute parses and runs. kong asks to exit after --help: that is only noted, and nothing is run.
 func execute(ctx context.Context, args []string, t terminal) int {
-	var commands cli
 	var exit *int
-	parser, err := kong.New(
-		&commands, kong.Name("acequia"), kong.Description(description), kong.Writers(t.out, t.err),
-		kong.Exit(func(code int) { exit = &code }),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(t),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	parser, err := newParser(
+		kong.Writers(t.out, t.err), kong.Exit(func(code int) { exit = &code }), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(t),
 	)
 	if err != nil {
 		return report(t.err, err)
@@ -121,4 +117,9 @@ func execute(ctx context.Context, args []string, t terminal) int {
 		return exitUsage
 	}
 	return report(t.err, chosen.Run())
+}
+
+func newParser(options ...kong.Option) (*kong.Kong, error) {
+	options = append(options, kong.Name("acequia"), kong.Description(description), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}))
+	return kong.New(&cli{}, options...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -13,33 +14,23 @@ import (
 	"github.com/acequia-io/acequia/internal/query"
 )
 
-// dirFlag names a demo's directory.
-type dirFlag struct {
-	Dir string `help:"Directory of the demo's state." default:".acequia" type:"path" placeholder:"DIR"`
-}
-
 // lakeFlags name a lake: a demo's, or that of a configuration file.
 type lakeFlags struct {
-	dirFlag
-	File string `short:"f" help:"Ask the lake of a configuration file instead." type:"path" placeholder:"FILE"`
+	stateFlags
 	Sink string `help:"Which lake, if the file has several." placeholder:"NAME"`
 }
 
 // folders gives the folder of the lake and that of the state.
 func (f lakeFlags) folders(ctx context.Context, t terminal) (lakeDir, state string, err error) {
-	if f.File == "" {
-		return app.LakeOf(f.Dir), f.Dir, nil
-	}
-	project, problems, err := app.LoadProject(ctx, t.plugins, []string{f.File}, os.LookupEnv)
+	state, project, err := f.subject(ctx, t)
 	if err != nil {
 		return "", "", err
 	}
-	if problems.Errors() {
-		tell(t.err, problems)
-		return "", "", toldError{exitUsage}
+	if project == nil {
+		return app.LakeOf(state), state, nil
 	}
 	lakeDir, err = project.Lake(f.Sink)
-	return lakeDir, project.State, err
+	return lakeDir, state, err
 }
 
 // with opens the lake for SQL.
@@ -54,7 +45,7 @@ func (f lakeFlags) with(ctx context.Context, t terminal, do func(engine *query.E
 // withLetters opens the lake for SQL, with the dead letters as one more table.
 func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *query.Engine, state string) error) (err error) {
 	lakeDir, state, err := f.folders(ctx, t)
-	if err != nil {
+	if err != nil && !errors.Is(err, app.ErrNoLake) {
 		return err
 	}
 	scratch, err := os.MkdirTemp("", "acequia-query-")
@@ -65,6 +56,9 @@ func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *
 	letters, err := app.LettersTable(ctx, state, scratch)
 	if err != nil {
 		return err
+	}
+	if lakeDir == "" { // there are dead letters alone
+		lakeDir = filepath.Join(scratch, "none")
 	}
 	catalog := func(lake string) ([]query.LakeTable, error) {
 		tables, err := query.DescribedTables(lake)
@@ -87,11 +81,14 @@ type queryCmd struct {
 // Help shows examples.
 func (queryCmd) Help() string {
 	return `Examples:
+  acequia query 'select decade, count(*) from games_latest group by decade'
   acequia query --dir D 'select genre, count(*) from videogames_latest group by genre'
   acequia query --dir D -o csv 'select count(*) from videogames_latest'
   acequia query -f games.yaml 'select reason, count(*) from dead_letters group by reason'
   acequia query --dir D --saved games-by-genre
-  acequia query --saved list`
+  acequia query --saved list
+
+Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment (no lake, rights).`
 }
 
 // Run asks the lake.
@@ -161,13 +158,22 @@ type tablesCmd struct {
 	Expire   tablesExpireCmd   `cmd:"" help:"Drop the partitions past their time."`
 }
 
+const tablesExits = `
+Exit codes: 0 ok, 1 there is no such table, or it failed, 2 usage or configuration, 3 environment (no lake, rights).`
+
 type tablesListCmd struct {
 	lakeFlags
 	JSON bool `help:"Write JSON."`
 }
 
 // Help shows examples.
-func (tablesListCmd) Help() string { return "Example:\n  acequia tables list --dir D" }
+func (tablesListCmd) Help() string {
+	return `Examples:
+  acequia tables list
+  acequia tables list -f games.yaml --json
+  acequia tables list --dir D
+` + tablesExits
+}
 
 // Run lists.
 func (c tablesListCmd) Run(ctx context.Context, t terminal) error {
@@ -196,7 +202,10 @@ type tablesDescribeCmd struct {
 
 // Help shows examples.
 func (tablesDescribeCmd) Help() string {
-	return "Example:\n  acequia tables describe --dir D videogames"
+	return `Examples:
+  acequia tables describe games
+  acequia tables describe --dir D videogames --json
+` + tablesExits
 }
 
 // Run describes.
@@ -236,8 +245,10 @@ func (tablesDDLCmd) Help() string {
 	return `While files of a table are compacted, Athena sees their rows twice in the table, until the grace time is over and the old
 files are deleted; the latest view has each key once at all times.
 
-Example:
-  acequia tables ddl --dir D --location s3://my-bucket/lake videogames`
+Examples:
+  acequia tables ddl -f games.yaml games
+  acequia tables ddl --dir D --location s3://my-bucket/lake videogames
+` + tablesExits
 }
 
 // Run prints.

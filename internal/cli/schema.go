@@ -16,8 +16,11 @@ func (schemaCmd) Help() string {
 	return `Editors that know JSON Schema complete and check files whose first line is
   # yaml-language-server: $schema=acequia.schema.json
 
-Example:
-  acequia schema > acequia.schema.json`
+Examples:
+  acequia schema > acequia.schema.json
+  acequia schema --markdown > configuration.md
+
+Exit codes: 0 ok, 3 the output cannot be written.`
 }
 
 // Run prints.

@@ -26,8 +26,7 @@ func writeJSON(w io.Writer, v any) error {
 
 type statusCmd struct {
 	files
-	File  string        `short:"f" help:"Configuration file, as FILE." placeholder:"FILE"`
-	Dir   string        `help:"Directory of a demo's state. Default: the state of ./acequia.yaml, else .acequia." type:"path" placeholder:"DIR"`
+	stateFlags
 	Watch bool          `help:"Show it again and again until interrupted."`
 	Every time.Duration `help:"How often --watch asks." default:"1s"`
 	JSON  bool          `help:"Write JSON; with --watch one line each time."`
@@ -48,7 +47,7 @@ Exit codes: 0 ok, 2 usage or configuration, 3 nobody answers and there is no sta
 
 // Run asks the process that holds the state.
 func (c statusCmd) Run(ctx context.Context, t terminal) error {
-	dir, project, err := c.subject(ctx, t)
+	dir, project, err := c.subject(ctx, t, c.Paths...)
 	if err != nil {
 		return err
 	}
@@ -70,34 +69,6 @@ func (c statusCmd) Run(ctx context.Context, t terminal) error {
 			return nil
 		}
 	}
-}
-
-// subject gives the folder of the state, and the project where files were named or ./acequia.yaml is there.
-func (c statusCmd) subject(ctx context.Context, t terminal) (dir string, project *app.Project, err error) {
-	named := c.files
-	if c.File != "" {
-		named.Paths = append(named.Paths, c.File)
-	}
-	switch {
-	case c.Dir != "" && len(named.Paths) > 0:
-		return "", nil, &fault.Error{
-			Code: "ACQ-USE-055", Place: "--dir", Err: errors.New("a file says itself where its state is"), Remedy: "name the file, or --dir, and not both",
-		}
-	case c.Dir != "":
-		return c.Dir, nil, nil
-	}
-	if _, err := named.named(); err != nil {
-		return ".acequia", nil, nil //nolint:nilerr // no file at all: a demo in this folder
-	}
-	project, problems, err := named.load(ctx, t)
-	if err != nil {
-		return "", nil, err
-	}
-	if problems.Errors() {
-		tell(t.err, problems)
-		return "", nil, toldError{exitUsage}
-	}
-	return project.State, project, nil
 }
 
 func (c statusCmd) ask(ctx context.Context, dir string) (web.Report, error) {
@@ -181,7 +152,13 @@ type versionCmd struct {
 }
 
 // Help shows examples.
-func (versionCmd) Help() string { return "Example:\n  acequia version" }
+func (versionCmd) Help() string {
+	return `Examples:
+  acequia version
+  acequia version --json
+
+Exit codes: 0 ok, 3 the output cannot be written.`
+}
 
 // Run prints.
 func (c versionCmd) Run(t terminal) error {
