@@ -27,7 +27,7 @@ var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores,
-	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices,
+	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
 }
@@ -71,6 +71,7 @@ var beside = map[string][]string{
 	"cmd/acequia":        {"."},
 	"internal/lakefiles": {"internal/blob", "internal/parquet"},
 	"internal/query":     {"schemas", "internal/lakefiles"},
+	"internal/backup":    {"internal/verify"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.

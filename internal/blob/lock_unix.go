@@ -12,6 +12,15 @@ import (
 // TryLock takes a lock file for this process, and makes it if need be; held says that it is ours. The system lets it go
 // when the process dies. Who holds it in this process counts as another.
 func (d *Dir) TryLock(name string) (unlock func(), held bool, err error) {
+	return d.tryLock(name, syscall.LOCK_EX)
+}
+
+// TryShare takes it beside others that share it: TryLock is refused meanwhile.
+func (d *Dir) TryShare(name string) (unlock func(), held bool, err error) {
+	return d.tryLock(name, syscall.LOCK_SH)
+}
+
+func (d *Dir) tryLock(name string, how int) (unlock func(), held bool, err error) {
 	var f *os.File
 	err = d.open(filepath.ToSlash(filepath.Dir(name)), func(string) (err error) {
 		f, err = os.OpenFile(d.path(name), os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // a lake is read by other programs
@@ -20,7 +29,7 @@ func (d *Dir) TryLock(name string) (unlock func(), held bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	switch err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	switch err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); {
 	case err == nil:
 		return func() { release(f) }, true, nil
 	case errors.Is(err, syscall.EWOULDBLOCK):

@@ -295,31 +295,8 @@ func TestBinaryAndTextAreEqual(t *testing.T) {
 	r := seeded(t)
 	dsn := server.Database(t, prelude...)
 	c := connect(t, dsn)
-	var columns []string
 	all := kinds()
-	const rows = 60
-	for i, k := range all {
-		columns = append(columns, fmt.Sprintf("c%d %s", i, k.name))
-	}
-	if _, err := c.Exec(t.Context(), "CREATE TABLE every (id int PRIMARY KEY, "+strings.Join(columns, ", ")+")"); err != nil {
-		t.Fatal(err)
-	}
-	for row := range rows {
-		names, values := "id", strconv.Itoa(row)
-		for i, k := range all {
-			v := k.values(r)
-			if row < len(k.fixed) {
-				v = k.fixed[row]
-			} else if r.IntN(8) == 0 {
-				continue // NULL
-			}
-			names += fmt.Sprintf(", c%d", i)
-			values += ", '" + strings.ReplaceAll(v, "'", "''") + "'"
-		}
-		if _, err := c.Exec(t.Context(), "INSERT INTO every ("+names+") VALUES ("+values+")"); err != nil {
-			t.Fatalf("%s: %v", values, err)
-		}
-	}
+	fillEvery(t, c, r, all)
 	table := listOne(t, c, "public.every")
 	l, err := postgres.NewLayout(table, postgres.LayoutOptions{})
 	if err != nil {
@@ -349,6 +326,35 @@ func TestBinaryAndTextAreEqual(t *testing.T) {
 	}
 	checkRendered(t, c, l, printed, all)
 	checkKeys(t, c, a, all)
+}
+
+// fillEvery makes a table of every type, with random values and those that are tried in any case.
+func fillEvery(t *testing.T, c *postgres.Conn, r *rand.Rand, all []kind) {
+	t.Helper()
+	var columns []string
+	const rows = 60
+	for i, k := range all {
+		columns = append(columns, fmt.Sprintf("c%d %s", i, k.name))
+	}
+	if _, err := c.Exec(t.Context(), "CREATE TABLE every (id int PRIMARY KEY, "+strings.Join(columns, ", ")+")"); err != nil {
+		t.Fatal(err)
+	}
+	for row := range rows {
+		names, values := "id", strconv.Itoa(row)
+		for i, k := range all {
+			v := k.values(r)
+			if row < len(k.fixed) {
+				v = k.fixed[row]
+			} else if r.IntN(8) == 0 {
+				continue // NULL
+			}
+			names += fmt.Sprintf(", c%d", i)
+			values += ", '" + strings.ReplaceAll(v, "'", "''") + "'"
+		}
+		if _, err := c.Exec(t.Context(), "INSERT INTO every ("+names+") VALUES ("+values+")"); err != nil {
+			t.Fatalf("%s: %v", values, err)
+		}
+	}
 }
 
 // described names the type of a field.
