@@ -19,6 +19,7 @@ import (
 	"github.com/acequia-io/acequia/sinks/discard"
 	"github.com/acequia-io/acequia/sinks/items"
 	lakesink "github.com/acequia-io/acequia/sinks/lake"
+	warehouse "github.com/acequia-io/acequia/sinks/postgres"
 	"github.com/acequia-io/acequia/sources"
 	frombus "github.com/acequia-io/acequia/sources/bus"
 	"github.com/acequia-io/acequia/sources/file"
@@ -63,6 +64,7 @@ func Default() Catalog {
 			discard.Plugin(),
 			items.Plugin(),
 			lakesink.Plugin(),
+			warehouse.Plugin(),
 		},
 	}
 }

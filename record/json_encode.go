@@ -30,17 +30,18 @@ func (b *Batch) AppendJSON(dst []byte, row int) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(AppendJSONString(dst, b.Schema.Fields[i].Name), ':')
-		dst = appendValue(dst, &b.Schema.Fields[i], c, row)
+		dst = AppendValue(dst, &b.Schema.Fields[i], c, row)
 	}
 	return append(dst, '}')
 }
 
 // AppendValueJSON appends the value of one column of a row, as AppendJSON writes it.
 func (b *Batch) AppendValueJSON(dst []byte, column, row int) []byte {
-	return appendValue(dst, &b.Schema.Fields[column], &b.Columns[column], row)
+	return AppendValue(dst, &b.Schema.Fields[column], &b.Columns[column], row)
 }
 
-func appendValue(dst []byte, f *Field, c *Column, row int) []byte {
+// AppendValue appends the value of a slot, as AppendJSON writes it.
+func AppendValue(dst []byte, f *Field, c *Column, row int) []byte {
 	if !c.IsValid(row) {
 		return append(dst, "null"...)
 	}
@@ -86,7 +87,7 @@ func appendValue(dst []byte, f *Field, c *Column, row int) []byte {
 			if e > c.Offsets[row] {
 				dst = append(dst, ',')
 			}
-			dst = appendValue(dst, &f.Fields[0], &c.Children[0], int(e))
+			dst = AppendValue(dst, &f.Fields[0], &c.Children[0], int(e))
 		}
 		return append(dst, ']')
 	case Struct:
@@ -96,7 +97,7 @@ func appendValue(dst []byte, f *Field, c *Column, row int) []byte {
 				dst = append(dst, ',')
 			}
 			dst = append(AppendJSONString(dst, f.Fields[i].Name), ':')
-			dst = appendValue(dst, &f.Fields[i], &c.Children[i], row)
+			dst = AppendValue(dst, &f.Fields[i], &c.Children[i], row)
 		}
 		return append(dst, '}')
 	}

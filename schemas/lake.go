@@ -121,44 +121,56 @@ func ColumnName(name string) string {
 	return string(out)
 }
 
-// Evolve gives the table after its stream came with other columns: one that is new is nullable, one that is gone stays
-// and is nullable, a wider type widens it. It gives t itself when nothing changes. Anything else is an error that names
-// the column.
+// Evolve gives the table after its stream came with other columns: see EvolveColumns. It gives t itself when nothing changes.
 func (t *LakeTable) Evolve(s *record.Schema) (*LakeTable, error) {
+	fields := append([]record.Field(nil), s.Fields...)
+	for i := range fields {
+		fields[i].Name = ColumnName(fields[i].Name)
+	}
+	columns, changed, err := EvolveColumns(t.Columns, fields)
+	if err != nil {
+		return nil, fmt.Errorf("table %s, %w", t.Name, err)
+	}
+	if !changed {
+		return t, nil
+	}
 	next := *t
-	next.Columns = append([]record.Field(nil), t.Columns...)
-	changed, seen := false, map[string]bool{}
-	for _, f := range s.Fields {
-		f.Name = ColumnName(f.Name)
+	next.Columns = columns
+	next.Version++
+	return &next, nil
+}
+
+// EvolveColumns gives the columns of a table after its stream came with other fields: one that is new is nullable, one that is gone
+// stays and is nullable, a wider type widens it. Anything else is an error that names the column.
+func EvolveColumns(columns, fields []record.Field) (next []record.Field, changed bool, err error) {
+	next = append([]record.Field(nil), columns...)
+	seen := map[string]bool{}
+	for _, f := range fields {
 		seen[f.Name] = true
 		at := -1
-		for i, c := range next.Columns {
+		for i, c := range next {
 			if c.Name == f.Name {
 				at = i
 			}
 		}
 		if at < 0 {
 			f.Nullable, changed = true, true
-			next.Columns = append(next.Columns, f)
+			next = append(next, f)
 			continue
 		}
-		wider, err := widen(next.Columns[at], f)
+		wider, err := widen(next[at], f)
 		if err != nil {
-			return nil, fmt.Errorf("table %s, column %s: %w", t.Name, f.Name, err)
+			return nil, false, fmt.Errorf("column %s: %w", f.Name, err)
 		}
-		changed = changed || !sameField(wider, next.Columns[at])
-		next.Columns[at] = wider
+		changed = changed || !sameField(wider, next[at])
+		next[at] = wider
 	}
-	for i, c := range next.Columns {
+	for i, c := range next {
 		if !seen[c.Name] && !c.Nullable {
-			next.Columns[i].Nullable, changed = true, true
+			next[i].Nullable, changed = true, true
 		}
 	}
-	if !changed {
-		return t, nil
-	}
-	next.Version++
-	return &next, nil
+	return next, changed, nil
 }
 
 var errNarrower = errors.New("the type cannot change so without a new table")
@@ -239,6 +251,20 @@ func (t *LakeTable) Encode() ([]byte, error) {
 	}
 	text, err := json.MarshalIndent(out, "", "  ")
 	return append(text, '\n'), err
+}
+
+// EncodeColumns gives columns as JSON.
+func EncodeColumns(columns []record.Field) ([]byte, error) {
+	return json.Marshal(encodeFields(columns))
+}
+
+// DecodeColumns reads what EncodeColumns wrote.
+func DecodeColumns(text []byte) ([]record.Field, error) {
+	var in []fieldJSON
+	if err := json.Unmarshal(text, &in); err != nil {
+		return nil, fmt.Errorf("read columns: %w", err)
+	}
+	return decodeFields(in)
 }
 
 func encodeFields(fields []record.Field) []fieldJSON {

@@ -116,6 +116,12 @@ type Checker interface {
 	Check(ctx context.Context) (found string, err error)
 }
 
+// Surveyor is the configuration of a sink that can tell, by a look at its place and before the sink is made, what it would make or change
+// there for records of some schemas, a line each. It leaves nothing behind.
+type Surveyor interface {
+	Survey(ctx context.Context, in []*record.Schema) ([]string, error)
+}
+
 // Host is what the program lends to a sink.
 type Host struct {
 	Pipeline string // the pipeline that feeds the sink

@@ -52,6 +52,7 @@ type Options struct {
 	Application string        // application_name; "" is acequia
 	Statement   time.Duration // statement_timeout; 0 is none
 	Replication bool          // a connection of the replication protocol, to the DSN's database
+	Verified    bool          // off loopback only by TLS whose certificate and host name are verified: see Secure
 }
 
 // Conn is a connection whose session reads values the same everywhere. It is for one goroutine at a time.
@@ -62,9 +63,9 @@ type Conn struct {
 
 // Connect opens a connection. Its errors are explained, and never show the password.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
-	cfg, err := pgx.ParseConfig(o.DSN)
+	cfg, err := parse(o)
 	if err != nil {
-		return nil, explainDSN(err)
+		return nil, err
 	}
 	application := o.Application
 	if application == "" {

@@ -158,3 +158,8 @@ func explainDSN(err error) error {
 		Remedy: "characters such as @ : / in a password of a URL are written %40 %3A %2F",
 	}
 }
+
+// Forbidden is the error of rights that are missing; the grants are the statements that give them.
+func Forbidden(place string, err error, grants []string) error {
+	return &fault.Error{Class: fault.Fatal, Code: codeRights, Place: place, Err: err, Remedy: strings.Join(grants, "; ")}
+}

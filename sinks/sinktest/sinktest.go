@@ -40,7 +40,7 @@ type Harness struct {
 	New func(t *testing.T) Place
 	// StageShows says that a sink whose writes are idempotent by version may write in Stage.
 	StageShows bool
-	// Refused is a text that no row may hold; "" when the sink takes any.
+	// Refused is a text that no row may hold, neither alone nor as a part; "" when the sink takes any.
 	Refused string
 }
 
