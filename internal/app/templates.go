@@ -28,7 +28,7 @@ func Templates() ([]string, error) {
 }
 
 // WriteTemplate writes a commented configuration file to a path. One that is there is never overwritten.
-func WriteTemplate(name, path string) (err error) {
+func WriteTemplate(name, path string) error {
 	text, err := templates.ReadFile("templates/" + name + ".yaml")
 	if err != nil {
 		known, listErr := Templates()
@@ -36,6 +36,11 @@ func WriteTemplate(name, path string) (err error) {
 			Code: "ACQ-USE-008", Place: name, Err: errors.New("there is no template of this name"), Remedy: "use one of: " + strings.Join(known, ", "),
 		}, listErr)
 	}
+	return WriteNew(path, text)
+}
+
+// WriteNew writes a configuration file. One that is there is never overwritten.
+func WriteNew(path string, text []byte) (err error) {
 	f, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return &fault.Error{Code: "ACQ-ENV-007", Place: path, Err: err, Remedy: "name another file, or move that one away: nothing is overwritten"}

@@ -29,7 +29,7 @@ var internals = map[string]int{
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores,
 	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
-	"oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
+	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
 }
 
 // layer gives the layer of a package, named by its folder.

@@ -3,12 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/acequia-io/acequia/internal/app"
-	"github.com/acequia-io/acequia/internal/obs"
 )
 
 type backfillCmd struct {
@@ -43,7 +41,11 @@ func (c backfillCmd) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	t.err = onScreen(t.err)
-	log := obs.NewLogger(t.err, slog.LevelInfo)
+	log, closed, err := t.log()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed()) }()
 	service, err := project.Open(ctx, app.ServiceOptions{
 		Log: log, Wire: t.wire, Backfill: &app.BackfillOptions{Tables: c.Tables, Parallel: c.Parallel, Resume: c.Resume},
 	})

@@ -3,15 +3,12 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/config"
 )
@@ -23,31 +20,25 @@ func (e toldError) Error() string { return fmt.Sprintf("exit code %d", e.exit) }
 
 // files are the configuration files of a command.
 type files struct {
-	Paths []string `arg:"" optional:"" name:"file" help:"Configuration files, or folders of them; default ./acequia.yaml."`
+	Paths []string `arg:"" optional:"" name:"file" help:"Configuration files, or folders of them; default ./acequia.yaml, else what the environment implies."`
 }
 
 // named gives the files that a command is to read.
-func (f files) named() ([]string, error) {
+func (f files) named(t terminal) ([]string, error) {
 	if len(f.Paths) > 0 {
 		return f.Paths, nil
 	}
-	const usual = "acequia.yaml"
-	if _, err := os.Stat(usual); errors.Is(err, fs.ErrNotExist) {
-		return nil, &fault.Error{
-			Code: "ACQ-USE-002", Place: usual, Err: errors.New("no file was named, and there is none of this name here"),
-			Remedy: "name a configuration file",
-		}
-	}
-	return []string{usual}, nil
+	usual, err := t.usual()
+	return []string{usual}, err
 }
 
 // load reads the files. An error says that the project cannot be used.
 func (f files) load(ctx context.Context, t terminal) (*app.Project, config.Problems, error) {
-	paths, err := f.named()
+	paths, err := f.named(t)
 	if err != nil {
 		return nil, nil, err
 	}
-	return app.LoadProject(ctx, t.plugins, paths, os.LookupEnv)
+	return t.load(ctx, paths)
 }
 
 // tell prints problems for people.

@@ -384,7 +384,7 @@ func (c dlqRetryCmd) retry(ctx context.Context, t terminal) (result app.Retried,
 	if c.Dir != "" {
 		return c.retryRunning(ctx, c.Dir)
 	}
-	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
+	project, problems, err := t.load(ctx, []string{c.File})
 	if err != nil {
 		return result, err
 	}

@@ -10,7 +10,7 @@ import (
 // TestEveryCommandHelps holds each command to what the help of all promises: examples, exit codes, and JSON for programs.
 func TestEveryCommandHelps(t *testing.T) {
 	t.Parallel()
-	parser, err := newParser()
+	parser, err := newParser(&cli{})
 	if err != nil {
 		t.Fatal(err)
 	}

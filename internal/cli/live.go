@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/acequia-io/acequia/internal/app"
@@ -14,10 +13,14 @@ import (
 // live reads the files of a command that runs them, and prints what is wrong with them.
 func (f files) live(ctx context.Context, t terminal, o app.LiveOptions) (*app.Live, error) {
 	var err error
-	if o.Paths, err = f.named(); err != nil {
+	if o.Paths, err = f.named(t); err != nil {
 		return nil, err
 	}
-	o.Plugins, o.Lookup = t.plugins, os.LookupEnv
+	v, err := t.variables()
+	if err != nil {
+		return nil, err
+	}
+	o.Plugins, o.Lookup = t.plugins, v.Lookup
 	live, problems, err := app.LoadLive(ctx, o)
 	if err != nil {
 		return nil, err

@@ -55,12 +55,15 @@ type cli struct {
 	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
 	Status   statusCmd   `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	EnvFile string `help:"File of NAME=value lines that stand for variables the environment does not have; default .env, when it is there." type:"path" placeholder:"FILE"`
 }
 
 // terminal is where a command reads and writes.
 type terminal struct {
 	out, err io.Writer
 	plugins  catalog.Catalog
+	envFile  string                                        // "": .env, when it is there
 	wire     func(p *routers.Pipeline, o *routers.Options) // see app.DemoOptions; nil but in the crash tests
 }
 
@@ -101,9 +104,11 @@ func run(args []string, t terminal) int {
 
 // execute parses and runs. kong asks to exit after --help: that is only noted, and nothing is run.
 func execute(ctx context.Context, args []string, t terminal) int {
+	var commands cli
 	var exit *int
 	parser, err := newParser(
-		kong.Writers(t.out, t.err), kong.Exit(func(code int) { exit = &code }), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(t),
+		&commands,
+		kong.Writers(t.out, t.err), kong.Exit(func(code int) { exit = &code }), kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
 		return report(t.err, err)
@@ -116,10 +121,11 @@ func execute(ctx context.Context, args []string, t terminal) int {
 		_, _ = fmt.Fprintf(t.err, "acequia: %v\nTry: acequia --help\n", err)
 		return exitUsage
 	}
-	return report(t.err, chosen.Run())
+	t.envFile = commands.EnvFile
+	return report(t.err, chosen.Run(t))
 }
 
-func newParser(options ...kong.Option) (*kong.Kong, error) {
+func newParser(commands *cli, options ...kong.Option) (*kong.Kong, error) {
 	options = append(options, kong.Name("acequia"), kong.Description(description), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}))
-	return kong.New(&cli{}, options...)
+	return kong.New(commands, options...)
 }

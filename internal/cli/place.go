@@ -13,7 +13,7 @@ const demoState = ".acequia"
 
 // stateFlags name a state: that of a configuration file, or a directory.
 type stateFlags struct {
-	File string `short:"f" help:"Configuration file; default ./acequia.yaml." placeholder:"FILE"`
+	File string `short:"f" help:"Configuration file; default ./acequia.yaml, else what the environment implies." placeholder:"FILE"`
 	Dir  string `help:"State directory, such as a demo's, in place of a file; without ./acequia.yaml the default is .acequia." type:"path" placeholder:"DIR"`
 }
 
@@ -32,8 +32,11 @@ func (f stateFlags) subject(ctx context.Context, t terminal, more ...string) (di
 	case f.Dir != "":
 		return f.Dir, nil, nil
 	}
-	if _, err := named.named(); err != nil {
-		return demoState, nil, nil //nolint:nilerr // no file at all: a demo in this folder
+	switch named.Paths, err = named.named(t); {
+	case fault.Code(err) == "ACQ-USE-002":
+		return demoState, nil, nil // no file at all: a demo in this folder
+	case err != nil:
+		return "", nil, err
 	}
 	project, problems, err := named.load(ctx, t)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +58,7 @@ func (c replayCmd) Run(ctx context.Context, t terminal) (err error) {
 	if err := c.usage(); err != nil {
 		return err
 	}
-	project, problems, err := app.LoadProject(ctx, t.plugins, []string{c.File}, os.LookupEnv)
+	project, problems, err := t.load(ctx, []string{c.File})
 	if err != nil {
 		return err
 	}

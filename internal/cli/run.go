@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/internal/app"
-	"github.com/acequia-io/acequia/internal/obs"
 	"github.com/acequia-io/acequia/routers"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -44,12 +42,16 @@ Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 envir
 }
 
 // Run runs the pipelines.
-func (c runCmd) Run(ctx context.Context, t terminal) error {
+func (c runCmd) Run(ctx context.Context, t terminal) (err error) {
 	if c.DryRun {
 		return planCmd{files: c.files, JSON: c.JSON}.Run(ctx, t)
 	}
 	t.err = onScreen(t.err)
-	log := obs.NewLogger(t.err, slog.LevelInfo)
+	log, closed, err := t.log()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed()) }()
 	live, err := c.live(ctx, t, app.LiveOptions{
 		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, "en"}.tell,
 	})

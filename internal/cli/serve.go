@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/internal/app"
-	"github.com/acequia-io/acequia/internal/obs"
 )
 
 type serveCmd struct {
@@ -40,8 +38,12 @@ Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 envir
 }
 
 // Run serves until the context ends.
-func (c serveCmd) Run(ctx context.Context, t terminal) error {
-	log := obs.NewLogger(t.err, slog.LevelInfo)
+func (c serveCmd) Run(ctx context.Context, t terminal) (err error) {
+	log, closed, err := t.log()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed()) }()
 	live, err := c.live(ctx, t, app.LiveOptions{
 		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, c.Lang}.tell,
 	})

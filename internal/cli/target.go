@@ -11,7 +11,7 @@ import (
 
 // target is a configuration file and, if it has several, one of its pipelines.
 type target struct {
-	File     string   `arg:"" optional:"" help:"Configuration file; default ./acequia.yaml."`
+	File     string   `arg:"" optional:"" help:"Configuration file; default ./acequia.yaml, else what the environment implies."`
 	Pipeline string   `arg:"" optional:"" help:"One of its pipelines; default: all."`
 	Tables   []string `help:"Only these tables: patterns of SCHEMA.TABLE; ! before one leaves out." placeholder:"GLOB"`
 }

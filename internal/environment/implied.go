@@ -1,0 +1,180 @@
+package environment
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/schemas/cinema"
+)
+
+// Implied is what the variables say of the service.
+type Implied struct {
+	MySQL, MongoDB string // their databases; "": none
+	PostgreSQL     bool
+	Folder         string // stands for the bucket; "": the folder of the service
+	Analytics      string // folder of lake and reports in it
+	Batch          int    // items a transaction
+	items          map[string]string
+}
+
+// usualBatch is how many items are written at a time unless BATCH_SIZE says otherwise.
+const usualBatch = 1000
+
+// Implied reads the variables, and gives all mistakes at once (ACQ-CFG-014). Without a database there is nothing to serve
+// (ACQ-USE-013).
+func (v Variables) Implied() (*Implied, error) {
+	out := &Implied{
+		MySQL: v.home(), PostgreSQL: v.set("POSTGRES_DSN"), MongoDB: v.database(),
+		Folder: v["S3_BUCKET_NAME"], Analytics: strings.Trim(v.or("S3_ANALYTICS_FOLDER", "analytics"), "/"), Batch: usualBatch, items: map[string]string{},
+	}
+	var wrong []error
+	bad := func(name, format string, args ...any) {
+		wrong = append(wrong, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
+	}
+	for _, of := range []string{"MYSQL", "POSTGRES"} {
+		if !v.set(of + "_HOST") {
+			continue
+		}
+		for _, part := range []string{"_USER", "_DATABASE"} {
+			if !v.set(of + part) {
+				bad(of+part, "is not set, and %s_HOST is", of)
+			}
+		}
+		if port, err := strconv.ParseUint(v.or(of+"_PORT", "1"), 10, 16); err != nil || port == 0 {
+			bad(of+"_PORT", "want a number from 1 to 65535")
+		}
+	}
+	switch {
+	case !v.set("MONGODB_URI"):
+		out.MongoDB = ""
+	case !strings.HasPrefix(v["MONGODB_URI"], "mongodb://") && !strings.HasPrefix(v["MONGODB_URI"], "mongodb+srv://"):
+		bad("MONGODB_URI", "want mongodb://HOST:PORT/DATABASE")
+	case out.MongoDB == "":
+		bad("MONGODB_URI", "names no database: write it after the address, mongodb://HOST:PORT/DATABASE, or set MONGODB_DATABASE")
+	}
+	if v.set("BATCH_SIZE") {
+		var err error
+		if out.Batch, err = strconv.Atoi(v["BATCH_SIZE"]); err != nil || out.Batch < 1 {
+			bad("BATCH_SIZE", "want a number of items, such as %d", usualBatch)
+		}
+	}
+	for _, folder := range []string{"S3_BUCKET_NAME", "S3_ANALYTICS_FOLDER"} {
+		if v.set(folder) && !strings.HasPrefix(path.Join("/root", v[folder]), "/root/") {
+			bad(folder, "must not lead out of its folder")
+		}
+	}
+	for _, t := range cinema.Items() {
+		name := "DYNAMODB_" + strings.ToUpper(t.Name) + "_TABLE"
+		out.items[t.Name] = v.or(name, t.Items)
+		for other, taken := range out.items {
+			if other != t.Name && taken == out.items[t.Name] {
+				bad(name, "%s is the table of %s already", taken, other)
+			}
+		}
+	}
+	if v.set("MYSQL_DSN") && out.MySQL == "" && len(wrong) == 0 {
+		bad("MYSQL_DSN", "want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
+	}
+	if len(wrong) > 0 {
+		return nil, &fault.Error{Code: "ACQ-CFG-014", Place: "environment", Err: errors.Join(wrong...), Remedy: "set them in the environment, or in " + Dotenv}
+	}
+	if out.MySQL == "" && !out.PostgreSQL && out.MongoDB == "" {
+		return nil, &fault.Error{
+			Code: "ACQ-USE-013", Place: "environment", Err: errors.New("no database is named: MYSQL_HOST, POSTGRES_HOST and MONGODB_URI are not set"),
+			Remedy: "set them here or in " + Dotenv + "; .env.example shows all variables",
+		}
+	}
+	return out, nil
+}
+
+//go:embed implied.yaml.tmpl
+var text embed.FS
+
+// YAML writes the configuration, for a file in the folder of the service.
+func (p *Implied) YAML() ([]byte, error) { return p.yaml("", "") }
+
+// Keep writes it below the folder of the state, for a service that has no file of its own, and gives its path.
+func (p *Implied) Keep() (string, error) {
+	const folder = ".acequia"
+	out, err := p.yaml("../", ".")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(folder, "environment.yaml")
+	if was, err := os.ReadFile(file); err == nil && string(was) == string(out) {
+		return file, nil
+	}
+	err = os.MkdirAll(folder, 0o750)
+	if err == nil {
+		err = os.WriteFile(file+".new", out, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		return "", &fault.Error{Code: "ACQ-ENV-001", Place: file, Err: err, Remedy: "start acequia in a folder that this user may write, with free space"}
+	}
+	return file, nil
+}
+
+func (p *Implied) yaml(up, state string) ([]byte, error) {
+	t, err := template.New("implied.yaml.tmpl").Funcs(template.FuncMap{
+		"text": scalar, "tables": cinema.Of, "items": cinema.Items, "names": names,
+		"table": func(name string) string { return scalar(p.items[name]) },
+	}).ParseFS(text, "implied.yaml.tmpl")
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, map[string]any{
+		"P": p, "State": state, "Lake": up + path.Join(p.Folder, p.Analytics, "analytics_data"), "PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
+	})
+	return []byte(b.String()), err
+}
+
+// Place is where everything stands, for people.
+func (p *Implied) Place() string {
+	if p.Folder != "" {
+		return p.Folder
+	}
+	return "this folder"
+}
+
+// Reports is the folder of the reports of migrations, in the folder of the service.
+func (p *Implied) Reports() string { return path.Join(p.Folder, p.Analytics, "migration_reports") }
+
+func names(prefix string, tables []cinema.Table) string {
+	out := make([]string, len(tables))
+	for i, t := range tables {
+		out[i] = scalar(prefix + t.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// scalar writes a text for YAML: as it is where nothing can be misread, else in quotes, with $ for the text itself.
+func scalar(s string) string {
+	plain := s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") == "" && strings.ContainsAny(s[:1], "abcdefghijklmnopqrstuvwxyz")
+	if switchWord(s) || !plain {
+		quoted, _ := json.Marshal(s) // a JSON text is one of YAML; texts are always written
+		return strings.ReplaceAll(string(quoted), "$", "$$")
+	}
+	return s
+}
+
+// switchWord says whether YAML reads a word as something else than text.
+func switchWord(s string) bool {
+	switch strings.ToLower(s) {
+	case "true", "false", "null", "yes", "no", "on", "off", "y", "n":
+		return true
+	}
+	return false
+}
