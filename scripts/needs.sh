@@ -5,6 +5,7 @@ set -euo pipefail
 missing=()
 for command in "$@"; do
     [ "$command" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && continue
+    [ "$command" = mariadb-server ] && [ -x /usr/sbin/mariadbd ] && continue
     command -v "$command" >/dev/null && continue
     case $command in
     go) echo "missing: Go $(awk '$1 == "go" {print $2}' go.mod) or newer, see https://go.dev/doc/install" >&2; exit 1 ;;
@@ -25,6 +26,12 @@ export DEBIAN_FRONTEND=noninteractive
 if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+fi
+# MariaDB's would, too, unless the system's policy is that nothing starts.
+if [[ " ${missing[*]} " == *" mariadb-server "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/needs.sh go gcc node npm chromium postgresql
+scripts/needs.sh go gcc node npm chromium postgresql mariadb-server
 CGO_LDFLAGS=$(scripts/cgo.sh)
 export CGO_LDFLAGS
 scripts/tools.sh gotestsum

@@ -13,6 +13,7 @@ const (
 	layerRecord
 	layerStores // schemas and the stores under internal/
 	layerContracts
+	layerParts // what several plugins are made of
 	layerSuites
 	layerPlugins
 	layerCatalog
@@ -26,7 +27,8 @@ const (
 var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
-	"wire": layerStores, "broker": layerStores, "postgres": layerStores,
+	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "gather": layerStores,
+	"tabular":   layerParts,
 	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
@@ -69,6 +71,7 @@ func layer(pkg string) int {
 var beside = map[string][]string{
 	".":                  {"internal/cli"},
 	"cmd/acequia":        {"."},
+	"internal/mysql":     {"internal/gather"},
 	"internal/lakefiles": {"internal/blob", "internal/parquet"},
 	"internal/query":     {"schemas", "internal/lakefiles"},
 	"internal/backup":    {"internal/verify"},
@@ -155,6 +158,7 @@ var fences = []fence{
 	{"github.com/parquet-go/parquet-go", []string{"internal/parquet", "internal/query", "sources/file"}},
 	{"cel.dev/cel-go", []string{"internal/expr"}},
 	{"github.com/jackc/", []string{"internal/postgres", "sources/postgres", "sinks/postgres"}},
+	{"github.com/go-mysql-org/", []string{"internal/mysql", "sources/mysql"}},
 	{"github.com/alecthomas/kong", []string{"internal/cli"}},
 }
 
