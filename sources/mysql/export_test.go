@@ -1,0 +1,26 @@
+package mysql
+
+import "time"
+
+// PartRows makes the parts of backfills smaller than they are worth outside tests.
+func PartRows(s *Source, rows int64) { s.partRows = rows }
+
+// Sizes makes chunks, and the pages of polls, smaller than they are worth outside tests: then a few rows are many of them.
+func Sizes(s *Source, chunk, page int) { s.chunkRows, s.pageRows = chunk, page }
+
+// HoldAfter makes it sooner said what holds changes back.
+func HoldAfter(s *Source, d time.Duration) { s.holdAfter = d }
+
+// Risks gives those of a stream.
+func Risks(s *Source, stream string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.risks(s.tables[stream])
+}
+
+// Stale lets the next look ask the catalog, however soon it is.
+func Stale(s *Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refreshed = time.Time{}
+}
