@@ -25,6 +25,9 @@ type Project struct {
 	Memory    int64  // target for the process, in bytes
 	Pipelines []*Declared
 	Files     []string // that were read for it, and that its settings name
+	Backup    *config.Backup
+	backups   string        // folder of the backups
+	sources   []*SourcePart // all that are declared
 	plugins   catalog.Catalog
 	whole     []*Declared // all pipelines, where only some are to run; nil: Pipelines are all
 }
@@ -183,6 +186,10 @@ func (c *checker) file(f *config.File) {
 	c.project.Files = append(c.project.Files, f.Path)
 	if c.project.State == "" {
 		c.project.State = filepath.Join(folder, ".acequia")
+		c.backup(config.NewBackup(), folder)
+	}
+	if f.Backup != nil {
+		c.backup(f.Backup, folder)
 	}
 	if f.State != "" {
 		c.project.State = f.State
@@ -197,6 +204,7 @@ func (c *checker) file(f *config.File) {
 	for _, e := range f.Sources {
 		if part := c.source(e.Value, folder); part != nil {
 			from[e.Name] = part
+			c.project.sources = append(c.project.sources, part)
 		}
 	}
 	to := map[string]*SinkPart{}
@@ -214,6 +222,13 @@ func (c *checker) file(f *config.File) {
 			}
 		}
 		c.project.Pipelines = append(c.project.Pipelines, d)
+	}
+}
+
+// backup takes in where backups are kept; a mistake in it was found before.
+func (c *checker) backup(b *config.Backup, folder string) {
+	if at, err := b.Folder(folder); err == nil {
+		c.project.Backup, c.project.backups = b, at
 	}
 }
 

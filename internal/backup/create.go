@@ -55,7 +55,13 @@ func (s *Store) Create(ctx context.Context, d Database, o CreateOptions) (_ *Bac
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, snapshot.Close(ctx)) }()
+	defer func() {
+		if failed := snapshot.Close(ctx); failed != nil && err != nil {
+			err = errors.Join(err, failed)
+		} else if failed != nil { // the backup is there all the same
+			s.o.Log.WarnContext(ctx, "the snapshot was not ended in order", slog.String("error", failed.Error()))
+		}
+	}()
 	info := snapshot.About()
 	c := &creation{
 		store: s, id: lakefiles.NewID(began), engine: info.Engine, snapshot: snapshot, progress: o.Progress,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -194,24 +195,41 @@ const Latest = "latest"
 func (s *Store) find(ctx context.Context, id string, f Filter) (*manifest, error) {
 	var found *manifest
 	var broken error
+	of := map[string]bool{}
 	err := s.each(ctx, f.SourceDB, func(_, its string, m *manifest, err error) {
 		switch {
 		case id != Latest && its != id:
 		case err != nil:
 			broken = err
-		case f.takes(m) && (found == nil || m.ID > found.ID):
-			found = m
+		case f.takes(m):
+			of[m.Source] = true
+			if found == nil || m.ID > found.ID {
+				found = m
+			}
 		}
 	})
 	switch {
 	case err != nil:
 		return nil, err
+	case len(of) > 1:
+		return nil, &fault.Error{
+			Code: codeTables, Place: id, Err: fmt.Errorf("there are backups of %s", strings.Join(slices.Sorted(maps.Keys(of)), ", ")), Remedy: "say of which with --source, or name the backup",
+		}
 	case found == nil && broken != nil:
 		return nil, broken
 	case found == nil:
 		return nil, &fault.Error{Code: codeNone, Place: id, Err: fmt.Errorf("there is no such backup in %s", s.Root()), Remedy: "see which there are: acequia backup list"}
 	}
 	return found, nil
+}
+
+// Get gives a backup by its id, or for Latest the newest that the filter takes.
+func (s *Store) Get(ctx context.Context, id string, f Filter) (*Backup, error) {
+	m, err := s.find(ctx, id, f)
+	if err != nil {
+		return nil, err
+	}
+	return &m.Backup, nil
 }
 
 // hold keeps a backup from being pruned, and reads it again under the lock.

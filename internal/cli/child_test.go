@@ -50,7 +50,7 @@ func runChild() int {
 		return exitUnmounted
 	}
 	probe := o.probe()
-	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, plugins: catalog.Default(), wire: func(p *routers.Pipeline, options *routers.Options) {
+	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, plugins: catalog.Default(), probe: func(point string) { probe("backup/" + point) }, wire: func(p *routers.Pipeline, options *routers.Options) {
 		name := p.Name
 		if name == lakePipeline { // more groups, so that more deaths hit one
 			p.Limits.Age, p.Limits.Idle = 200*time.Millisecond, 100*time.Millisecond

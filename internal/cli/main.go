@@ -42,6 +42,7 @@ type cli struct {
 	Verify   verifyCmd   `cmd:"" help:"Compare every row of a database with what the sinks hold, and mend what differs."`
 	Sweep    sweepCmd    `cmd:"" help:"Find rows that were deleted where a pipeline could not see it, and delete them in the sinks."`
 	Sync     syncCmd     `cmd:"" help:"Read one table again now, and send it through its pipelines."`
+	Backup   backupCmd   `cmd:"" help:"Keep databases as they stand at one moment, list, verify, restore and prune what is kept."`
 	Replay   replayCmd   `cmd:"" help:"Send what a lake holds, or all dead letters, through a pipeline again."`
 	Init     initCmd     `cmd:"" help:"Write a commented configuration file to start from."`
 	Check    checkCmd    `cmd:"" help:"Find every mistake in configuration files before anything runs."`
@@ -65,6 +66,7 @@ type terminal struct {
 	plugins  catalog.Catalog
 	envFile  string                                        // "": .env, when it is there
 	wire     func(p *routers.Pipeline, o *routers.Options) // see app.DemoOptions; nil but in the crash tests
+	probe    func(point string)                            // of backups; likewise
 }
 
 // Main runs the command that the arguments name, with acequia's plugins and those of the catalogs, and gives its exit

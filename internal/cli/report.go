@@ -45,11 +45,12 @@ func report(w io.Writer, err error) int {
 // the server, the network and the role's rights say.
 func exitCodeOf(code string) int {
 	switch {
-	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"), slices.Contains(pgUsage(), code):
+	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"), slices.Contains(pgUsage(), code),
+		code == "ACQ-BACKUP-002", code == "ACQ-BACKUP-008":
 		return exitUsage
 	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),
 		strings.HasPrefix(code, "ACQ-LAKE-00"), strings.HasPrefix(code, "ACQ-LAKE-02"), code == "ACQ-LAKE-012",
-		strings.HasPrefix(code, "ACQ-PG-00") && code != "ACQ-PG-001", code == "ACQ-PG-060":
+		strings.HasPrefix(code, "ACQ-PG-00") && code != "ACQ-PG-001", code == "ACQ-PG-060", strings.HasPrefix(code, "ACQ-BACKUP-01"), code == "ACQ-BACKUP-004":
 		return exitEnvironment
 	}
 	return exitFailed
@@ -57,5 +58,5 @@ func exitCodeOf(code string) int {
 
 // pgUsage are the codes of what is wrong in the settings or in the flags of who reads PostgreSQL.
 func pgUsage() []string {
-	return []string{"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042", "ACQ-PG-045"}
+	return []string{"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042", "ACQ-PG-045", "ACQ-PG-070", "ACQ-PG-073"}
 }

@@ -14,6 +14,7 @@ type File struct {
 	Sources   Ordered[*Block]
 	Sinks     Ordered[*Block]
 	Pipelines []*Pipeline
+	Backup    *Backup // nil: the file says nothing of backups
 	file      *source
 	root      *node
 }
@@ -99,6 +100,7 @@ type fileKeys struct {
 	Sources   Ordered[*node]   `yaml:"sources" doc:"Where records come from, by name."`
 	Sinks     Ordered[*node]   `yaml:"sinks" doc:"Where records go, by name."`
 	Pipelines Ordered[*node]   `yaml:"pipelines" required:"true" doc:"What flows from where to where, by name."`
+	Backup    *Backup          `yaml:"backup" doc:"Where backups of databases are kept, and for how long."`
 	Tests     []*node          `yaml:"tests" doc:"Records to put through pipelines, and what must come out."`
 	Ignored   map[string]*node `yaml:",extension"` // keys that begin with x-: a place for anchors
 }

@@ -131,6 +131,9 @@ func across(files []*File) Problems {
 			}
 			setting(f, "state", state)
 		}
+		if f.Backup != nil {
+			setting(f, "backup", f.Path)
+		}
 		if f.Memory != 0 {
 			setting(f, "memory", f.Memory.String())
 		}

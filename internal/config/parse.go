@@ -181,7 +181,7 @@ type linter struct {
 }
 
 func (l *linter) top(root *node) {
-	var keys fileKeys
+	keys := fileKeys{Backup: NewBackup()}
 	l.structure(reflect.ValueOf(&keys).Elem(), root, first(root), "the file")
 	_, has := root.get("version")
 	switch v := keys.Version; {
@@ -201,6 +201,10 @@ func (l *linter) top(root *node) {
 		if p := l.pipeline(e, &uses); p != nil {
 			l.file.Pipelines = append(l.file.Pipelines, p)
 		}
+	}
+	if _, there := root.get("backup"); there {
+		l.file.Backup = keys.Backup
+		l.backup(keys.Backup, &uses)
 	}
 	l.tests(keys.Tests)
 	l.unused(root, "sources", "source", keys.Sources, &uses)

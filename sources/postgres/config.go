@@ -42,6 +42,13 @@ type Capture struct {
 	Slot     string        `yaml:"slot" doc:"Log: the replication slot and the publication; default: acequia_ and the pipeline."`
 }
 
+// Elsewhere gives the settings for another database.
+func (c *Config) Elsewhere(dsn config.Secret) any {
+	other := *c
+	other.DSN = dsn
+	return &other
+}
+
 func (c Config) filled() Config {
 	if len(c.Tables) == 0 {
 		c.Tables = []string{"public.*"}

@@ -1,0 +1,327 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/backup"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sources"
+)
+
+// BackupOptions say what is kept, and how.
+type BackupOptions struct {
+	Sources  []string           // none: those of the settings
+	Tables   []string           // patterns; none: all that each source chooses
+	Format   string             // "": that of the settings
+	Log      *slog.Logger       // may be nil
+	Progress *BackupProgress    // may be nil
+	Probe    func(point string) // for tests; may be nil
+}
+
+// BackupResult is a database, and its backup or why there is none.
+type BackupResult struct {
+	Source string         `json:"source"`
+	Backup *backup.Backup `json:"backup,omitempty"`
+	Error  string         `json:"error,omitempty"`
+	Err    error          `json:"-"`
+}
+
+// Backups opens the folder of the backups.
+func (p *Project) Backups(o BackupOptions) (*backup.Store, error) {
+	recipients, identities, err := backup.Keys(string(p.Backup.Encrypt.Key), p.Backup.Encrypt.Recipients)
+	if err != nil {
+		return nil, err
+	}
+	debug.SetMemoryLimit(p.Memory * goShare / 100)
+	format := p.Backup.Format
+	if o.Format != "" {
+		format = o.Format
+	}
+	return backup.Open(p.backups, backup.Options{Format: format, Recipients: recipients, Identities: identities, Log: o.Log, Probe: o.Probe})
+}
+
+// CreateBackups makes a backup of each database, side by side. One that fails does not keep the others from theirs: its result says why.
+// One that cannot be reached is tried once more. The error is of what keeps all of them from being made.
+func (p *Project) CreateBackups(ctx context.Context, o BackupOptions) ([]BackupResult, error) {
+	store, err := p.Backups(o)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := p.databases(ctx, o.Sources)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]BackupResult, len(parts))
+	var making sync.WaitGroup
+	for i, part := range parts {
+		out[i].Source = part.Name
+		progress := o.Progress.of(part.Name)
+		making.Go(func() {
+			r := &out[i]
+			for tried := 0; ; tried++ {
+				r.Err = part.lend(ctx, p.hostOf(part, o.Log), func(s sources.Source) (err error) {
+					r.Backup, err = store.Create(ctx, backup.Database{Name: part.Name, Source: s}, backup.CreateOptions{Tables: o.Tables, Progress: progress})
+					return err
+				})
+				if r.Err == nil || tried > 0 || fault.Of(r.Err) != fault.Retryable || !pauses(ctx, backupPause) {
+					break
+				}
+			}
+			if r.Err != nil {
+				r.Error = r.Err.Error()
+			}
+		})
+	}
+	making.Wait()
+	return out, nil
+}
+
+// backupPause is how long it is waited before a database that could not be reached is tried again.
+const backupPause = time.Second
+
+// pauses waits, and says whether there is still somebody to wait for.
+func pauses(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// hostOf is what a source is lent that reads no lane.
+func (p *Project) hostOf(part *SourcePart, log *slog.Logger) sources.Host {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return sources.Host{Pipeline: part.Name, Log: log.With(slog.String("source", part.Name))}
+}
+
+// databases gives the sources that can be backed up: those that are named, those of the settings, or all that pipelines read.
+func (p *Project) databases(ctx context.Context, named []string) ([]*SourcePart, error) {
+	explicit := named
+	if len(explicit) == 0 {
+		explicit = p.Backup.Sources
+	}
+	var parts []*SourcePart
+	for _, name := range explicit {
+		part, err := p.source(name)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+	}
+	if len(explicit) == 0 {
+		for _, d := range p.Pipelines {
+			if d.Source != nil && !slices.Contains(parts, d.Source) {
+				parts = append(parts, d.Source)
+			}
+		}
+	}
+	var out []*SourcePart
+	for _, part := range parts {
+		can := false
+		if !part.Plugin.Items {
+			err := part.lend(ctx, p.hostOf(part, nil), func(s sources.Source) error {
+				_, can = s.(sources.Snapshotter)
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case can:
+			out = append(out, part)
+		case len(explicit) > 0:
+			return nil, &fault.Error{
+				Code: "ACQ-BACKUP-008", Place: part.Name, Err: fmt.Errorf("a source of type %s cannot be backed up", part.Plugin.Type), Remedy: "name a source that is a database",
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, &fault.Error{
+			Code: "ACQ-BACKUP-008", Place: "sources", Err: errors.New("no pipeline here reads a database that can be backed up"), Remedy: "name a file whose pipelines do",
+		}
+	}
+	return out, nil
+}
+
+// source finds a declared source.
+func (p *Project) source(name string) (*SourcePart, error) {
+	known := make([]string, len(p.sources))
+	for i, part := range p.sources {
+		if part.Name == name {
+			return part, nil
+		}
+		known[i] = part.Name
+	}
+	return nil, &fault.Error{
+		Code: "ACQ-USE-067", Place: name, Err: errors.New("there is no source of this name"), Remedy: "use one of: " + strings.Join(known, ", "),
+	}
+}
+
+// RestoreOptions say what is made again, and where.
+type RestoreOptions struct {
+	BackupOptions
+	ID   string        // backup.Latest is the newest
+	Into string        // the name of a source; "": the one that the backup is of
+	DSN  config.Secret // another database than that source's; "": its own
+	// Choose says which tables; nil: all.
+	Choose func(table string) (bool, error)
+}
+
+// Restore makes a backup again in a database that has none of its tables.
+func (p *Project) Restore(ctx context.Context, f backup.Filter, o RestoreOptions) (out *backup.Restored, err error) {
+	store, err := p.Backups(o.BackupOptions)
+	if err != nil {
+		return nil, err
+	}
+	into := o.Into
+	if into == "" {
+		b, err := store.Get(ctx, o.ID, f)
+		if err != nil {
+			return nil, err
+		}
+		into = b.Source
+	}
+	part, err := p.source(into)
+	if err != nil {
+		return nil, err
+	}
+	if part, err = part.elsewhere(o.DSN); err != nil {
+		return nil, err
+	}
+	err = part.lend(ctx, p.hostOf(part, o.Log), func(s sources.Source) (err error) {
+		out, err = store.Restore(ctx, o.ID, f, backup.Database{Name: part.Name, Source: s}, backup.RestoreOptions{Choose: o.Choose, Progress: o.Progress.of(part.Name)})
+		return err
+	})
+	return out, err
+}
+
+// elsewhere gives the source with another database; "" is its own.
+func (s *SourcePart) elsewhere(dsn config.Secret) (*SourcePart, error) {
+	if dsn == "" {
+		return s, nil
+	}
+	e, ok := s.Settings.(interface{ Elsewhere(dsn config.Secret) any })
+	if !ok {
+		return nil, &fault.Error{
+			Code: "ACQ-BACKUP-008", Place: s.Name, Err: fmt.Errorf("a source of type %s cannot be sent to another database", s.Plugin.Type), Remedy: "name a source that is a database",
+		}
+	}
+	other := *s
+	other.Settings = e.Elsewhere(dsn)
+	return &other, nil
+}
+
+// VerifyBackup reads all of a backup, and compares it with the database that it is of if that is asked for.
+func (p *Project) VerifyBackup(ctx context.Context, id string, f backup.Filter, against bool, o BackupOptions) (out *backup.Verified, err error) {
+	store, err := p.Backups(o)
+	if err != nil {
+		return nil, err
+	}
+	b, err := store.Get(ctx, id, f)
+	if err != nil {
+		return nil, err
+	}
+	verify := backup.VerifyOptions{Progress: o.Progress.of(b.Source)}
+	if !against {
+		return store.Verify(ctx, b.ID, f, verify)
+	}
+	part, err := p.source(b.Source)
+	if err != nil {
+		return nil, err
+	}
+	err = part.lend(ctx, p.hostOf(part, o.Log), func(s sources.Source) (err error) {
+		verify.Against = &backup.Database{Name: part.Name, Source: s}
+		out, err = store.Verify(ctx, b.ID, f, verify)
+		return err
+	})
+	return out, err
+}
+
+// PruneBackups removes what the rules do not keep.
+func (p *Project) PruneBackups(ctx context.Context, dry bool, o BackupOptions) (*backup.Pruned, error) {
+	store, err := p.Backups(o)
+	if err != nil {
+		return nil, err
+	}
+	k := p.Backup.Keep
+	return store.Prune(ctx, backup.PruneOptions{Keep: backup.Keep{Daily: k.Daily, Weekly: k.Weekly, Monthly: k.Monthly}, Dry: dry})
+}
+
+// BackupProgress is how far the databases of a run are. It may be asked while they are read.
+type BackupProgress struct {
+	mu    sync.Mutex
+	names []string
+	by    map[string]*backup.Progress
+}
+
+// of gives that of a source; none where nobody asks.
+func (p *BackupProgress) of(source string) *backup.Progress {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by == nil {
+		p.by = map[string]*backup.Progress{}
+	}
+	if p.by[source] == nil {
+		p.by[source] = &backup.Progress{}
+		p.names = append(p.names, source)
+	}
+	return p.by[source]
+}
+
+// Status tells it as that of pipelines: a source is one, and a table a lane.
+func (p *BackupProgress) Status() []routers.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]routers.Status, len(p.names))
+	for i, name := range p.names {
+		s := routers.Status{Pipeline: name, State: routers.Running}
+		for _, t := range p.by[name].Tables() {
+			lane := routers.LaneStatus{ID: t.Table, Streams: []string{t.Table}, State: routers.Running, Progress: routers.Progress{RowsRead: t.Rows, BytesRead: t.Bytes}}
+			switch {
+			case t.Parts <= 0:
+				lane.State = routers.Ended
+			case !t.Begun:
+				lane.State = routers.Waiting
+			}
+			s.RowsRead, s.BytesRead = s.RowsRead+t.Rows, s.BytesRead+t.Bytes
+			s.Lanes = append(s.Lanes, lane)
+		}
+		out[i] = s
+	}
+	return out
+}
+
+// Expected gives the rows that tables are estimated to have.
+func (p *BackupProgress) Expected() Expected {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := Expected{}
+	for name, of := range p.by {
+		out[name] = map[string]int64{}
+		for _, t := range of.Tables() {
+			if t.Expected >= 0 {
+				out[name][t.Table] = t.Expected
+			}
+		}
+	}
+	return out
+}
