@@ -18,6 +18,8 @@ type Handler interface {
 
 // Shaper is a handler that can tell what it makes of a schema, before any record flows.
 type Shaper interface {
+	// Shape gives the schema behind the step; beside an error what can be told of it, so that mistakes of later steps are found,
+	// or nil.
 	Shape(in *record.Schema) (*record.Schema, error)
 }
 

@@ -93,13 +93,11 @@ func New(c Config) (*Handler, error) {
 // Shape gives the schema with the new types. What does not fit it are config.FieldErrors.
 func (h *Handler) Shape(in *record.Schema) (*record.Schema, error) {
 	p, err := h.plan(in)
-	if err != nil {
-		return nil, err
-	}
-	return p.out, nil
+	return p.out, err
 }
 
 // plan finds the columns and their ways, once a schema. A column that has its type already is left alone.
+// Beside an error its schema is what can be told.
 func (h *Handler) plan(in *record.Schema) (*plan, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,12 +133,14 @@ func (h *Handler) plan(in *record.Schema) (*plan, error) {
 		fields[s.at] = s.to
 		p.steps = append(p.steps, s)
 	}
-	err := errors.Join(errs...)
-	if err == nil && len(p.steps) > 0 {
-		p.out, err = record.NewSchema(in.Stream, in.KeyNames(), fields...)
+	if len(p.steps) > 0 {
+		out, err := record.NewSchema(in.Stream, in.KeyNames(), fields...)
+		if errs = append(errs, err); err == nil {
+			p.out = out
+		}
 	}
-	if err != nil {
-		return nil, &fault.Error{Class: fault.Fatal, Code: "ACQ-CAST-001", Place: in.Stream, Err: err}
+	if err := errors.Join(errs...); err != nil {
+		return p, &fault.Error{Class: fault.Fatal, Code: "ACQ-CAST-001", Place: in.Stream, Err: err}
 	}
 	h.plans[in] = p
 	return p, nil

@@ -110,16 +110,14 @@ func New(c Config) (*Handler, error) {
 	return h, nil
 }
 
-// Shape gives the schema with the columns, new ones at its end. The mistakes of the expressions are config.FieldErrors.
+// Shape gives the schema with the columns, new ones at its end. The mistakes of the expressions are config.FieldErrors; the
+// schema beside them has the columns without one.
 func (h *Handler) Shape(in *record.Schema) (*record.Schema, error) {
 	p, err := h.plan(in)
-	if err != nil {
-		return nil, err
-	}
-	return p.out, nil
+	return p.out, err
 }
 
-// plan compiles the expressions, once a schema.
+// plan compiles the expressions, once a schema. Beside an error it holds the columns that could be made.
 func (h *Handler) plan(in *record.Schema) (*plan, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -139,7 +137,7 @@ func (h *Handler) plan(in *record.Schema) (*plan, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, &fault.Error{Class: fault.Fatal, Code: "ACQ-DERIVE-001", Place: in.Stream, Err: err}
+		return p, &fault.Error{Class: fault.Fatal, Code: "ACQ-DERIVE-001", Place: in.Stream, Err: err}
 	}
 	h.plans[in] = p
 	return p, nil

@@ -151,13 +151,10 @@ func (m *Method) check() error {
 // config.FieldErrors.
 func (h *Handler) Shape(in *record.Schema) (*record.Schema, error) {
 	p, err := h.plan(in)
-	if err != nil {
-		return nil, err
-	}
-	return p.out, nil
+	return p.out, err
 }
 
-// plan finds the columns, once a schema.
+// plan finds the columns, once a schema. Beside an error its schema is what can be told.
 func (h *Handler) plan(in *record.Schema) (*plan, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -185,12 +182,14 @@ func (h *Handler) plan(in *record.Schema) (*plan, error) {
 		}
 		p.steps = append(p.steps, s)
 	}
-	err := errors.Join(errs...)
-	if err == nil && !slices.EqualFunc(fields, in.Fields, same) {
-		p.out, err = record.NewSchema(in.Stream, in.KeyNames(), fields...)
+	if !slices.EqualFunc(fields, in.Fields, same) {
+		out, err := record.NewSchema(in.Stream, in.KeyNames(), fields...)
+		if errs = append(errs, err); err == nil {
+			p.out = out
+		}
 	}
-	if err != nil {
-		return nil, &fault.Error{Class: fault.Fatal, Code: "ACQ-MASK-001", Place: in.Stream, Err: err}
+	if err := errors.Join(errs...); err != nil {
+		return p, &fault.Error{Class: fault.Fatal, Code: "ACQ-MASK-001", Place: in.Stream, Err: err}
 	}
 	h.plans[in] = p
 	return p, nil

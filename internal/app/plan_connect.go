@@ -15,7 +15,7 @@ import (
 // Ask connects to the sources whose streams no file tells, and follows what they have now through the steps to the sinks: the
 // problems are those that a run would meet. A plan that is made afterwards knows the columns. Nothing is changed anywhere.
 func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, error) {
-	c := checker{project: p, fed: map[*SinkPart][]*record.Schema{}}
+	c := newChecker(p, nil)
 	for _, d := range p.Pipelines {
 		if len(d.In) > 0 {
 			continue
@@ -34,7 +34,7 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 				in[i] = stream.Schema
 			}
 			d.Steps = nil
-			c.follow(d, in)
+			c.follow(d, in, doubts{})
 			d.asked, err = told(ctx, s, streams)
 			return err
 		})
@@ -44,7 +44,7 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 	}
 	for part, in := range c.fed {
 		if part.Plugin.Check != nil {
-			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(in)))...)
+			c.add(part.block.PlaceBut(part.Plugin.Check(part.Settings, distinct(in)), c.doubts[part].explain)...)
 		}
 	}
 	c.problems.Sort()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,6 +40,7 @@ type Declared struct {
 	Steps    []StepPart
 	asked    []string // what the source says of its streams when it is connected to
 	pipeline *config.Pipeline
+	half     *SourcePart // the source, when it has mistakes: Source is nil then
 }
 
 // SourcePart is a declared source with its settings.
@@ -90,14 +90,14 @@ func LoadProject(ctx context.Context, plugins catalog.Catalog, paths []string, l
 }
 
 func newProject(ctx context.Context, plugins catalog.Catalog, files []*config.File, problems config.Problems) (*Project, config.Problems) {
-	c := checker{problems: problems, project: &Project{Memory: memory, plugins: plugins}, fed: map[*SinkPart][]*record.Schema{}}
+	c := newChecker(&Project{Memory: memory, plugins: plugins}, problems)
 	for _, f := range files {
 		c.file(f)
 	}
 	c.flows(ctx)
 	for _, part := range c.sinks {
 		if part.Plugin.Check != nil {
-			c.add(part.block.Place(part.Plugin.Check(part.Settings, distinct(c.fed[part])))...)
+			c.add(part.block.PlaceBut(part.Plugin.Check(part.Settings, distinct(c.fed[part])), c.doubts[part].explain)...)
 		}
 	}
 	c.cycles()
@@ -170,225 +170,15 @@ func noPipeline(name string, known []string) error {
 	}
 }
 
-// checker gathers the problems of all files.
-type checker struct {
-	project  *Project
-	problems config.Problems
-	sinks    []*SinkPart
-	fed      map[*SinkPart][]*record.Schema // what reaches each sink, as far as it is known
-}
-
-func (c *checker) add(p ...config.Problem) { c.problems = append(c.problems, p...) }
-
-// file takes in what a file declares. The records are followed later: a pipeline may depend on one of another file.
-func (c *checker) file(f *config.File) {
-	folder := filepath.Dir(f.Path)
-	c.project.Files = append(c.project.Files, f.Path)
-	if c.project.State == "" {
-		c.project.State = filepath.Join(folder, ".acequia")
-		c.backup(config.NewBackup(), folder)
-	}
-	if f.Backup != nil {
-		c.backup(f.Backup, folder)
-	}
-	if f.State != "" {
-		c.project.State = f.State
-		if !filepath.IsAbs(f.State) {
-			c.project.State = filepath.Join(folder, f.State)
-		}
-	}
-	if f.Memory > 0 {
-		c.project.Memory = int64(f.Memory)
-	}
-	from := map[string]*SourcePart{}
-	for _, e := range f.Sources {
-		if part := c.source(e.Value, folder); part != nil {
-			from[e.Name] = part
-			c.project.sources = append(c.project.sources, part)
-		}
-	}
-	to := map[string]*SinkPart{}
-	for _, e := range f.Sinks {
-		if part := c.sink(e.Value, folder); part != nil {
-			to[e.Name] = part
-			c.sinks = append(c.sinks, part)
-		}
-	}
-	for _, p := range f.Pipelines {
-		d := &Declared{Name: p.Name, Source: from[p.From.Name], pipeline: p}
-		for _, r := range p.To {
-			if part := to[r.Name]; part != nil {
-				d.Sinks = append(d.Sinks, part)
-			}
-		}
-		c.project.Pipelines = append(c.project.Pipelines, d)
-	}
-}
-
-// backup takes in where backups are kept; a mistake in it was found before.
-func (c *checker) backup(b *config.Backup, folder string) {
-	if at, err := b.Folder(folder); err == nil {
-		c.project.Backup, c.project.backups = b, at
-	}
-}
-
-// distinct gives one schema a stream.
-func distinct(in []*record.Schema) []*record.Schema {
-	seen := map[string]bool{}
-	return slices.DeleteFunc(slices.Clone(in), func(s *record.Schema) bool {
-		again := seen[s.Stream]
-		seen[s.Stream] = true
-		return again
-	})
-}
-
-// decode fills a plugin's settings.
-func (c *checker) decode(b *config.Block, settings any, folder string) any {
-	problems := b.Decode(settings)
-	c.add(problems...)
-	if problems.Errors() {
-		return nil
-	}
-	if l, ok := settings.(located); ok {
-		l.Locate(folder)
-	}
-	if n, ok := settings.(interface{ Files() []string }); ok {
-		c.project.Files = append(c.project.Files, n.Files()...)
-	}
-	return settings
-}
-
-func (c *checker) source(b *config.Block, folder string) *SourcePart {
-	plugin, err := c.project.plugins.Source(b.Type)
-	if err != nil {
-		c.add(b.UnknownType(names(c.project.plugins.Sources, func(p sources.Plugin) string { return p.Type })))
-		return nil
-	}
-	settings := c.decode(b, plugin.Config(), folder)
-	if settings == nil {
-		return nil
-	}
-	if r, ok := settings.(remembering); ok {
-		r.Remember(filepath.Join(c.project.State, "sources", b.Name))
-	}
-	return &SourcePart{Name: b.Name, Plugin: plugin, Settings: settings, block: b}
-}
-
-func (c *checker) sink(b *config.Block, folder string) *SinkPart {
-	plugin, err := c.project.plugins.Sink(b.Type)
-	if err != nil {
-		c.add(b.UnknownType(names(c.project.plugins.Sinks, func(p sinks.Plugin) string { return p.Type })))
-		return nil
-	}
-	settings := c.decode(b, plugin.Config(), folder)
-	if settings == nil {
-		return nil
-	}
-	return &SinkPart{Name: b.Name, Plugin: plugin, Settings: settings, block: b}
-}
-
-func names[P any](plugins []P, name func(P) string) []string {
-	out := make([]string, len(plugins))
-	for i, p := range plugins {
-		out[i] = name(p)
-	}
-	return out
-}
-
-// pipeline checks the steps, and follows the schemas through them as far as they are known.
-func (c *checker) pipeline(ctx context.Context, d *Declared) {
-	from := d.Source
-	if from != nil && from.Plugin.Schemas != nil {
-		var err error
-		if d.In, err = from.Plugin.Schemas(ctx, from.Settings); err != nil {
-			c.add(from.block.Place(err)...)
-		}
-	}
-	c.follow(d, d.In)
-}
-
-// follow makes the steps, and takes the schemas of the streams through them to the sinks.
-func (c *checker) follow(d *Declared, in []*record.Schema) {
-	d.In = in
-	flowing := slices.Clone(in)
-	for _, b := range d.pipeline.Steps {
-		part := StepPart{Name: d.nameStep(b), Text: b.Text()}
-		var h handlers.Handler
-		var problems config.Problems
-		h, part.key, problems = step(c.project.plugins, b, placeholder)
-		c.add(problems...)
-		if h == nil {
-			d.Steps, flowing = append(d.Steps, part), nil // what comes after cannot be told
-			continue
-		}
-		shaped := make([]*record.Schema, 0, len(flowing))
-		for _, s := range flowing {
-			out, err := shape(h, s)
-			c.add(b.Place(err)...)
-			if err == nil && out != nil {
-				shaped = append(shaped, out)
-			}
-		}
-		flowing = shaped
-		part.Out = shaped
-		part.routes = c.routes(d.pipeline, b, h)
-		d.Steps = append(d.Steps, part)
-	}
-	d.Out = flowing
-	for _, part := range d.Sinks {
-		c.fed[part] = append(c.fed[part], d.Out...)
-	}
-}
-
-// shape gives what a handler makes of a schema; nil without an error: it cannot tell.
-func shape(h handlers.Handler, s *record.Schema) (*record.Schema, error) {
-	shaper, ok := h.(handlers.Shaper)
-	if !ok {
-		return nil, nil //nolint:nilnil // said in the comment
-	}
-	return shaper.Shape(s)
-}
-
-// keyed is a handler's configuration that may need the key of the state directory.
-type keyed interface {
-	NeedsKey() bool
-	UseKey(key config.Secret)
-}
-
-// step makes the handler of a step, and says whether it uses the key.
-func step(plugins catalog.Catalog, b *config.Block, key config.Secret) (h handlers.Handler, usesKey bool, problems config.Problems) {
-	plugin, err := plugins.Handler(b.Type)
-	if err != nil {
-		return nil, false, config.Problems{b.UnknownType(names(plugins.Handlers, func(p handlers.Plugin) string { return p.Type }))}
-	}
-	settings := plugin.Config()
-	if problems = b.Decode(settings); problems.Errors() {
-		return nil, false, problems
-	}
-	if k, ok := settings.(keyed); ok && k.NeedsKey() {
-		k.UseKey(key)
-		usesKey = true
-	}
-	if h, err = plugin.New(settings); err != nil {
-		return nil, usesKey, append(problems, b.Place(err)...)
-	}
-	return h, usesKey, problems
-}
-
-// nameStep gives a step a name that no earlier one has.
-func (d *Declared) nameStep(b *config.Block) string {
-	name := b.Type
-	for n := 2; slices.ContainsFunc(d.Steps, func(s StepPart) bool { return s.Name == name }); n++ {
-		name = fmt.Sprintf("%s-%d", b.Type, n)
-	}
-	return name
-}
-
 // handlers makes the steps of a pipeline that is to run.
 func (d *Declared) handlers(plugins catalog.Catalog, key config.Secret) ([]routers.Step, error) {
 	out := make([]routers.Step, len(d.Steps))
 	for i, b := range d.pipeline.Steps {
-		h, _, problems := step(plugins, b, key)
+		plugin, err := plugins.Handler(b.Type)
+		if err != nil {
+			return nil, err
+		}
+		h, _, problems := made(plugin, b, key)
 		if problems.Errors() {
 			return nil, problems
 		}

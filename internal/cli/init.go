@@ -8,7 +8,7 @@ import (
 )
 
 type initCmd struct {
-	Template string `arg:"" optional:"" help:"Which one; --list names them." default:"files"`
+	Template string `arg:"" optional:"" help:"Which one; --list names them." default:"file"`
 	File     string `short:"f" help:"Where to write it." type:"path" default:"acequia.yaml" placeholder:"FILE"`
 	List     bool   `help:"Name the templates."`
 	FromEnv  bool   `help:"Write what the variables of the cinema service imply, those of a .env file included."`
@@ -24,7 +24,7 @@ MONGODB_URI and the others that .env.example shows. Commands that name no file u
 
 Examples:
   acequia init
-  acequia init files -f sales.yaml
+  acequia init file -f sales.yaml
   acequia init form -f games.yaml
   acequia init queue -f orders.yaml
   acequia init database -f shop.yaml

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/acequia-io/acequia/fault"
 )
@@ -31,20 +32,40 @@ func (b *Block) UnknownType(known []string) Problem {
 }
 
 // Place puts an error of the plugin at its place in the file: every FieldError in it at the value that its path names, all
-// else at the block.
-func (b *Block) Place(err error) Problems {
+// else at the block. Of a value whose mistake is told already, such as a variable that is not set, nothing is said.
+func (b *Block) Place(err error) Problems { return b.PlaceBut(err, nil) }
+
+// PlaceBut is Place without those that told says to be explained by another mistake: it gets the path of the value and, if
+// that stands in the file, its text; keys that are not written are not in the path.
+func (b *Block) PlaceBut(err error, told func(path, text string, stands bool) bool) Problems {
 	if err == nil {
 		return nil
 	}
 	var out Problems
-	b.place(&out, err, CodePlugin, "")
+	b.place(&out, err, CodePlugin, "", told)
 	out.Sort()
 	return out
 }
 
-func (b *Block) place(out *Problems, err error, code, remedy string) {
+// isTold says whether a mistake is explained by another one.
+func (b *Block) isTold(e *FieldError, told func(path, text string, stands bool) bool) bool {
+	_, v, found := b.node.find(b.key, e.Path)
+	if found && v.broken {
+		return true
+	}
+	path, text := e.Path, ""
+	if found {
+		path, text = b.node.said(path), v.flow()
+	}
+	return told != nil && told(strings.Join(path, "."), text, found)
+}
+
+func (b *Block) place(out *Problems, err error, code, remedy string, told func(path, text string, stands bool) bool) {
 	switch e := err.(type) { //nolint:errorlint // each layer is taken off by itself
 	case *FieldError:
+		if b.isTold(e, told) {
+			return
+		}
 		*out = append(*out, b.fieldError(e, code, remedy))
 		return
 	case *fault.Error:
@@ -55,20 +76,20 @@ func (b *Block) place(out *Problems, err error, code, remedy string) {
 			remedy = e.Remedy
 		}
 		if e.Err != nil {
-			b.place(out, e.Err, code, remedy)
+			b.place(out, e.Err, code, remedy, told)
 			return
 		}
 	case interface{ Unwrap() []error }:
 		for _, one := range e.Unwrap() {
 			if one != nil {
-				b.place(out, one, code, remedy)
+				b.place(out, one, code, remedy, told)
 			}
 		}
 		return
 	case interface{ Unwrap() error }:
 		inner := e.Unwrap()
 		if _, ok := errors.AsType[*FieldError](inner); ok {
-			b.place(out, inner, code, remedy)
+			b.place(out, inner, code, remedy, told)
 			return
 		}
 	}

@@ -60,6 +60,13 @@ func (p Problems) Errors() bool {
 	return slices.ContainsFunc(p, func(one Problem) bool { return !one.Warning })
 }
 
+// Beside gives those of more whose place has no mistake here.
+func (p Problems) Beside(more Problems) Problems {
+	return slices.DeleteFunc(slices.Clone(more), func(m Problem) bool {
+		return slices.ContainsFunc(p, func(o Problem) bool { return o.File == m.File && o.Line == m.Line && o.Column == m.Column })
+	})
+}
+
 // Sort puts them in the order of file, line and column, and drops those that stand there twice.
 func (p *Problems) Sort() {
 	slices.SortStableFunc(*p, func(a, b Problem) int {

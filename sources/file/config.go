@@ -91,7 +91,8 @@ func (c *Config) check() error {
 	return errors.Join(bad...)
 }
 
-// declared gives the schema that the settings declare; nil when they leave it to the files.
+// declared gives the schema that the settings declare; nil when they leave it to the files. Beside an error it is what
+// the columns tell, where one of no type is text.
 func (c *Config) declared() (*record.Schema, error) {
 	if len(c.Schema) == 0 {
 		return nil, nil //nolint:nilnil // that is the question
@@ -103,6 +104,7 @@ func (c *Config) declared() (*record.Schema, error) {
 		f, err := record.ParseType(e.Name, e.Value)
 		if err != nil {
 			bad = append(bad, config.At(err, "schema", e.Name))
+			f = record.Field{Name: e.Name, Kind: record.String, Nullable: true}
 		}
 		folded := schemas.ColumnName(e.Name)
 		if other, ok := names[folded]; ok {
@@ -111,10 +113,13 @@ func (c *Config) declared() (*record.Schema, error) {
 		names[folded] = e.Name
 		fields = append(fields, f)
 	}
-	if len(bad) > 0 {
-		return nil, errors.Join(bad...)
+	s, err := c.schemaOf(fields)
+	if err != nil {
+		keyless := *c
+		keyless.Key = nil
+		s, _ = keyless.schemaOf(fields) // what else is wrong was said
 	}
-	return c.schemaOf(fields)
+	return s, errors.Join(append(bad, err)...)
 }
 
 // schemaOf gives the schema of the stream; the columns of the key get no nulls.

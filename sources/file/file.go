@@ -70,8 +70,11 @@ func Plugin() sources.Plugin {
 		Config: func() any { return &Config{Sample: defaultSample} },
 		Schemas: func(ctx context.Context, config any) ([]*record.Schema, error) {
 			s, err := fromConfig(config)
-			if err != nil || s.config.Path == stdinPath && len(s.config.Schema) == 0 {
-				return nil, err
+			switch {
+			case err != nil:
+				return unsound(config), err
+			case s.config.Path == stdinPath && len(s.config.Schema) == 0:
+				return nil, nil
 			}
 			return s.Describe(ctx)
 		},
@@ -90,6 +93,16 @@ func Plugin() sources.Plugin {
 			return s, err
 		},
 	}
+}
+
+// unsound gives what settings with mistakes tell of the columns.
+func unsound(config any) []*record.Schema {
+	if c, ok := config.(*Config); ok {
+		if s, _ := c.declared(); s != nil { // its mistakes are told by New
+			return []*record.Schema{s}
+		}
+	}
+	return nil
 }
 
 func fromConfig(config any) (*Source, error) {
