@@ -13,9 +13,10 @@ import (
 	"github.com/acequia-io/acequia/schemas"
 	itemsink "github.com/acequia-io/acequia/sinks/items"
 	lakesink "github.com/acequia-io/acequia/sinks/lake"
+	warehousesink "github.com/acequia-io/acequia/sinks/postgres"
 )
 
-// place is a table of a lake, or of a file of items.
+// place is a table of a lake, of a file of items, or of a warehouse.
 type place struct{ where, table string }
 
 // places are the tables that a stream of a pipeline goes to.
@@ -31,6 +32,12 @@ func (p *Project) places(d *Declared, stream string) (out []place, err error) {
 				return nil, err
 			}
 			out = append(out, place{root, cmp.Or(settings.TableName[stream], schemas.LakeName(stream))})
+		case *warehousesink.Config:
+			where, err := settings.Place()
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, place{where, settings.TableOf(stream)})
 		case *itemsink.Config:
 			file, err := filepath.Abs(p.itemsFile(part))
 			if err != nil {

@@ -81,7 +81,7 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 		if part.Plugin.Plan != nil {
 			sink.Lines = part.Plugin.Plan(part.Settings, d.Out)
 		}
-		sink.Lines = append(sink.Lines, d.routed(part.Name)...)
+		sink.Lines = append(append(sink.Lines, d.surveyed[part.Name]...), d.routed(part.Name)...)
 		out.Sinks = append(out.Sinks, sink)
 	}
 	for _, step := range d.Steps {
@@ -93,8 +93,9 @@ func (d *Declared) plan(ctx context.Context, state string) PipelinePlan {
 	if len(d.In) == 0 {
 		out.Notes = append(out.Notes, "the columns are not known before it runs: expressions are checked then, or by plan --connect where the source is a database")
 	}
+	viewed := slices.ContainsFunc(d.Sinks, func(part *SinkPart) bool { return part.Plugin.Type != "postgres" }) // a warehouse has no views
 	for _, s := range d.Out {
-		if len(s.Key) == 0 {
+		if len(s.Key) == 0 && viewed {
 			out.Notes = append(out.Notes, fmt.Sprintf("%[1]s has no key: each record is a row of its own; the view %[2]s_latest has its newest complete "+
 				"snapshot where the source makes one, and %[2]s_distinct has those that came twice once", s.Stream, schemas.LakeName(s.Stream)))
 		}

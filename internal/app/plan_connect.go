@@ -9,6 +9,7 @@ import (
 
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -42,6 +43,11 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 			return nil, err
 		}
 	}
+	for _, d := range p.Pipelines {
+		if err := d.survey(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for part, in := range c.fed {
 		if part.Plugin.Check != nil {
 			c.add(part.block.PlaceBut(part.Plugin.Check(part.Settings, distinct(in)), c.doubts[part].explain)...)
@@ -49,6 +55,23 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 	}
 	c.problems.Sort()
 	return c.problems, nil
+}
+
+// survey asks the sinks that can tell what they would make for the records of a pipeline.
+func (d *Declared) survey(ctx context.Context) error {
+	d.surveyed = map[string][]string{}
+	for _, part := range d.Sinks {
+		s, ok := part.Settings.(sinks.Surveyor)
+		if !ok {
+			continue
+		}
+		lines, err := s.Survey(ctx, distinct(d.Out))
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", part.Name, err)
+		}
+		d.surveyed[part.Name] = lines
+	}
+	return nil
 }
 
 // told says of each stream, a line, how many rows it has, how its changes can be found, and what that does not see.

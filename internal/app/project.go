@@ -38,7 +38,8 @@ type Declared struct {
 	Sinks    []*SinkPart
 	In, Out  []*record.Schema // of the source's streams and of what reaches the sinks; none: not known before it runs
 	Steps    []StepPart
-	asked    []string // what the source says of its streams when it is connected to
+	asked    []string            // what the source says of its streams when it is connected to
+	surveyed map[string][]string // by sink: what it would make, when it is connected to
 	pipeline *config.Pipeline
 	half     *SourcePart // the source, when it has mistakes: Source is nil then
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/acequia-io/acequia/schemas"
 	itemsink "github.com/acequia-io/acequia/sinks/items"
 	lakesink "github.com/acequia-io/acequia/sinks/lake"
+	warehousesink "github.com/acequia-io/acequia/sinks/postgres"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -31,7 +32,7 @@ import (
 type VerifyOptions struct {
 	Pipeline string // "": all
 	Tables   Tables
-	Against  string        // lake or items; "": every sink
+	Against  string        // lake, items or postgres; "": every sink
 	Settle   time.Duration // how long rows that differ are looked at again; below zero: as long as a running pipeline may take, else once
 	Show     int           // differences that are told in full, a table
 	KeysOnly bool
@@ -382,16 +383,19 @@ func (c *comparing) stream(ctx context.Context, d *Declared, r repairable, strea
 // sink finds what a sink holds of a stream. An error without a code says why it cannot be compared.
 func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema) (s verify.Sink, wanted bool, err error) {
 	s = verify.Sink{Name: part.Name, Refuses: part.Plugin.Refuses}
+	if c.Against != "" && c.Against != part.Plugin.Type {
+		return s, false, nil
+	}
 	switch settings := part.Settings.(type) {
+	case *warehousesink.Config:
+		s.Table, s.Warehouse = settings.TableOf(out.Stream), settings
+		return s, true, nil
 	case *lakesink.Config:
-		if c.Against == "items" {
-			return s, false, nil
-		}
 		s.Table = cmp.Or(settings.TableName[out.Stream], schemas.LakeName(out.Stream))
 		s.Root, err = settings.Root()
 		return s, true, err
 	case *itemsink.Config:
-		if c.Against == "lake" || !settings.Takes(out.Stream) {
+		if !settings.Takes(out.Stream) {
 			return s, false, nil
 		}
 		switch {
@@ -404,7 +408,7 @@ func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema
 		s.Items, err = c.items(ctx, c.project.itemsFile(part))
 		return s, true, err
 	}
-	return s, c.Against == "", fmt.Errorf("a sink of type %s cannot be read", part.Plugin.Type)
+	return s, true, fmt.Errorf("a sink of type %s cannot be read", part.Plugin.Type)
 }
 
 // gathers is for how long the sinks of a pipeline keep what they were given before it can be seen.

@@ -31,7 +31,7 @@ type compareFlags struct {
 
 type verifyCmd struct {
 	compareFlags
-	Against string `help:"Compare with lake, items or both; default: every sink of the pipeline that can be read." enum:"lake,items,both," default:""`
+	Against string `help:"Compare with lake, items, postgres (a warehouse) or both, which is all of them; default: every sink of the pipeline that can be read." enum:"lake,items,postgres,both," default:""`
 	Settle  string `help:"How long rows that differ are looked at again; default where a pipeline runs meanwhile: the roll.every of its sinks and 10s more; else once." placeholder:"TIME"`
 	Show    int    `help:"How many differences of a table are told in full." default:"20"`
 	Repair  bool   `help:"Read the records that differ again from the source, and send them through the pipeline; then compare once more."`
@@ -41,7 +41,7 @@ type verifyCmd struct {
 func (verifyCmd) Help() string {
 	return `Reads the tables of a database and what the pipeline's sinks hold of them, and compares every row: each side is hashed in one
 form, and count, xor and sum of the hashes are compared for each range of keys. The source's rows pass the pipeline's steps first; the
-sinks' are decoded back from files and items. Where a range differs its rows are compared one by one, and those that differ are looked at
+sinks' are decoded back from files, items and tables. Where a range differs its rows are compared one by one, and those that differ are looked at
 again, so that changes which a running pipeline has not carried yet are no differences.
 
 A table without a key is compared as a whole. Columns that the source has dropped are left out, and named. Nothing is changed, but

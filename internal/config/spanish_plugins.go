@@ -72,6 +72,15 @@ var spanishOfPlugins = [][2]string{ //nolint:gochecknoglobals // a constant tabl
 
 // spanishOfPlaces are what a look at the places of a project finds.
 var spanishOfPlaces = [][2]string{ //nolint:gochecknoglobals // a constant table
+	{`schema {1} can be written, {2} tables are there`, `se puede escribir en el esquema <1>, hay <2> tablas`},
+	{`schema {1} will be made`, `se creará el esquema <1>`},
+	{`{1}: the role {2} may not make its tables`, `<1>: el rol <2> no puede crear sus tablas`},
+	{`{1}: the role {2} may not keep its books`, `<1>: el rol <2> no puede llevar sus registros`},
+	{`the connection to {1} would not be verified: its sslmode is weaker than verify-full`, `no se verificaría la conexión a <1>: su sslmode es más débil que verify-full`},
+	{`write sslmode=verify-full, and sslrootcert=FILE for a certificate authority of your own; only loopback does without`, `escribe sslmode=verify-full, y sslrootcert=FICHERO si la autoridad de certificación es tuya; solo loopback puede ir sin ello`},
+	{`{1} is not for tables of yours: name another schema`, `<1> no es para tablas tuyas: nombra otro esquema`},
+	{`{1} the database has the encoding {2}, which cannot hold every text`, `<1> la base de datos tiene la codificación <2>, que no admite cualquier texto`},
+	{`make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`, `crea una con CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`},
 	{`will be made, {1}`, `se creará, <1>`},
 	{`is whole, {1}`, `está entero, <1>`},
 	{`is of an older version, and will be upgraded; {1}`, `es de una versión anterior, y se pondrá al día; <1>`},

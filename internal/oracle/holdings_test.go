@@ -34,11 +34,31 @@ func inDatabase(ctx context.Context, c *pgx.Conn, s subject) (held, error) {
 	if err != nil {
 		return held{}, err
 	}
+	return selected(ctx, c, s, pgx.Identifier{s.name}, columns)
+}
+
+// inWarehouse reads a subject from the warehouse, in the same words. A table that no record came to is not there.
+func inWarehouse(ctx context.Context, c *pgx.Conn, s subject, columns []string) (held, error) {
+	if _, err := c.Exec(ctx, "set TimeZone = 'UTC'"); err != nil {
+		return held{}, err
+	}
+	name := pgx.Identifier{"analytics", s.name}
+	var there bool
+	if err := c.QueryRow(ctx, "select to_regclass($1) is not null", name.Sanitize()).Scan(&there); err != nil {
+		return held{}, err
+	}
+	if !there {
+		return hold(s, columns, nil)
+	}
+	return selected(ctx, c, s, name, columns)
+}
+
+func selected(ctx context.Context, c *pgx.Conn, s subject, name pgx.Identifier, columns []string) (held, error) {
 	casts := make([]string, len(columns))
 	for i, name := range columns {
 		casts[i] = pgx.Identifier{name}.Sanitize() + "::text"
 	}
-	found, err := c.Query(ctx, "select "+strings.Join(casts, ", ")+" from "+s.name)
+	found, err := c.Query(ctx, "select "+strings.Join(casts, ", ")+" from "+name.Sanitize())
 	if err != nil {
 		return held{}, err
 	}

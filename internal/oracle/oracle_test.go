@@ -47,8 +47,9 @@ sources:
 sinks:
   lake: { type: lake, url: lake }
   items: { type: items }
+  warehouse: { type: postgres, dsn: %q, schema: analytics }
 pipelines:
-  shop: { from: shop, to: [lake, items] }
+  shop: { from: shop, to: [lake, items, warehouse] }
 `
 
 // Of CI: two seeds, each some seconds of writing. ACEQUIA_TORTURE=N runs N seeds that write for longer.
@@ -67,6 +68,7 @@ type trial struct {
 	strategy
 	seed uint64
 	dsn  string
+	base string // of the warehouse
 	dir  string
 	load *load
 	rand *rand.Rand
@@ -82,9 +84,9 @@ type tally struct {
 	began                                          time.Time
 }
 
-// TestDatabaseItemsAndLakeAreEqual is the oracle: whatever the writers do and whenever the program dies, in the end the database, the
-// items and the latest view hold the same.
-func TestDatabaseItemsAndLakeAreEqual(t *testing.T) {
+// TestDatabaseAndSinksAreEqual is the oracle: whatever the writers do and whenever the program dies, in the end the database, the
+// items, the latest view and the warehouse hold the same.
+func TestDatabaseAndSinksAreEqual(t *testing.T) {
 	t.Parallel()
 	seeds, first := ciSeeds, uint64(1)
 	if text := os.Getenv("ACEQUIA_TORTURE"); text != "" {
@@ -124,8 +126,8 @@ func newTrial(t *testing.T, s strategy, seed uint64) *trial {
 		hold = longHold
 	}
 	dsn := server.Database(t)
-	r := &trial{strategy: s, seed: seed, dsn: dsn, dir: t.TempDir(), load: newLoad(dsn, seed, hold), rand: rand.New(rand.NewPCG(seed, 1<<32))}
-	text := fmt.Sprintf(project, dsn, s.name, fmt.Sprintf("oracle_%s_%d", s.name, seed)) // slots are the server's, not the database's
+	r := &trial{strategy: s, seed: seed, dsn: dsn, base: server.Database(t), dir: t.TempDir(), load: newLoad(dsn, seed, hold), rand: rand.New(rand.NewPCG(seed, 1<<32))}
+	text := fmt.Sprintf(project, dsn, s.name, fmt.Sprintf("oracle_%s_%d", s.name, seed), r.base) // slots are the server's, not the database's
 	if err := os.WriteFile(filepath.Join(r.dir, projectFile), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -296,6 +298,11 @@ func (r *trial) compareAll(t *testing.T, c *pgx.Conn, when string, ghosts bool) 
 		t.Fatal(err)
 	}
 	defer func() { _ = l.db.Close() }()
+	base, err := pgx.Connect(ctx, r.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = base.Close(context.WithoutCancel(ctx)) }()
 	for _, s := range subjects() {
 		want, err := inDatabase(ctx, c, s)
 		if err != nil {
@@ -303,12 +310,13 @@ func (r *trial) compareAll(t *testing.T, c *pgx.Conn, when string, ghosts bool) 
 		}
 		view, errView := l.latest(ctx, s, want.columns)
 		files, errFiles := l.files(ctx, s, want.columns)
-		got := map[string]held{"latest view": view, "files": files}
+		merged, errMerged := inWarehouse(ctx, base, s, want.columns)
+		got := map[string]held{"latest view": view, "files": files, "warehouse": merged}
 		var errItems error
 		if len(s.key) > 0 {
 			got["items"], errItems = inItems(ctx, filepath.Join(r.dir, ".acequia", "items.db"), s, want.columns)
 		}
-		if err := errors.Join(errView, errFiles, errItems); err != nil {
+		if err := errors.Join(errView, errFiles, errItems, errMerged); err != nil {
 			t.Errorf("%s, %s: %v", s.name, when, err)
 			differences++
 			continue

@@ -19,6 +19,7 @@ import (
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/routers"
+	warehousesink "github.com/acequia-io/acequia/sinks/postgres"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -38,12 +39,13 @@ type Stream struct {
 	Sinks    []Sink
 }
 
-// Sink is where a stream should be: a table of a lake, or of a store of items.
+// Sink is where a stream should be: a table of a lake, of a store of items, or of a warehouse.
 type Sink struct {
-	Name  string
-	Table string
-	Root  string           // of a lake
-	Items *itemstore.Store // nil: it is a lake
+	Name      string
+	Table     string
+	Root      string                // of a lake
+	Items     *itemstore.Store      // nil: it is no store of items
+	Warehouse *warehousesink.Config // nil: it is no warehouse
 	// Refuses names the rows that the sink would refuse; nil: none.
 	Refuses func(b *record.Batch) error
 }
@@ -82,7 +84,7 @@ type comparison struct {
 }
 
 // Compare compares a stream with what its sinks hold.
-func Compare(ctx context.Context, s Stream, o Options) ([]Table, error) {
+func Compare(ctx context.Context, s Stream, o Options) (_ []Table, err error) {
 	if o.Read == nil {
 		o.Read = func(int) {}
 	}
@@ -104,9 +106,12 @@ func Compare(ctx context.Context, s Stream, o Options) ([]Table, error) {
 	}
 	c.source.keysOnly = o.KeysOnly
 	for _, sink := range s.Sinks {
-		side, leftOut, err := c.open(sink, out)
+		side, leftOut, err := c.open(ctx, sink, out)
 		if err != nil {
 			return nil, err
+		}
+		if w, ok := side.(*warehouse); ok {
+			defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
 		}
 		c.sides = append(c.sides, side)
 		c.tables = append(c.tables, Table{
@@ -158,7 +163,15 @@ func Outcome(steps []routers.Step, in *record.Schema) (*record.Schema, error) {
 }
 
 // open finds what a sink holds.
-func (c *comparison) open(s Sink, out *record.Schema) (side, []string, error) {
+func (c *comparison) open(ctx context.Context, s Sink, out *record.Schema) (side, []string, error) {
+	if s.Warehouse != nil {
+		held, err := newWarehouse(ctx, s.Warehouse, out, c.source.ranges)
+		if err != nil {
+			return nil, nil, err
+		}
+		held.keysOnly = c.KeysOnly
+		return held, held.leftOut(), nil
+	}
 	if s.Items != nil {
 		held, err := newItems(s.Items, s.Table, out, c.source.ranges)
 		if err == nil {

@@ -141,6 +141,11 @@ func (v *view) readBooks(ctx context.Context, c *postgres.Conn, space string) er
 	if len(lacking) > 0 {
 		return postgres.Forbidden(books, fmt.Errorf("the role %s may not keep its books", v.role), lacking)
 	}
+	return v.readTables(ctx, c, space)
+}
+
+// readTables looks at the tables of a schema.
+func (v *view) readTables(ctx context.Context, c *postgres.Conn, space string) error {
 	rows, err := c.Query(ctx, `SELECT t.id, t.table_name, t.stream, t.key, t.columns, k.oid IS NOT NULL, coalesce(pg_has_role(k.relowner, 'USAGE'), true),
 		ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE k.oid IS NOT NULL AND NOT has_table_privilege(k.oid, p))
 		FROM acequia.tables t LEFT JOIN pg_namespace n ON n.nspname = t.schema_name LEFT JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = t.table_name
