@@ -1,6 +1,7 @@
 package routers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,7 +110,7 @@ func (d *delivery) bury() {
 		}
 		letter := checkpoint.DeadLetter{
 			Pipeline: d.name.Pipeline, Lane: d.name.ID, Stream: r.Stream, Position: d.chunk.To, Index: d.counts.refused, Step: readStep,
-			Column: r.Column, Code: fault.Code(r.Err), Reason: reason, Raw: r.Raw, At: time.Now().UTC(),
+			Column: r.Column, Code: codeOf(r.Err), Reason: reason, Raw: r.Raw, At: time.Now().UTC(),
 			Op: record.Snapshot.String(), Version: r.Version.String(), EventID: r.EventID, Source: r.Source,
 		}
 		if r.EventTime != 0 {
@@ -284,6 +285,9 @@ func rowOf(err error, i int) fault.Row {
 	return fault.Row{Err: err}
 }
 
+// codeOf gives the code of a refusal: every dead letter has one, also where a plugin gave its reason alone.
+func codeOf(err error) string { return cmp.Or(fault.Code(err), "ACQ-RUN-009") }
+
 func (d *delivery) letter(step string, b *record.Batch, row int, why fault.Row) checkpoint.DeadLetter {
 	reason := "refused without a reason"
 	if why.Err != nil {
@@ -291,7 +295,7 @@ func (d *delivery) letter(step string, b *record.Batch, row int, why fault.Row) 
 	}
 	out := checkpoint.DeadLetter{
 		Pipeline: d.name.Pipeline, Lane: d.name.ID, Stream: b.Schema.Stream, Position: d.chunk.To, Step: step,
-		Column: why.Column, Code: fault.Code(why.Err), Reason: reason, Op: b.System.Op(row).String(),
+		Column: why.Column, Code: codeOf(why.Err), Reason: reason, Op: b.System.Op(row).String(),
 		Version: b.System.Versions.At(row).String(), At: time.Now().UTC(),
 		Event: time.UnixMicro(b.System.EventTime(row)).UTC(), Source: b.System.Source,
 		Sinks: b.System.Routes.Of(row),

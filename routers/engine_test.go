@@ -189,6 +189,25 @@ func refusing(bad func(id int64) bool) handlers.Handler {
 	})
 }
 
+// TestDeadLettersHaveCodes lets a step of somebody else refuse records with a reason alone.
+func TestDeadLettersHaveCodes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := &generator{lanes: 1, chunks: 1, rows: 10}
+	p := r.pipeline(g)
+	p.Steps = []Step{{"judge", handlers.Func(func(_ context.Context, b *record.Batch) ([]*record.Batch, error) {
+		if b.Rows == 10 {
+			return nil, &fault.Rows{Bad: []fault.Row{{Index: 3, Err: errors.New("not that one")}}}
+		}
+		return []*record.Batch{b.Retain()}, nil
+	})}}
+	r.mustRun(t, p)
+	letters, err := r.store.DeadLetters(t.Context(), "p", 0, 100)
+	if err != nil || len(letters) != 1 || letters[0].Code != "ACQ-RUN-009" || letters[0].Reason != "not that one" {
+		t.Errorf("got %+v, %v", letters, err)
+	}
+}
+
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

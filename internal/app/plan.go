@@ -2,7 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/acequia-io/acequia/record"
@@ -12,6 +16,7 @@ import (
 // Plan tells what a project would do, without doing any of it.
 type Plan struct {
 	State     string         `json:"state"`
+	New       bool           `json:"new"` // there is no state yet
 	Pipelines []PipelinePlan `json:"pipelines"`
 }
 
@@ -49,6 +54,9 @@ type StepChange struct {
 // Plan makes the plan. Local files may be read for it; nothing is connected to.
 func (p *Project) Plan(ctx context.Context) Plan {
 	out := Plan{State: p.State}
+	if _, err := os.Stat(filepath.Join(p.State, "state.db")); errors.Is(err, fs.ErrNotExist) {
+		out.New = true
+	}
 	for _, d := range p.Pipelines {
 		out.Pipelines = append(out.Pipelines, d.plan(ctx, p.State))
 	}

@@ -79,7 +79,11 @@ func showPlan(out io.Writer, plan app.Plan) error {
 			fmt.Fprintf(&b, "  note: %s\n", note)
 		}
 	}
-	fmt.Fprintf(&b, "state in %s\n", plan.State)
+	fmt.Fprintf(&b, "state in %s", plan.State)
+	if plan.New {
+		b.WriteString(", which the first run makes")
+	}
+	b.WriteString("\n")
 	_, err := io.WriteString(out, b.String())
 	return err
 }

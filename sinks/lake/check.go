@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -70,6 +72,13 @@ func plan(settings any, in []*record.Schema) []string {
 		return nil
 	}
 	var lines []string
+	root, err := c.Root()
+	if err != nil {
+		return nil // check has said why
+	}
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		lines = append(lines, "makes the folder "+root)
+	}
 	for _, s := range in {
 		name := cmp.Or(c.TableName[s.Stream], schemas.LakeName(s.Stream))
 		t, err := schemas.NewLakeTable(name, s, c.Partition)
@@ -80,7 +89,11 @@ func plan(settings any, in []*record.Schema) []string {
 		for i, p := range t.Partition {
 			folders[i] = p.Name + "=…"
 		}
-		lines = append(lines, fmt.Sprintf("table %s at %s/%s/%s/, and the view %s", name, c.URL, name, strings.Join(folders, "/"), t.LatestName()))
+		line := "table"
+		if _, err := os.Stat(filepath.Join(root, tablesFolder, name+".json")); errors.Is(err, fs.ErrNotExist) {
+			line = "makes the table"
+		}
+		lines = append(lines, line+fmt.Sprintf(" %s at %s/%s/%s/, and the view %s", name, c.URL, name, strings.Join(folders, "/"), t.LatestName()))
 	}
 	filled := c.filled()
 	if c.Compact != nil {

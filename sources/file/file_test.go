@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +165,7 @@ func TestPlan(t *testing.T) {
 		"bad/a.csv": "name\n",
 	})
 	for path, want := range map[string][]string{
-		"/*.csv":     {"reads 4 files of 0.0 KiB in 4 lanes: ", "/a.csv, ", "... ", "/d.csv\n", "leaves out the columns Extra, more"},
+		"/*.csv":     {"reads 4 files of 27 bytes, about ", " rows in 4 lanes: ", "/a.csv, ", "... ", "/d.csv\n", "leaves out the columns Extra, more"},
 		"/none":      {"ACQ-FILE-001"},
 		"/bad/*.csv": {"reads 1 file of", "ACQ-FILE-004"},
 	} {
@@ -171,6 +174,33 @@ func TestPlan(t *testing.T) {
 			if !strings.Contains(lines, w) {
 				t.Errorf("%s: %s, want %s", path, lines, w)
 			}
+		}
+	}
+}
+
+// TestPlanEstimatesRows wants the number of rows within a tenth, of texts whose beginning alone is read, and the exact one of Parquet.
+func TestPlanEstimatesRows(t *testing.T) {
+	t.Parallel()
+	const rows = 200_000
+	var csv, ndjson bytes.Buffer
+	csv.WriteString("id,name\n")
+	for i := range rows {
+		fmt.Fprintf(&csv, "%d,name %x\n", 100_000+i, i*7919)
+		fmt.Fprintf(&ndjson, "{\"id\":%d,\"name\":\"name %x\"}\n", 100_000+i, i*7919)
+	}
+	dir := folder(t, map[string]string{
+		"a.csv": csv.String(), "a.csv.gz": string(pack(csv.Bytes())), "a.csv.zst": string(zstandard(csv.Bytes())), "a.ndjson": ndjson.String(),
+		"two/a.csv": csv.String(), "two/b.csv.gz": string(pack([]byte("id,name\n1,x\n"))), "bad/a.csv.gz": "\x1f\x8bno gzip",
+		"empty/a.csv": "",
+	})
+	for path, want := range map[string]float64{"/a.csv": rows, "/a.csv.gz": rows, "/a.csv.zst": rows, "/a.ndjson": rows, "/two/*": rows, "/empty/*": 0, "/bad/*": -1} {
+		lines := strings.Join(file.Plugin().Plan(t.Context(), &file.Config{Path: dir + path, Schema: types("id int64")}), "\n")
+		got := -1.0
+		if m := regexp.MustCompile(`, (?:about )?(\d+) rows in`).FindStringSubmatch(lines); m != nil {
+			got, _ = strconv.ParseFloat(m[1], 64)
+		}
+		if math.Abs(got-want) > math.Abs(want)/10 {
+			t.Errorf("%s: %g rows, want %g: %s", path, got, want, lines)
 		}
 	}
 }

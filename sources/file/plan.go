@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// plan says what the source would read, and which columns it would leave out. What cannot be read is Check's to tell.
+// plan says what the source would read and about how much, and which columns it would leave out. What cannot be read is Check's to tell.
 func (s *Source) plan(ctx context.Context) []string {
 	if s.config.Path == stdinPath {
 		return []string{"reads the standard input, which cannot be read again after a stop"}
@@ -25,7 +25,7 @@ func (s *Source) plan(ctx context.Context) []string {
 		bytes += in.size
 	}
 	files, in := count(len(inputs), "file"), count(len(lanes), "lane")
-	lines := []string{fmt.Sprintf("reads %s of %s in %s: %s", files, sizeText(bytes), in, ends(inputs))}
+	lines := []string{fmt.Sprintf("reads %s of %s%s in %s: %s", files, sizeText(bytes), s.rowsText(inputs), in, ends(inputs))}
 	if err := s.Check(ctx); err != nil {
 		return append(lines, err.Error())
 	}
@@ -68,6 +68,8 @@ func sizeText(n int64) string {
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	case n >= 1<<20:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n < 1<<10:
+		return count(int(n), "byte")
 	}
 	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 }
