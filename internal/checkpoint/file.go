@@ -219,3 +219,9 @@ func explain(path, doing string, err error) error {
 	}
 	return &fault.Error{Class: fault.Fatal, Code: "ACQ-STATE-007", Place: path, Err: err}
 }
+
+// isBusy says that another process has the file locked.
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}

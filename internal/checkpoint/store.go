@@ -39,7 +39,7 @@ func open(ctx context.Context, path string, steps []string) (*Store, error) {
 		return nil, explain(path, "open", err)
 	}
 	db.SetMaxOpenConns(1)
-	conn, err := db.Conn(ctx)
+	conn, err := connect(ctx, db)
 	if err == nil && (found.version < len(steps) || found.blank()) {
 		err = upgrade(ctx, conn, path, found, steps)
 	}
@@ -56,6 +56,23 @@ func open(ctx context.Context, path string, steps []string) (*Store, error) {
 	readers.SetMaxOpenConns(2)
 	readers.SetMaxIdleConns(1)
 	return &Store{path: path, db: db, readers: readers, writer: startWriter(ctx, conn, path)}, nil
+}
+
+// connect waits for processes that open the file at the same time. SQLite's own waiting does not cover the step into the
+// write-ahead log: whoever comes second is told at once that the file is busy.
+func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	const longest, pause = 10 * time.Second, 5 * time.Millisecond
+	for began := time.Now(); ; {
+		conn, err := db.Conn(ctx)
+		if !isBusy(err) || time.Since(began) > longest {
+			return conn, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // OpenToRead opens a state file that is there, to look at it alone, also while another process writes it: methods that
