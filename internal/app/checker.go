@@ -225,24 +225,10 @@ func (c *checker) follow(d *Declared, in []*record.Schema, unclear doubts) {
 			d.Steps = append(d.Steps, part)
 			continue
 		}
-		shaped := make([]*record.Schema, 0, len(flowing))
-		for _, s := range flowing {
-			out, err := shape(h, s)
-			c.also(b.PlaceBut(err, unclear.explain))
-			if err != nil {
-				sound = false
-				unclear.add(strings.Join(failed(b, err), " "))
-				if out == nil && !nested(s) {
-					unclear.add(part.Text)
-					out = s
-				}
-			}
-			if out != nil {
-				shaped = append(shaped, out)
-			}
-		}
-		flowing = shaped
-		part.Out = shaped
+		var fits bool
+		flowing, fits = c.shapeAll(b, h, flowing, unclear)
+		sound = sound && fits
+		part.Out = flowing
 		part.routes = c.routes(d.pipeline, b, h)
 		d.Steps = append(d.Steps, part)
 	}
@@ -260,9 +246,31 @@ func (c *checker) follow(d *Declared, in []*record.Schema, unclear doubts) {
 	}
 }
 
+// shapeAll gives what a step makes of the schemas, as far as it can be told, and adds to what is unclear. fits says that there was
+// no mistake.
+func (c *checker) shapeAll(b *config.Block, h handlers.Handler, in []*record.Schema, unclear doubts) (out []*record.Schema, fits bool) {
+	out, fits = make([]*record.Schema, 0, len(in)), true
+	for _, s := range in {
+		shaped, err := shape(h, s)
+		c.also(b.PlaceBut(err, unclear.explain))
+		if err != nil {
+			fits = false
+			unclear.add(strings.Join(failed(b, err), " "))
+			if shaped == nil && !nested(s) {
+				unclear.add(b.Text())
+				shaped = s
+			}
+		}
+		if shaped != nil {
+			out = append(out, shaped)
+		}
+	}
+	return out, fits
+}
+
 // failed gives the paths of the settings that have mistakes.
 func failed(b *config.Block, err error) (paths []string) {
-	b.PlaceBut(err, func(path, _ string, _ bool) bool {
+	_ = b.PlaceBut(err, func(path, _ string, _ bool) bool {
 		paths = append(paths, path)
 		return true
 	})

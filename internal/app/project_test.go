@@ -89,7 +89,7 @@ pipelines:
     from: sound
     steps:
       - filter: 'row.year'
-      - derive: { age: 'row.yaer', two: '2' }
+      - derive: { age: 'row.yeer', two: '2' }
       - filter: 'row.name > 3'
       - filter: 'row.age > "x"'
       - cast: { age: int32, nme: string, rank: date }
@@ -129,7 +129,7 @@ pipelines:
 		`10:17 unknown sink type "lak"`,
 		`10:33 unknown key "partitoin" in sink gone`,
 		`15:17 filter: the expression is int64, a filter wants a bool`,
-		`16:29 age: there is no column yaer`,
+		`16:29 age: there is no column yeer`,
 		`17:27 filter: row.name is string, 3 is int`,
 		`19:34 nme: no column has this name`,
 		`19:48 rank: is int64, which never becomes date`,
