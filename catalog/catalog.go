@@ -26,6 +26,7 @@ import (
 	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/itemchanges"
 	"github.com/acequia-io/acequia/sources/lake"
+	"github.com/acequia-io/acequia/sources/mongodb"
 	"github.com/acequia-io/acequia/sources/mysql"
 	"github.com/acequia-io/acequia/sources/postgres"
 )
@@ -46,6 +47,7 @@ func Default() Catalog {
 			form.Plugin(),
 			itemchanges.Plugin(),
 			lake.Plugin(),
+			mongodb.Plugin(),
 			mysql.Plugin(),
 			postgres.Plugin(),
 		},

@@ -7,6 +7,15 @@ for tool in "$@"; do
     case $tool in
     gotestsum) module=gotest.tools/gotestsum version=v1.13.0 path=$module ;;
     golangci-lint) module=github.com/golangci/golangci-lint/v2 version=v2.15.0 path=$module/cmd/golangci-lint ;;
+    ferretdb) # a module of its own: go install cannot build it, for what FerretDB retracts is not to be had everywhere
+        source=internal/mongodb/mongodbtest/testdata/ferretdb
+        version=$(awk '$2 == "github.com/FerretDB/FerretDB" {print $3}' "$source/go.mod")
+        have=$(go version -m "$bin/$tool" 2>/dev/null | awk '$2 == "github.com/FerretDB/FerretDB" {print $3}' || true)
+        [ "$have" = "$version" ] && continue
+        echo "building $tool $version"
+        (cd "$source" && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$bin/$tool" .)
+        continue
+        ;;
     templ) module=github.com/a-h/templ path=$module/cmd/templ version=$(go list -m -f '{{.Version}}' "$module") ;;
     *) echo "tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

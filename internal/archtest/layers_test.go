@@ -27,7 +27,7 @@ const (
 var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
-	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "gather": layerStores,
+	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular":   layerParts,
 	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
@@ -159,6 +159,7 @@ var fences = []fence{
 	{"cel.dev/cel-go", []string{"internal/expr"}},
 	{"github.com/jackc/", []string{"internal/postgres", "sources/postgres", "sinks/postgres"}},
 	{"github.com/go-mysql-org/", []string{"internal/mysql", "sources/mysql"}},
+	{"go.mongodb.org/mongo-driver", []string{"internal/mongodb", "sources/mongodb"}},
 	{"github.com/alecthomas/kong", []string{"internal/cli"}},
 }
 

@@ -312,6 +312,15 @@ func lagTold(ctx context.Context, s *scene) error {
 func nothingRuns(ctx context.Context, s *scene) error {
 	label := "sourcetest-" + rand.Text() // of this case alone: an address is used again, and a leak of before still carries it
 	var err error
+	opened := s.place.Source
+	var closers []io.Closer // sources that hold connections, which their owner closes
+	s.place.Source = func(ctx context.Context) (sources.Source, error) {
+		source, err := opened(ctx)
+		if c, ok := source.(io.Closer); ok {
+			closers = append(closers, c)
+		}
+		return source, err
+	}
 	pprof.Do(ctx, pprof.Labels("case", label), func(ctx context.Context) {
 		if !s.h.Bounded {
 			if err = closeEnds(ctx, s); err != nil {
@@ -327,6 +336,9 @@ func nothingRuns(ctx context.Context, s *scene) error {
 		}
 		err = r.Close()
 	})
+	for _, c := range closers {
+		err = errors.Join(err, c.Close())
+	}
 	if err != nil {
 		return err
 	}

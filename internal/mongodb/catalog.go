@@ -1,0 +1,115 @@
+package mongodb
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/acequia-io/acequia/fault"
+)
+
+// Collection is a collection of a database.
+type Collection struct {
+	Name string
+	UUID string // tells it from another of its name; "": the server does not say
+	Rows int64  // estimated
+}
+
+// Collections lists those that patterns choose, by their names. Views, time series and the server's own are none.
+func (d *Database) Collections(ctx context.Context, patterns []string) ([]Collection, error) {
+	cursor, err := d.ListCollections(ctx, bson.D{{Key: "type", Value: "collection"}})
+	if err != nil {
+		return nil, Explain(err, "list the collections", d.Name())
+	}
+	var listed []struct {
+		Name string
+		Info struct{ UUID bson.Binary }
+	}
+	if err := cursor.All(ctx, &listed); err != nil {
+		return nil, Explain(err, "list the collections", d.Name())
+	}
+	var out []Collection
+	for _, l := range listed {
+		in, err := Matches(patterns, l.Name)
+		if err != nil {
+			return nil, err
+		}
+		if !in || strings.HasPrefix(l.Name, "system.") {
+			continue
+		}
+		rows, err := d.Collection(l.Name).EstimatedDocumentCount(ctx)
+		if err != nil {
+			return nil, Explain(err, "count the documents of "+l.Name, l.Name)
+		}
+		out = append(out, Collection{l.Name, hex.EncodeToString(l.Info.UUID.Data), rows})
+	}
+	slices.SortFunc(out, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Matches says whether patterns choose a collection; those with ! leave out what the ones before took in.
+func Matches(patterns []string, name string) (bool, error) {
+	chosen := false
+	for _, glob := range patterns {
+		pattern, not := strings.CutPrefix(glob, "!")
+		ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00")) // a / is a letter
+		if err != nil {
+			return false, &fault.Error{
+				Class: fault.Fatal, Code: codePattern, Place: glob, Err: fmt.Errorf("it is no pattern: %w", err),
+				Remedy: "write the name of a collection, where * and ? stand for letters",
+			}
+		}
+		switch {
+		case ok && not:
+			return false, nil
+		case ok:
+			chosen = true
+		}
+	}
+	return chosen, nil
+}
+
+// Indexed says whether an index begins with a field, so that documents are found by it without reading all.
+func (d *Database) Indexed(ctx context.Context, collection, field string) (bool, error) {
+	cursor, err := d.Collection(collection).Indexes().List(ctx)
+	if err != nil {
+		return false, Explain(err, "list the indexes of "+collection, collection)
+	}
+	var indexes []struct {
+		Key     bson.D
+		Sparse  bool
+		Partial bson.Raw `bson:"partialFilterExpression"`
+	}
+	if err := cursor.All(ctx, &indexes); err != nil {
+		return false, Explain(err, "list the indexes of "+collection, collection)
+	}
+	for _, i := range indexes {
+		if len(i.Key) > 0 && i.Key[0].Key == field && i.Partial == nil {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Sample gives up to so many documents of a collection: by chance where the server can, else the first.
+func (d *Database) Sample(ctx context.Context, collection string, n int) ([]bson.Raw, error) {
+	c := d.Collection(collection)
+	cursor, err := c.Aggregate(ctx, bson.A{bson.D{{Key: "$sample", Value: bson.D{{Key: "size", Value: n}}}}})
+	if Unknown(err) {
+		cursor, err = c.Find(ctx, bson.D{}, options.Find().SetLimit(int64(n)))
+	}
+	if err != nil {
+		return nil, Explain(err, "sample "+collection, collection)
+	}
+	var docs []bson.Raw
+	for cursor.Next(ctx) {
+		docs = append(docs, slices.Clone(cursor.Current))
+	}
+	return docs, Explain(cursor.Err(), "sample "+collection, collection)
+}
