@@ -124,13 +124,9 @@ func (c *codec) fit(held record.Field) (ok bool) {
 	if held.Kind != record.Decimal {
 		return true
 	}
-	switch c.op {
-	case opUint64, opBit64:
+	if c.op == opUint64 || c.op == opBit64 {
 		return held.Scale == 0 && held.Wide()
-	case opNarrow, opWide:
-		note := c.note
-		*c = decimalCodec(record.Field{Kind: record.Decimal, Precision: held.Precision, Scale: held.Scale})
-		c.note = note
 	}
+	*c = decimalCodec(record.Field{Kind: record.Decimal, Precision: held.Precision, Scale: held.Scale}) // that has no notes
 	return true
 }

@@ -247,20 +247,20 @@ func (c *Conn) guarded(ctx context.Context, do func() error) error {
 		<-over
 	}
 	if ctx.Err() != nil {
-		c.abandon()
+		c.abandon(ctx)
 		return cmp.Or(ctx.Err(), err)
 	}
 	if _, said := errors.AsType[*mysql.MyError](err); err != nil && !said {
-		c.abandon()
+		c.abandon(ctx)
 	}
 	return err
 }
 
 // abandon ends the connection, and what the server does for it: it would notice only when it writes the next rows.
-func (c *Conn) abandon() {
+func (c *Conn) abandon(ctx context.Context) {
 	c.closed = true
 	_ = c.Conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	other, err := open(ctx, c.at, "")
 	if err != nil {

@@ -46,7 +46,7 @@ func (d *Decoder) block(b *gather.Block, from, to int, refused func(*gather.RowE
 		if v == nil {
 			return nil, false
 		}
-		text, err := d.layout.codecs[column].render(nil, v)
+		text, err := d.layout.codecs[column].render(v)
 		return text, err == nil
 	})
 	if refused == nil {
@@ -103,7 +103,7 @@ func (d *Decoder) gap(f, i int, c *codec, buf []byte, s gather.Span) error {
 		d.Columns[f].SetNull(d.Count + i)
 		return nil
 	}
-	text, err := c.render(nil, buf[s.At:s.At+s.N:s.At+s.N])
+	text, err := c.render(buf[s.At : s.At+s.N : s.At+s.N])
 	if err == nil {
 		err = d.Beside(f, d.Count+i, text)
 	} else {

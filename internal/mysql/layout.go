@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -97,7 +98,7 @@ func (l *Layout) KeyText(b *record.Batch, row int) []string {
 	for i, k := range b.Schema.Key {
 		f, c := &b.Schema.Fields[k], &b.Columns[k]
 		if f.Kind == record.Bytes {
-			texts[i] = fmt.Sprintf("%x", c.Text(row))
+			texts[i] = hex.EncodeToString(c.Text(row))
 			continue
 		}
 		texts[i] = string(record.AppendText(nil, f, c, row))

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// render appends a value as the server prints it.
-func (c *codec) render(dst, v []byte) ([]byte, error) {
+// render gives a value as the server prints it.
+func (c *codec) render(v []byte) (dst []byte, err error) {
 	switch c.op {
 	case opText, opBytes, opNarrow, opWide:
 		return append(dst, v...), nil
@@ -22,7 +22,7 @@ func (c *codec) render(dst, v []byte) ([]byte, error) {
 		}
 		return append(dst, v...), nil
 	case opInt, opUint, opUint64:
-		return c.renderInteger(dst, v)
+		return c.renderInteger(v)
 	case opFloat32:
 		if len(v) != 4 {
 			return dst, errMalformed
@@ -61,23 +61,23 @@ func (c *codec) render(dst, v []byte) ([]byte, error) {
 
 // appendTwo writes two digits, and what stands behind them; 0: nothing.
 func appendTwo(dst []byte, n int, behind byte) []byte {
-	dst = append(dst, byte('0'+n/10%10), byte('0'+n%10)) //nolint:gosec // digits
+	dst = append(dst, byte('0'+n/10%10), byte('0'+n%10))
 	if behind != 0 {
 		dst = append(dst, behind)
 	}
 	return dst
 }
 
-func (c *codec) renderInteger(dst, v []byte) ([]byte, error) {
+func (c *codec) renderInteger(v []byte) ([]byte, error) {
 	if len(v) != c.width {
-		return dst, errMalformed
+		return nil, errMalformed
 	}
 	var room [8]byte
 	copy(room[:], v)
 	n := binary.LittleEndian.Uint64(room[:])
 	if c.op == opInt {
 		unused := 64 - 8*c.width
-		return strconv.AppendInt(dst, int64(n<<unused)>>unused, 10), nil //nolint:gosec // signed
+		return strconv.AppendInt(nil, int64(n<<unused)>>unused, 10), nil //nolint:gosec // signed
 	}
-	return strconv.AppendUint(dst, n, 10), nil
+	return strconv.AppendUint(nil, n, 10), nil
 }

@@ -106,19 +106,11 @@ func (t *blockTaker) row(buf []byte, at, end int) error {
 			continue
 		}
 		if width == 0 {
-			if at >= end {
+			n, size, ok := lengthOf(buf[at:end])
+			if !ok {
 				return errMalformed
 			}
-			if head := buf[at]; head < 0xfb {
-				width = int(head)
-				at++
-			} else {
-				n, size, ok := lengthOf(buf[at:end])
-				if !ok {
-					return errMalformed
-				}
-				width, at = n, at+size
-			}
+			width, at = n, at+size
 		}
 		spans[c*gather.BlockStride] = gather.Span{At: int32(at), N: int32(width)} //nolint:gosec // a buffer is below 2 GiB
 		if at += width; at > end {
@@ -128,19 +120,25 @@ func (t *blockTaker) row(buf []byte, at, end int) error {
 	if at != end {
 		return errMalformed
 	}
-	if t.o.Leads != nil {
-		t.b.Buf = buf
-		for c := range t.leads {
-			t.leads[c] = t.b.Value(c, t.rows)
-		}
-		if err := t.o.Leads(t.leads); err != nil {
-			return err
-		}
+	if err := t.lead(buf); err != nil {
+		return err
 	}
 	if t.rows++; t.rows == gather.BlockRows || t.o.Rows > 0 && t.d.Count+t.rows >= t.o.Rows {
 		return t.flush(buf)
 	}
 	return nil
+}
+
+// lead hands on the leads of the row that was found last.
+func (t *blockTaker) lead(buf []byte) error {
+	if t.o.Leads == nil {
+		return nil
+	}
+	t.b.Buf = buf
+	for c := range t.leads {
+		t.leads[c] = t.b.Value(c, t.rows)
+	}
+	return t.o.Leads(t.leads)
 }
 
 func (t *blockTaker) flush(buf []byte) error {
@@ -172,7 +170,7 @@ func (t *blockTaker) huge(head []byte, size int) error {
 		if column >= len(values) || values[column] == nil {
 			return nil, false
 		}
-		text, err := t.d.layout.codecs[column].render(nil, values[column])
+		text, err := t.d.layout.codecs[column].render(values[column])
 		return text, err == nil
 	})
 	if t.o.Refused == nil {

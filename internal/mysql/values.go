@@ -166,7 +166,7 @@ func (c *codec) value(dst *record.Column, v []byte) error {
 			dst.Ints = append(dst.Ints, int64(n)) //nolint:gosec // checked above
 		}
 	default: // what is held as text
-		text, err := c.render(nil, v)
+		text, err := c.render(v)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -277,7 +278,7 @@ func keyRange(l *mysql.Layout, t *mysql.Table, r part) string {
 // beyond is the condition that keys are beyond one. Servers find no range of an index for (a, b) > (1, 2), but for what says the same.
 func beyond(l *mysql.Layout, t *mysql.Table, operator, last string, key []string) string {
 	out := ""
-	for i := len(t.Key) - 1; i >= 0; i-- {
+	for i := range slices.Backward(t.Key) {
 		name, value := l.KeyExpression("t", i), l.KeyLiteral(i, key[i])
 		if out == "" {
 			out = name + " " + last + " " + value

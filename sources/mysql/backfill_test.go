@@ -63,7 +63,7 @@ func TestEveryKindOfKey(t *testing.T) {
 			database := server.Database(t, append(slices.Clone(sql), "ANALYZE TABLE k")...)
 			state := newNotes()
 			var r *reads
-			parts := 0
+			var parts int
 			for {
 				s := open(t, settings(database), state)
 				mysql.PartRows(s, 700)

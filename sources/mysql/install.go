@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +35,7 @@ const ownTriggers = "acequia_"
 // queueID names a table among those of the queue, whose names are too short for its own.
 func queueID(t *mysql.Table) string {
 	sum := sha256.Sum256([]byte(t.Database + "\x00" + t.Name))
-	return fmt.Sprintf("%x", sum[:8])
+	return hex.EncodeToString(sum[:8])
 }
 
 func queueName(t *mysql.Table) string { return mysql.OwnDatabase + ".queue_" + queueID(t) }
@@ -147,9 +150,15 @@ func installQueue(t *table, m means) (all []sources.Statement) {
 	add := func(why, sql string) {
 		all = append(all, sources.Statement{SQL: sql, Why: why, Table: t.Database + "." + t.Name})
 	}
+	drop := func(why, name string) {
+		add(why, "DROP TRIGGER IF EXISTS "+mysql.Quote(t.Database)+"."+mysql.Quote(name))
+	}
+	for _, name := range m.strays {
+		drop("it has gone with a table that has another name now", name)
+	}
 	if m.queuedKey != "" && m.queuedKey != keyOf(t.Table) {
-		for name := range m.triggers {
-			add("the table has another key now", "DROP TRIGGER IF EXISTS "+mysql.Quote(t.Database)+"."+mysql.Quote(name))
+		for _, name := range slices.Sorted(maps.Keys(m.triggers)) {
+			drop("the table has another key now", name)
 		}
 		add("the table has another key now", "DROP TABLE IF EXISTS "+queueName(t.Table))
 		m.triggers, m.queued = nil, false
@@ -163,11 +172,10 @@ func installQueue(t *table, m means) (all []sources.Statement) {
 		if body, there := m.triggers[w.name]; there && body == w.body {
 			continue
 		}
-		name := mysql.Quote(t.Database) + "." + mysql.Quote(w.name)
 		if _, there := m.triggers[w.name]; there {
-			add("it does something else", "DROP TRIGGER IF EXISTS "+name)
+			drop("it does something else", w.name)
 		}
-		add("each row that is written", fmt.Sprintf("CREATE TRIGGER %s AFTER %s ON %s FOR EACH ROW %s", name, w.event, t.Quoted(), w.body))
+		add("each row that is written", fmt.Sprintf("CREATE TRIGGER %s.%s AFTER %s ON %s FOR EACH ROW %s", mysql.Quote(t.Database), mysql.Quote(w.name), w.event, t.Quoted(), w.body))
 	}
 	return all
 }
@@ -188,7 +196,7 @@ func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) ([]sou
 			add := func(why, sql string) {
 				all = append(all, sources.Statement{SQL: sql, Why: why, Table: t.Database + "." + t.Name})
 			}
-			for name := range m.triggers {
+			for _, name := range append(slices.Sorted(maps.Keys(m.triggers)), m.strays...) {
 				add("writes go on as before", "DROP TRIGGER IF EXISTS "+mysql.Quote(t.Database)+"."+mysql.Quote(name))
 			}
 			if m.queued {

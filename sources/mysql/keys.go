@@ -67,7 +67,7 @@ func cut(ctx context.Context, c *mysql.Conn, t *mysql.Table, rows int64) (b boun
 	var distinct []int32 // two numbers may have led to the same row
 	for row := range batches[0].Rows {
 		if row == 0 || !slices.Equal(b.layout.KeyText(batches[0], row-1), b.layout.KeyText(batches[0], row)) {
-			distinct = append(distinct, int32(row)) //nolint:gosec // few
+			distinct = append(distinct, int32(row))
 		}
 	}
 	b.keys = batches[0].Select(distinct)

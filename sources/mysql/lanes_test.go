@@ -102,11 +102,6 @@ func (r *reads) take(chunk record.Chunk) {
 	chunk.Release()
 }
 
-// sorted gives the rows of a stream in an order that does not depend on that of the reads.
-func (r *reads) sorted(stream string) string {
-	return strings.Join(slices.Sorted(slices.Values(r.rows[stream])), "\n")
-}
-
 func (r *reads) failures() string {
 	var all []string
 	for id, err := range r.failed {

@@ -24,7 +24,8 @@ type means struct {
 	queued     bool              // the table of its queue is there, and its line in acequia.queued
 	queueRight bool              // and the rights on them
 	queuedKey  string            // that the triggers queue rows by
-	triggers   map[string]string // those of acequia, with their moments and events
+	triggers   map[string]string // those of acequia, with what they do
+	strays     []string          // triggers of its names that are on another table, as after a RENAME TABLE
 
 	timeType    string // of the column that strategy time goes by; "": there is none
 	timeNotNull bool

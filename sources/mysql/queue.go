@@ -178,7 +178,7 @@ func (p *queuePoller) page(ctx context.Context, c *mysql.Conn, t *table, clock t
 	var ops []record.Op
 	given, upTo := 0, 0 // keys, and entries
 	_, err = p.source.polled(ctx, c, page{
-		table: t, layout: layout, clock: clock, lead: []mysql.Lead{0, 0}, sql: joined(t, layout, entries),
+		table: t, layout: layout, clock: clock, lead: []mysql.Lead{0, 0}, sql: joined(t, entries),
 		leads: func(values [][]byte) error {
 			if given >= len(firsts) || string(values[0]) != strconv.FormatUint(seqs[firsts[given]], 10) {
 				return fault.Retry(fmt.Errorf("mysql: key %d of a page of the queue came as entry %s", given, values[0]))
@@ -233,7 +233,7 @@ func (p *queuePoller) entries(t *table, at *place) string {
 
 // joined is the SQL of the rows of entries: the entry's number, whether the row is there, and its columns; of one that is not there the
 // key alone.
-func joined(t *table, l *mysql.Layout, entries string) string {
+func joined(t *table, entries string) string {
 	match := make([]string, len(t.Key))
 	column := map[string]string{}
 	for i, k := range t.Key {
@@ -297,6 +297,14 @@ func (s *Source) queueMeans(ctx context.Context, c *mysql.Conn, t *table, m *mea
 	m.triggers = map[string]string{}
 	for _, one := range found {
 		m.triggers[one.name] = one.body
+	}
+	strays, err := c.Query(ctx, "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE ? AND event_object_table <> ?",
+		t.Database, ownTriggers+queueID(t.Table)+"%", t.Name)
+	if err != nil {
+		return err
+	}
+	for _, r := range strays {
+		m.strays = append(m.strays, r.Text(0))
 	}
 	row, err := c.QueryRow(ctx, "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name IN ('queued', ?)", mysql.OwnDatabase, "queue_"+queueID(t.Table))
 	if err != nil || row.Int(0) < 2 {

@@ -145,11 +145,11 @@ func (s *Source) Lookup(ctx context.Context, stream string, keys *record.Batch, 
 			if len(t.Key) == 0 || len(keys.Schema.Fields) != len(t.Key) {
 				return "", fault.Stop(fmt.Errorf("mysql: keys of %d columns for the %d of %s", len(keys.Schema.Fields), len(t.Key), t.Quoted()))
 			}
-			any := make([]string, 0, hi-lo)
+			keyed := make([]string, 0, hi-lo)
 			for row := lo; row < hi; row++ {
-				any = append(any, keyIs(l, t, l.KeyText(keys, row)))
+				keyed = append(keyed, keyIs(l, t, l.KeyText(keys, row)))
 			}
-			return "SELECT " + l.Select("t") + " FROM " + t.Quoted() + " t WHERE " + strings.Join(any, " OR "), nil
+			return "SELECT " + l.Select("t") + " FROM " + t.Quoted() + " t WHERE " + strings.Join(keyed, " OR "), nil
 		}, each)
 		if err != nil {
 			return err

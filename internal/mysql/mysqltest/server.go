@@ -40,10 +40,11 @@ type Server struct {
 	made    atomic.Int32
 }
 
-// settings are for tests: a crash of the machine may lose all of it. The log has all that strategy log needs.
+// settings are for tests: a crash of the machine may lose all of it. The log has all that strategy log needs. A server that starts removes
+// temporary tables of others from a folder that they share.
 func (s *Server) settings() []string {
 	return []string{
-		"--no-defaults", "--datadir=" + s.Data, "--socket=" + filepath.Join(s.dir, "socket"), "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--no-defaults", "--datadir=" + s.Data, "--tmpdir=" + s.dir, "--socket=" + filepath.Join(s.dir, "socket"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 		"--log-error=" + s.Log(), "--init-file=" + filepath.Join(s.dir, "init.sql"), "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.Port),
 		"--skip-name-resolve", "--max-connections=300", "--character-set-server=utf8mb4", "--server-id=1", "--log-bin=" + filepath.Join(s.Data, "bin"),
 		"--binlog-format=ROW", "--binlog-row-image=FULL", "--binlog-row-metadata=FULL", "--gtid-strict-mode=1", "--sync-binlog=0",
