@@ -112,18 +112,13 @@ func (l *Layout) keyColumn(i int) (*Column, *codec) {
 	return &l.table.Columns[at], &l.codecs[at]
 }
 
-// KeyExpression is what the rows are ordered by: a column of the key. Members of an ENUM or a SET are compared with texts as texts, and
-// ordered by their numbers.
-func (l *Layout) KeyExpression(alias string, i int) string {
-	column, _ := l.keyColumn(i)
-	name := alias + "." + Quote(column.Name)
-	if len(column.Type.Labels) > 0 {
-		return "(" + name + " + 0)"
-	}
-	return name
+// KeyName is a column of the key, which rows are ordered by.
+func (l *Layout) KeyName(alias string, i int) string {
+	return alias + "." + Quote(l.table.Key[i])
 }
 
-// KeyLiteral makes of a text of KeyText what KeyExpression is compared with.
+// KeyLiteral makes of a text of KeyText what KeyName is compared with, in the order that rows have by it: members of an ENUM or a SET
+// are ordered by their numbers, and so they are when they are compared with a number.
 func (l *Layout) KeyLiteral(i int, text string) string {
 	column, c := l.keyColumn(i)
 	switch c.op {

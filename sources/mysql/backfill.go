@@ -255,7 +255,7 @@ func byKey(t *mysql.Table) string { return " FORCE INDEX (" + mysql.Quote(t.KeyI
 func keyOrder(l *mysql.Layout, t *mysql.Table) string {
 	names := make([]string, len(t.Key))
 	for i := range t.Key {
-		names[i] = l.KeyExpression("t", i)
+		names[i] = l.KeyName("t", i)
 	}
 	return strings.Join(names, ", ")
 }
@@ -279,7 +279,7 @@ func keyRange(l *mysql.Layout, t *mysql.Table, r part) string {
 func beyond(l *mysql.Layout, t *mysql.Table, operator, last string, key []string) string {
 	out := ""
 	for i := range slices.Backward(t.Key) {
-		name, value := l.KeyExpression("t", i), l.KeyLiteral(i, key[i])
+		name, value := l.KeyName("t", i), l.KeyLiteral(i, key[i])
 		if out == "" {
 			out = name + " " + last + " " + value
 			continue

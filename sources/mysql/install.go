@@ -60,7 +60,7 @@ func keyOf(t *mysql.Table) string {
 	all := make([]string, len(t.Key))
 	for i, k := range t.Key {
 		ty := &t.Column(k).Type
-		all[i] = k + " " + ty.Name + " " + ty.Collation
+		all[i] = strings.TrimSpace(k + " " + ty.Name + " " + ty.Collation)
 	}
 	return strings.Join(all, ", ")
 }

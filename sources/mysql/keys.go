@@ -140,7 +140,7 @@ func cutNumbers(ctx context.Context, c *mysql.Conn, t *mysql.Table, l *mysql.Lay
 	for _, end := range n.ends { // the key of a row, whole
 		descending := make([]string, len(t.Key))
 		for i := range t.Key {
-			descending[i] = l.KeyExpression("t", i) + " DESC"
+			descending[i] = l.KeyName("t", i) + " DESC"
 		}
 		sql := fmt.Sprintf("SELECT %s FROM %s t%s WHERE %s <= %d ORDER BY %s LIMIT 1", l.Select("t"), t.Quoted(), byKey(t), name, end, strings.Join(descending, ", "))
 		if err := c.StreamInto(ctx, sql, d, mysql.StreamOptions{}); err != nil {

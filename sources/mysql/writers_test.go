@@ -177,27 +177,29 @@ func (w *world) queueID(table string) string {
 // server's has that time.
 func TestAWriterThatHasWaited(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "time", ordersTable, "INSERT INTO orders (id, v) VALUES (1, 0), (2, 0)")
+	w := newWorld(t, "time", ordersTable, "INSERT INTO orders (id, v) VALUES (1, 0), (2, 0)", "CREATE TABLE altered (id int PRIMARY KEY)", "INSERT INTO altered VALUES (1)")
+	w.config.Tables = []string{w.database + ".orders"}
 	w.config.Capture.Margin = time.Second
 	w.run1()
 	holder, waiter := w.session(), w.session()
-	holder.exec("LOCK TABLES orders READ")
+	holder.exec("LOCK TABLES altered WRITE")
 	began := make(chan error, 1)
 	go func() {
 		_, err := waiter.conn.Execute("BEGIN")
 		if err == nil {
-			_, err = waiter.conn.Execute("UPDATE orders SET v = 7 WHERE id = 1")
+			_, err = waiter.conn.Execute("UPDATE orders, altered SET v = 7 WHERE orders.id = altered.id")
 		}
 		began <- err
 	}()
-	w.until("SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock' AND info LIKE 'UPDATE orders SET v = 7%'")
+	w.until("SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock' AND info LIKE 'UPDATE orders, altered SET v = 7%'")
 	follow := w.following() // it looks at the server while the statement waits, and goes on to
-	w.until("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE orders SET v = 7%' AND time >= 4")
+	other := w.session()
+	other.exec("INSERT INTO orders (id, v) VALUES (9, 1)") // later than the row that is written when the wait is over
+	follow.wait(3 * time.Second)
 	holder.exec("UNLOCK TABLES")
 	if err := <-began; err != nil {
 		t.Fatal(err)
 	}
-	other := w.session()
 	for i := range 6 { // rows that are committed, later than the one that is not
 		other.exec(fmt.Sprintf("INSERT INTO orders (id, v) VALUES (%d, 1)", 10+i))
 		follow.wait(700 * time.Millisecond)
