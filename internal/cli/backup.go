@@ -55,16 +55,20 @@ func (f backupFlags) say(english, spanish string) string {
 }
 
 // watched runs something long, and shows meanwhile how far it is.
-func (f backupFlags) watched(ctx context.Context, t terminal, do func(o app.BackupOptions) error) error {
+func (f backupFlags) watched(ctx context.Context, t terminal, do func(o app.BackupOptions) error) (err error) {
 	t.err = onScreen(t.err)
-	log := obs.NewLogger(t.err, slog.LevelInfo)
+	log, closed, err := t.log()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed()) }()
 	o := app.BackupOptions{Log: log, Progress: &app.BackupProgress{}, Probe: t.probe}
 	watching, done := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() {
 		(&progress{t: t, log: log, json: f.JSON, status: o.Progress.Status, expected: o.Progress.Expected, began: time.Now()}).follow(watching)
 	})
-	err := do(o)
+	err = do(o)
 	done()
 	telling.Wait()
 	if ctx.Err() != nil {

@@ -22,6 +22,7 @@ type Implied struct {
 	PostgreSQL     bool
 	Folder         string // stands for the bucket; "": the folder of the service
 	Analytics      string // folder of lake and reports in it
+	Backups        string // and of backups
 	Batch          int    // items a transaction
 	items          map[string]string
 }
@@ -34,7 +35,8 @@ const usualBatch = 1000
 func (v Variables) Implied() (*Implied, error) {
 	out := &Implied{
 		MySQL: v.home(), PostgreSQL: v.set("POSTGRES_DSN"), MongoDB: v.database(),
-		Folder: v["S3_BUCKET_NAME"], Analytics: strings.Trim(v.or("S3_ANALYTICS_FOLDER", "analytics"), "/"), Batch: usualBatch, items: map[string]string{},
+		Folder: v["S3_BUCKET_NAME"], Analytics: strings.Trim(v.or("S3_ANALYTICS_FOLDER", "analytics"), "/"),
+		Backups: strings.Trim(v.or("S3_BACKUP_FOLDER", "backups"), "/"), Batch: usualBatch, items: map[string]string{},
 	}
 	var wrong []error
 	bad := func(name, format string, args ...any) {
@@ -67,7 +69,7 @@ func (v Variables) Implied() (*Implied, error) {
 			bad("BATCH_SIZE", "want a number of items, such as %d", usualBatch)
 		}
 	}
-	for _, folder := range []string{"S3_BUCKET_NAME", "S3_ANALYTICS_FOLDER"} {
+	for _, folder := range []string{"S3_BUCKET_NAME", "S3_ANALYTICS_FOLDER", "S3_BACKUP_FOLDER"} {
 		if v.set(folder) && !strings.HasPrefix(path.Join("/root", v[folder]), "/root/") {
 			bad(folder, "must not lead out of its folder")
 		}
@@ -136,7 +138,8 @@ func (p *Implied) yaml(up, state string) ([]byte, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"P": p, "State": state, "Lake": up + path.Join(p.Folder, p.Analytics, "analytics_data"), "PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
+		"P": p, "State": state, "Lake": up + path.Join(p.Folder, p.Analytics, "analytics_data"), "Backups": up + path.Join(p.Folder, p.Backups),
+		"PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
 	})
 	return []byte(b.String()), err
 }
