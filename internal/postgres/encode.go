@@ -263,6 +263,9 @@ func appendNumeric(dst []byte, v record.Int128, scale int) []byte {
 
 // over divides by a small number.
 func (u magnitude) over(by uint64) (_ magnitude, rest uint64) {
+	if u.hi == 0 { // as most are
+		return magnitude{0, u.lo / by}, u.lo % by
+	}
 	hi, rest := u.hi/by, u.hi%by
 	lo, rest := bits.Div64(rest, u.lo, by)
 	return magnitude{hi, lo}, rest

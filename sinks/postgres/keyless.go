@@ -32,8 +32,8 @@ func (s *stage) mergeKeyless(ctx context.Context, tx pgx.Tx, c contents) error {
 // appends are the statements for the rows of the stage, as the floor is before it.
 func (s *stage) appends(columns string) []statement {
 	if s.floor == "" {
-		return []statement{{fmt.Sprintf(`INSERT INTO %[1]s (%[2]s) SELECT %[2]s FROM (SELECT *, row_number() OVER (PARTITION BY "_event_id" ORDER BY "_version" DESC) AS "_n" `+
-			`FROM %[3]s WHERE "_op" <> 'T') s WHERE "_event_id" IS NULL OR "_n" = 1 AND NOT EXISTS (SELECT FROM %[1]s t WHERE t."_event_id" = s."_event_id")`,
+		return []statement{{fmt.Sprintf(`INSERT INTO %[1]s (%[2]s) SELECT %[2]s FROM (SELECT *, row_number() OVER (PARTITION BY "_event_id" ORDER BY "_version" DESC) AS "_acequia_n" `+
+			`FROM %[3]s WHERE "_op" <> 'T') s WHERE "_event_id" IS NULL OR "_acequia_n" = 1 AND NOT EXISTS (SELECT FROM %[1]s t WHERE t."_event_id" = s."_event_id")`,
 			s.into, columns, s.name), nil}}
 	}
 	return []statement{

@@ -141,9 +141,9 @@ func (s *stage) mergeAbsent(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	for round := range rounds {
-		of := fmt.Sprintf(`(SELECT s.*, row_number() OVER (PARTITION BY %s ORDER BY "_version") AS "_round" FROM %s s) s`, quoted(s.key, ""), s.name)
+		of := fmt.Sprintf(`(SELECT s.*, row_number() OVER (PARTITION BY %s ORDER BY "_version") AS "_acequia_n" FROM %s s) s`, quoted(s.key, ""), s.name)
 		var lost *string
-		err := tx.QueryRow(ctx, fmt.Sprintf(`SELECT (SELECT concat_ws(', ', %s) FROM %s WHERE "_round" = $1%s AND NOT EXISTS (SELECT FROM %s t WHERE %s) `+
+		err := tx.QueryRow(ctx, fmt.Sprintf(`SELECT (SELECT concat_ws(', ', %s) FROM %s WHERE "_acequia_n" = $1%s AND NOT EXISTS (SELECT FROM %s t WHERE %s) `+
 			`AND NOT EXISTS (SELECT FROM %s d WHERE %s AND d."_version" >= s."_version") LIMIT 1)`,
 			quoted(s.key, "s."), of, s.stands(), s.into, s.same("t"), deletesName(s.table), s.same("d")), round+1).Scan(&lost)
 		if err != nil {
@@ -175,6 +175,6 @@ func (s *stage) change(of string) string {
 			sets = append(sets, fmt.Sprintf(`%[1]s = CASE WHEN '%[2]s' = ANY (s."_absent") THEN t.%[1]s ELSE s.%[1]s END`, name, strings.ReplaceAll(f.Name, "'", "''")))
 		}
 	}
-	return fmt.Sprintf(`UPDATE %s t SET %s FROM %s WHERE s."_round" = $1%s AND %s AND t."_version" < s."_version"`,
+	return fmt.Sprintf(`UPDATE %s t SET %s FROM %s WHERE s."_acequia_n" = $1%s AND %s AND t."_version" < s."_version"`,
 		s.into, strings.Join(sets, ", "), of, s.stands(), s.same("t"))
 }

@@ -47,7 +47,8 @@ const lockBooks = "SELECT pg_advisory_xact_lock(hashtextextended('acequia ' || $
 const (
 	opColumn      = schemas.OpColumn
 	versionColumn = schemas.VersionColumn
-	absentColumn  = "_absent" // of a stage: the columns that the source did not send
+	absentColumn  = "_absent"    // of a stage: the columns that the source did not send
+	numberColumn  = "_acequia_n" // of a statement: which copy of its key a row is
 )
 
 // systemColumns are those behind the columns of a table.
@@ -380,7 +381,7 @@ func nameable(schema *record.Schema, name string) error {
 			return fmt.Errorf("column %s: PostgreSQL has names of at most %d bytes", f.Name, longestName)
 		case slices.Contains([]string{"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}, f.Name):
 			return fmt.Errorf("column %s: every table of PostgreSQL has a column of that name", f.Name)
-		case f.Name == absentColumn || slices.ContainsFunc(system, func(s record.Field) bool { return s.Name == f.Name }):
+		case f.Name == absentColumn || f.Name == numberColumn || slices.ContainsFunc(system, func(s record.Field) bool { return s.Name == f.Name }):
 			return fmt.Errorf("column %s: acequia adds one of that name", f.Name)
 		case slices.Contains(schema.Key, i) && (f.Kind == record.List || f.Kind == record.Struct):
 			return fmt.Errorf("column %s: a %s cannot be of a key", f.Name, f.Kind)
