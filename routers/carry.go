@@ -91,6 +91,7 @@ func (d *delivery) accept(ctx context.Context) error {
 	for _, b := range d.chunk.Batches {
 		rows += b.Rows
 		bytes += b.Size()
+		d.group.truncates += truncates(b)
 		if err := d.pass(ctx, b, 0); err != nil {
 			return ofStream(err, b.Schema.Stream)
 		}
@@ -98,6 +99,22 @@ func (d *delivery) accept(ctx context.Context) error {
 	d.group.rows += rows
 	d.group.bytes += bytes
 	return d.judge(d.board.accepted(rows, bytes, d.refused, len(d.group.letters)-letters))
+}
+
+// truncates counts the records of a batch that say that all before them is gone.
+func truncates(b *record.Batch) (n int) {
+	if len(b.System.Ops) == 1 { // of all
+		if b.System.Ops[0] == record.Truncate {
+			n = b.Rows
+		}
+		return n
+	}
+	for _, op := range b.System.Ops {
+		if op == record.Truncate {
+			n++
+		}
+	}
+	return n
 }
 
 // bury makes dead letters of what the source refused.

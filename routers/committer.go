@@ -20,6 +20,7 @@ type group struct {
 	from, to    record.Position
 	chunks      []record.Position // the end of each, to settle one by one
 	rows, bytes int               // as read
+	truncates   int               // of the rows
 	letters     []checkpoint.DeadLetter
 	letterBytes int
 	ended       bool             // the lane ends with this group

@@ -33,7 +33,8 @@ type Progress struct {
 	RowsRead      int64         `json:"rows_read"`  // read again after a failure counts again
 	BytesRead     int64         `json:"bytes_read"` // of the same, as batches hold them
 	RowsCommitted int64         `json:"rows_committed"`
-	RowsRefused   int64         `json:"rows_refused"` // with a dead letter: one a record, however many sinks refuse it
+	Truncates     int64         `json:"truncates,omitempty"` // of the committed: they say what is gone, and hold no row
+	RowsRefused   int64         `json:"rows_refused"`        // with a dead letter: one a record, however many sinks refuse it
 	DeadLetters   int64         `json:"dead_letters"`
 	Commits       int64         `json:"commits"`
 	RowsPerSecond float64       `json:"rows_per_second"` // committed, over the last 10 s
@@ -196,6 +197,7 @@ func (p *Progress) add(lane Progress) {
 	p.RowsRead += lane.RowsRead
 	p.BytesRead += lane.BytesRead
 	p.RowsCommitted += lane.RowsCommitted
+	p.Truncates += lane.Truncates
 	p.RowsRefused += lane.RowsRefused
 	p.DeadLetters += lane.DeadLetters
 	p.Commits += lane.Commits
@@ -306,6 +308,7 @@ func (l *laneBoard) committed(g *group, took time.Duration) {
 		l.status.Group, l.status.Position = g.ordinal, g.to
 	}
 	l.status.RowsCommitted += int64(g.rows)
+	l.status.Truncates += int64(g.truncates)
 	l.status.LastCommit, l.status.CommitTime = now.UTC(), took
 	if len(files) > 0 {
 		l.status.LastFiles = files

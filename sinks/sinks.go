@@ -135,6 +135,8 @@ type Host struct {
 type Plugin struct {
 	Type string // as configuration writes it
 	Doc  string // one sentence
+	// Server is what it stands for, as the API names it: s3, dynamodb. "": it has no name there.
+	Server string
 	// Config gives a pointer to the plugin's configuration, filled with its defaults.
 	Config func() any
 	// Check says, without any I/O, what is wrong with the settings for records of these schemas: config.FieldErrors.

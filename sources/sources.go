@@ -128,6 +128,8 @@ type Host struct {
 type Plugin struct {
 	Type string // as configuration writes it
 	Doc  string // one sentence
+	// Server is the kind of database that it reads, as the API and backups name it: mysql, postgresql, mongodb. "": it reads none.
+	Server string
 	// Config gives a pointer to the plugin's configuration, filled with its defaults.
 	Config func() any
 	// Schemas gives those of the streams, as far as settings and local files tell before anything connects. Nil, or none:

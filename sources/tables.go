@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
@@ -41,10 +42,13 @@ type KeyValue struct {
 	Text string
 }
 
+// ErrNoTimes is of a stream without such a column, or of one whose times have no zone.
+var ErrNoTimes = errors.New("nothing tells when its rows were changed")
+
 // Since is a Tables whose streams have a column that tells when a record was last changed.
 type Since interface {
 	// ScanSince reads the records, as Scan does, whose column says that they were changed at a time or after it. What the column does
-	// not tell, such as deletes, is not seen.
+	// not tell, such as deletes, is not seen. ErrNoTimes: nothing tells.
 	ScanSince(ctx context.Context, stream string, since time.Time, each func(*record.Batch) error) error
 }
 

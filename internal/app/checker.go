@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -76,6 +77,9 @@ func (c *checker) file(f *config.File) {
 			c.project.State = filepath.Join(folder, f.State)
 		}
 	}
+	if !reflect.ValueOf(f.API).IsZero() {
+		c.project.API = f.API
+	}
 	if f.Memory > 0 {
 		c.project.Memory = int64(f.Memory)
 	}
@@ -145,7 +149,7 @@ func meant[P any](c *checker, b *config.Block, all []P, typeOf func(P) string) (
 	wanted := b.Type
 	if exact = slices.Contains(known, wanted); !exact {
 		c.add(b.UnknownType(known))
-		wanted = config.Meant(wanted, known)
+		wanted = config.Nearest(wanted, known)
 	}
 	at := slices.Index(known, wanted)
 	if at < 0 {

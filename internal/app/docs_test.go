@@ -32,7 +32,9 @@ pipelines:
     from: games
     to: [recent, old, unknown]
 `
+	const database = "version: 1\nsources: { shop: { type: postgres, dsn: \"${env:DSN}\" } }\nsinks: { lake: { type: lake, url: lake } }\npipelines: { shop: { from: shop, to: [lake] } }\n%s"
 	return map[string]string{
+		"docs/API.md 1":    database,
 		"docs/REPLAY.md 1": games + "%s",
 		"docs/REPLAY.md 2": "version: 1\n%s" + "sinks: { gold: { type: lake, url: gold } }\npipelines: { again: { from: raw, to: [gold] } }\n",
 		"docs/STEPS.md 1": games + "sinks: { all: { type: discard } }\npipelines:\n  games:\n    from: games\n    steps: [ { filter: 'row.year >= 1980' }, " +
@@ -121,10 +123,8 @@ func withLake(t *testing.T) string {
 func right(t *testing.T, what, path string) {
 	t.Helper()
 	set := func(name string) (string, bool) {
-		if name != "DSN" {
-			return "", false
-		}
-		return "postgres://reader@127.0.0.1/shop", true
+		value, ok := map[string]string{"DSN": "postgres://reader@127.0.0.1/shop", "GRAFANA_TOKEN": "one", "DEPLOY_TOKEN": "other"}[name]
+		return value, ok
 	}
 	_, problems, err := app.LoadProject(t.Context(), catalog.Default(), []string{path}, set)
 	if err != nil || len(problems) > 0 {

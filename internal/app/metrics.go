@@ -8,16 +8,16 @@ import (
 
 // metrics reads the status of the runs whenever Prometheus asks.
 type metrics struct {
-	runs                                                                                   []*routers.Run
+	status                                                                                 func() []routers.Status
 	read, committed, letters, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
 }
 
-func newMetrics(runs []*routers.Run) *metrics {
+func newMetrics(status func() []routers.Status) *metrics {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("acequia_"+name, help, append([]string{"pipeline"}, labels...), nil)
 	}
 	return &metrics{
-		runs:      runs,
+		status:    status,
 		read:      describe("rows_read_total", "Records read from the source."),
 		committed: describe("rows_committed_total", "Records durable and visible in every sink."),
 		letters:   describe("dead_letters_total", "Records kept as dead letters."),
@@ -40,10 +40,9 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect reads the runs.
+// Collect asks what the pipelines do.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
-	for _, run := range m.runs {
-		s := run.Status()
+	for _, s := range m.status() {
 		count := func(d *prometheus.Desc, n int64) {
 			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), s.Pipeline)
 		}

@@ -15,7 +15,7 @@ func TestMetricsTellWhenDataIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(newMetrics(source.service.runs)); err != nil {
+	if err := registry.Register(newMetrics(source.service.Status)); err != nil {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()

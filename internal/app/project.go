@@ -23,6 +23,7 @@ type Project struct {
 	State     string // folder of the state
 	Memory    int64  // target for the process, in bytes
 	Pipelines []*Declared
+	API       config.API
 	Files     []string // that were read for it, and that its settings name
 	Backup    *config.Backup
 	backups   string        // folder of the backups
@@ -151,6 +152,14 @@ func (p *Project) Lake(sink string) (string, error) {
 		Code: "ACQ-USE-004", Place: sink, Err: fmt.Errorf("there are %d lakes: %s", len(lakes), strings.Join(known, ", ")),
 		Remedy: "name the one with --sink",
 	}
+}
+
+// follows says whether a pipeline that reads a database follows it between jobs.
+func (p *Project) follows(d *Declared) bool {
+	if f := d.pipeline.Follow; f != nil {
+		return *f
+	}
+	return true
 }
 
 // find gives a pipeline by its name.

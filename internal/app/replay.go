@@ -159,7 +159,7 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions) (*Replay, error) 
 		return nil, err
 	}
 	if len(r.record.Files) > 0 {
-		r.run, err = s.runOf(jobs.Replay(whole, from, r.record))
+		r.run, err = s.runOf(jobs.Replay(whole, from, r.record), "replay")
 	}
 	return r, err
 }
@@ -178,9 +178,12 @@ func (s *Service) whole(ctx context.Context, name string) (*Declared, routers.Pi
 	return d, p, err
 }
 
-// runOf prepares the run of a pipeline that a job has made.
-func (s *Service) runOf(p routers.Pipeline) (*routers.Run, error) {
-	options := routers.Options{Store: s.state, Budget: s.project.budget(), Log: s.Log.With(slog.String("job", "replay"))}
+// runOf prepares a run of a pipeline beside those that the service began with; job is why, "" for its own work.
+func (s *Service) runOf(p routers.Pipeline, job string) (*routers.Run, error) {
+	options := routers.Options{Store: s.state, Budget: s.budget, Log: s.Log}
+	if job != "" {
+		options.Log = s.Log.With(slog.String("job", job))
+	}
 	if s.Wire != nil {
 		s.Wire(&p, &options)
 	}

@@ -15,8 +15,9 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/api"
+	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/internal/query"
-	"github.com/acequia-io/acequia/internal/web"
 )
 
 // ServeOptions say where a project is served.
@@ -67,7 +68,7 @@ func Serve(ctx context.Context, l *Live, o ServeOptions) error {
 			cancel()
 		}
 	})
-	l.Service.Forms, l.front = true, w
+	l.Service.Forms, l.Service.Jobs, l.front = true, true, w
 	err = l.Run(ctx)
 	closeErr := w.server.Close() // of a server that was not shut down, because no pipeline began
 	serving.Wait()
@@ -99,13 +100,14 @@ type webFront struct {
 	server *http.Server
 	url    string
 	engine *query.Engine
+	jobs   *jobs.Board // of the service of now
 	ready  atomic.Bool // everything has answered once
 }
 
 // ServeHTTP answers that the process lives also while the pipelines are changed; the rest waits.
 func (w *webFront) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/livez" && w.ready.Load() {
-		web.Livez(out, r)
+		api.Livez(out, r)
 		return
 	}
 	w.gate.ServeHTTP(out, r)
@@ -113,6 +115,7 @@ func (w *webFront) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 
 func (w *webFront) began(ctx context.Context, s *Service) (err error) {
 	var site http.Handler
+	w.jobs = s.jobs
 	if site, w.engine, err = s.site(w.Version); err != nil {
 		return err
 	}
@@ -137,6 +140,7 @@ func (w *webFront) began(ctx context.Context, s *Service) (err error) {
 func (w *webFront) ending(ctx context.Context) {
 	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer done()
+	w.jobs.Close() // who waits for one is answered
 	if ctx.Err() != nil {
 		if err := w.server.Shutdown(stopping); err != nil {
 			w.Log.WarnContext(ctx, "requests were cut off", slog.String("error", err.Error()))

@@ -20,6 +20,7 @@ import (
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/routers"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sources"
@@ -32,6 +33,8 @@ type ServiceOptions struct {
 	Forms bool
 	// Backfill has the sources read their tables as they stand and follow nothing. Nil: they do both.
 	Backfill *BackfillOptions
+	// Jobs says that jobs may be asked for: pipelines that read databases take turns with them.
+	Jobs bool
 	// Wire is as in DemoOptions.
 	Wire func(p *routers.Pipeline, o *routers.Options)
 }
@@ -46,12 +49,16 @@ type Service struct {
 	sinks   map[*SinkPart]sinks.Sink
 	runs    []*routers.Run
 	sources []sources.Source // of each run
+	turns   []*turn          // of each run; nil: it takes none
+	jobs    *jobs.Board      // nil: none may be asked for
 	served  []sources.Served
 	closers []io.Closer // sources that hold connections
 	rewinds []rewinding // what a backfill reads anew
 	desk    *letterDesk
+	budget  *routers.Budget // of all that runs
 
-	claiming sync.Mutex // see claim
+	claiming sync.Mutex         // see claim
+	known    map[*turn][]string // tables that databases had when they were last asked; under claiming
 
 	draining []atomic.Bool // by run; nil: no source was told to drain
 
@@ -62,7 +69,7 @@ type Service struct {
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.
 func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err error) {
 	debug.SetMemoryLimit(p.Memory * goShare / 100)
-	s := &Service{ServiceOptions: o, project: p, items: map[string]*itemstore.Store{}, sinks: map[*SinkPart]sinks.Sink{}}
+	s := &Service{ServiceOptions: o, project: p, items: map[string]*itemstore.Store{}, sinks: map[*SinkPart]sinks.Sink{}, known: map[*turn][]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -81,8 +88,8 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	if err != nil {
 		return nil, err
 	}
-	budget := p.budget()
-	s.desk = newLetterDesk(s.state, routers.Options{Budget: budget, Log: o.Log}, o.Wire)
+	s.budget = p.budget()
+	s.desk = newLetterDesk(s.state, routers.Options{Budget: s.budget, Log: o.Log}, o.Wire)
 	for _, d := range p.Pipelines {
 		pipeline, err := s.pipeline(ctx, d, key)
 		if err != nil {
@@ -92,7 +99,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 			s.served = append(s.served, form)
 		}
 		s.desk.add(pipeline, d.given)
-		options := routers.Options{Store: s.state, Budget: budget, Log: o.Log}
+		options := routers.Options{Store: s.state, Budget: s.budget, Log: o.Log}
 		if o.Wire != nil {
 			o.Wire(&pipeline, &options)
 		}
@@ -100,10 +107,15 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: %w", d.Name, err)
 		}
-		s.runs, s.sources = append(s.runs, run), append(s.sources, pipeline.Source)
+		s.runs, s.sources, s.turns = append(s.runs, run), append(s.sources, pipeline.Source), append(s.turns, s.turnOf(d, pipeline.Source))
 	}
 	if err = s.rewind(ctx); err != nil {
 		return nil, err
+	}
+	if s.Jobs {
+		if s.jobs, err = jobs.OpenBoard(ctx, s.state, o.Log); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -127,8 +139,27 @@ var errForm = &fault.Error{
 	Code: "ACQ-USE-007", Err: errors.New("a form needs a web server, and acequia run has none"), Remedy: "start it with: acequia serve FILE",
 }
 
-// pipeline connects the parts of one pipeline.
+// pipeline connects the parts of one pipeline, whose source is closed with the service.
 func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) (routers.Pipeline, error) {
+	out, err := s.connect(ctx, d, key)
+	if err != nil {
+		return out, err
+	}
+	if c, ok := out.Source.(io.Closer); ok {
+		s.closers = append(s.closers, c)
+	}
+	if s.Backfill == nil {
+		return out, nil
+	}
+	err = s.backfill(d, out.Source)
+	if l, ok := out.Source.(sources.Limiter); ok { // as the backfill has it
+		out.Slots = l.Limit()
+	}
+	return out, err
+}
+
+// connect connects the parts of one pipeline.
+func (s *Service) connect(ctx context.Context, d *Declared, key config.Secret) (routers.Pipeline, error) {
 	log := s.Log.With(slog.String("pipeline", d.Name))
 	out := routers.Pipeline{
 		Name: d.Name, StopAfter: float64(d.pipeline.StopAfter),
@@ -144,14 +175,6 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 	})
 	if err != nil {
 		return out, fmt.Errorf("source %s: %w", d.Source.Name, err)
-	}
-	if c, ok := out.Source.(io.Closer); ok {
-		s.closers = append(s.closers, c)
-	}
-	if s.Backfill != nil {
-		if err := s.backfill(d, out.Source); err != nil {
-			return out, err
-		}
 	}
 	if out.Steps, err = d.handlers(s.project.plugins, key); err != nil {
 		return out, err
@@ -214,10 +237,17 @@ func (p *Project) sinks() int {
 // Status tells what the pipelines are doing, in the order of the files.
 func (s *Service) Status() []routers.Status {
 	out := make([]routers.Status, len(s.runs))
-	for i, r := range s.runs {
-		out[i] = r.Status()
+	for i := range s.runs {
+		out[i] = s.status(i)
 	}
 	return out
+}
+
+func (s *Service) status(i int) routers.Status {
+	if t := s.turns[i]; t != nil {
+		return t.status()
+	}
+	return s.runs[i].Status()
 }
 
 // Run runs the pipelines until all have ended, ctx ends, or, if untilIdle is not 0, nothing has come for so long, except
@@ -231,17 +261,19 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 	if untilIdle > 0 {
 		s.drain()
 	}
-	for i, run := range s.runs {
+	for i := range s.runs {
 		pipelines.Go(func() {
 			defer s.drained(i)
-			if err := run.Run(background); err != nil {
+			if err := s.keep(ctx, background, i); err != nil {
 				errs[i] = fmt.Errorf("pipeline %s: %w", s.project.Pipelines[i].Name, err)
 			}
 		})
 	}
 	defer context.AfterFunc(ctx, func() {
-		for _, run := range s.runs {
-			run.Stop()
+		for i, run := range s.runs {
+			if run.Stop(); s.turns[i] != nil {
+				s.turns[i].stop()
+			}
 		}
 	})()
 	watch.Go(func() { s.keepLakes(ctx) })
@@ -254,9 +286,20 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 	return errors.Join(errs...)
 }
 
+// keep runs a pipeline, or follows its database whenever no job has it.
+func (s *Service) keep(ctx, background context.Context, i int) error {
+	if t := s.turns[i]; t != nil {
+		return s.inTurns(ctx, t)
+	}
+	return s.runs[i].Run(background)
+}
+
 // Close closes the sinks and the state. It is called after Run has returned.
 func (s *Service) Close(ctx context.Context) error {
 	var errs []error
+	if s.jobs != nil {
+		s.jobs.Close()
+	}
 	if s.desk != nil {
 		s.desk.close()
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/acequia-io/acequia/internal/api"
 	"github.com/acequia-io/acequia/internal/obs"
 	"github.com/acequia-io/acequia/internal/query"
 	"github.com/acequia-io/acequia/internal/web"
@@ -20,7 +21,7 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 		return nil, nil, err
 	}
 	registry := obs.NewRegistry(version)
-	if err := registry.Register(newMetrics(s.runs)); err != nil {
+	if err := registry.Register(newMetrics(s.Status)); err != nil {
 		return nil, nil, err
 	}
 	pages, err := web.New(web.Config{
@@ -29,7 +30,23 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return pages.Routes(s.served...), engine, nil
+	site := pages.Routes(s.served...)
+	if s.jobs == nil {
+		return site, engine, nil
+	}
+	health := s.newHealth()
+	return api.New(api.Config{
+		Version: version, Jobs: s.jobs, Work: s, Items: itemTables{s}, Health: health.look, Log: s.Log, Access: s.project.access(),
+		Pipelines: func(ctx context.Context) []api.Pipeline { return readiness(s.shown(ctx)) },
+	}, site), engine, nil
+}
+
+func readiness(all []web.Pipeline) []api.Pipeline {
+	out := make([]api.Pipeline, len(all))
+	for i, p := range all {
+		out[i] = api.Pipeline{Name: p.Name, State: string(p.State), Reason: p.Reason, Ready: p.State.Ready()}
+	}
+	return out
 }
 
 // engine makes the engine that asks the lakes. A project without one has no tables.
@@ -80,8 +97,11 @@ func tablesOfLakes(lakes []string) ([]query.LakeTable, error) {
 // shown gives the status of the runs as the pages show it, with the dead letters of all time.
 func (s *Service) shown(ctx context.Context) []web.Pipeline {
 	out := make([]web.Pipeline, len(s.runs))
-	for i, run := range s.runs {
-		out[i] = shown(run.Status())
+	for i := range s.runs {
+		out[i] = shown(s.status(i))
+		if t := s.turns[i]; t != nil && t.rests() {
+			out[i].State = web.Resting
+		}
 		if n, err := s.state.CountDeadLetters(ctx, out[i].Name); err == nil {
 			out[i].DeadLetters = n
 		}

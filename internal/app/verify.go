@@ -138,13 +138,21 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 
 // Repair compares as Verify does, and sends the records of keys that differ again; then it compares once more.
 func (s *Service) Repair(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
+	return s.mend(ctx, o, func(d *Declared) (routers.Pipeline, error) {
+		_, whole, err := s.whole(ctx, d.Name)
+		return whole, err
+	})
+}
+
+// mend repairs with pipelines that the caller makes. It gives what it found, or if it found anything what was so afterwards.
+func (s *Service) mend(ctx context.Context, o VerifyOptions, of func(d *Declared) (routers.Pipeline, error)) (*verify.Report, error) {
 	compare := func(differ func(context.Context, repairable, string, *record.Batch) error) (*verify.Report, error) {
 		c := &comparing{VerifyOptions: o, project: s.project, differ: differ, claim: s.claim, items: func(_ context.Context, file string) (*itemstore.Store, error) {
 			return s.items[file], nil
 		}}
 		c.Settle = max(0, c.Settle)
 		return c.run(func(d *Declared) error {
-			_, whole, err := s.whole(ctx, d.Name)
+			whole, err := of(d)
 			if err != nil {
 				return err
 			}
@@ -173,7 +181,7 @@ func (s *Service) repair(ctx context.Context, r repairable, sink string, keys *r
 
 // reread runs a pipeline over records that are read again, until all of them are durable.
 func (s *Service) reread(ctx context.Context, p routers.Pipeline, from *verify.Reread) (routers.Status, error) {
-	run, err := s.runOf(verify.Again(p, from))
+	run, err := s.runOf(verify.Again(p, from), "reread")
 	if err != nil {
 		return routers.Status{}, err
 	}
@@ -189,9 +197,9 @@ type Synced struct {
 	DeadLetters int64  `json:"dead_letters"`
 }
 
-// Sync reads a table again as it is now, or the rows of it that were changed since a time that is not zero, and sends them through the
+// ReadAgain reads a table again as it is now, or the rows of it that were changed since a time that is not zero, and sends them through the
 // pipelines that carry it.
-func (s *Service) Sync(ctx context.Context, t Tables, since time.Time) (out []Synced, err error) {
+func (s *Service) ReadAgain(ctx context.Context, t Tables, since time.Time) (out []Synced, err error) {
 	for _, d := range s.project.Pipelines {
 		_, whole, err := s.whole(ctx, d.Name)
 		if err != nil {

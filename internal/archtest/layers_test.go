@@ -75,6 +75,7 @@ var beside = map[string][]string{
 	"internal/lakefiles": {"internal/blob", "internal/parquet"},
 	"internal/query":     {"schemas", "internal/lakefiles"},
 	"internal/backup":    {"internal/verify"},
+	"internal/api":       {"internal/jobs"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.
@@ -161,6 +162,7 @@ var fences = []fence{
 	{"github.com/go-mysql-org/", []string{"internal/mysql", "sources/mysql"}},
 	{"go.mongodb.org/mongo-driver", []string{"internal/mongodb", "sources/mongodb"}},
 	{"github.com/alecthomas/kong", []string{"internal/cli"}},
+	{"github.com/danielgtaylor/huma", []string{"internal/api"}},
 }
 
 // dependenciesStayInside checks the fences, and that test helpers stay out of the program.

@@ -73,6 +73,13 @@ create table memory(
 create table note(pipeline text not null, key text not null, value blob not null, primary key(pipeline, key)) without rowid;
 `, `
 alter table dead_letter add column absent text not null default '';
+`, `
+create table job(
+	id text primary key, kind text not null, work text not null, state text not null, asked_by text not null, request blob, report blob,
+	created_at integer not null, started_at integer not null, ended_at integer not null,
+	code text not null, place text not null, reason text not null, remedy text not null, key text not null, digest text not null) without rowid;
+create unique index job_work on job(work) where state in ('queued', 'running');
+create unique index job_key on job(key) where key <> '';
 `,
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/acequia-io/acequia/internal/api"
 	"github.com/acequia-io/acequia/internal/web"
 )
 
@@ -39,14 +40,14 @@ func (b ballast) free() error { return os.Remove(b.path) }
 
 // says waits until the program says of a pipeline that it waits, and why: in /readyz and in `acequia status`.
 func (r *register) says(c *child, pipeline, why string) error {
-	var ready web.Readiness
+	var ready api.Readiness
 	at := func() int {
-		return slices.IndexFunc(ready.AtFault, func(l web.AtFaultLine) bool {
-			return l.Pipeline == pipeline && l.State == web.Retrying && strings.Contains(l.Reason, why)
+		return slices.IndexFunc(ready.AtFault, func(l api.AtFaultLine) bool {
+			return l.Pipeline == pipeline && l.State == string(web.Retrying) && strings.Contains(l.Reason, why)
 		})
 	}
 	err := await(r.ctx, func() bool {
-		ready = web.Readiness{}
+		ready = api.Readiness{}
 		return c.get("/readyz", &ready) == nil && at() >= 0
 	})
 	if err != nil || ready.Ready {

@@ -24,8 +24,9 @@ type serveCmd struct {
 func (serveCmd) Help() string {
 	return `Runs the pipelines of the files as acequia run does, with a web server before them: forms at /forms/<table>, SQL over the
 lakes at /query, the pipelines at /status, and /v1/status, /livez, /readyz and /metrics for machines. Ctrl-C stops it cleanly:
-what was accepted is finished. Whoever reaches the address may read the lakes and register records: put a proxy that knows its
-users before any --listen that others reach. Where several lakes have a table of one name, /query shows that of the first.
+what was accepted is finished. Jobs are asked for at /migrate and /sync/TABLE; /docs shows the API. This machine needs no token; where
+--listen lets others in, they need one (api.tokens of the file) for all but forms. Where several lakes have a table of one name, /query
+shows that of the first.
 
 With --watch a file that changes and has no mistakes takes the place of what runs; requests wait for that moment. One with
 mistakes is told, and nothing changes.
@@ -95,7 +96,7 @@ func (c serveCmd) welcome(t terminal, at app.Served) error {
 	for _, form := range forms {
 		fmt.Fprintf(&b, "  %-11s %s\n", say("Formulario", "Form"), form)
 	}
-	fmt.Fprintf(&b, "  %-11s %s/query\n  %-11s %s/status\n\n", "SQL", at.URL, say("Estado", "Status"), at.URL)
+	fmt.Fprintf(&b, "  %-11s %s/query\n  %-11s %s/status\n  %-11s %s/docs\n\n", "SQL", at.URL, say("Estado", "Status"), at.URL, "API", at.URL)
 	if c.Watch {
 		fmt.Fprintln(&b, say("Si un archivo cambia y no tiene errores, el cambio se adopta.", "A file that changes and has no mistakes is taken up."))
 	}

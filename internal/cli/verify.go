@@ -313,7 +313,7 @@ func (c syncCmd) Run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
-	synced, err := service.Sync(ctx, app.Tables{Patterns: []string{c.Table}, Choose: chosen}, since)
+	synced, err := service.ReadAgain(ctx, app.Tables{Patterns: []string{c.Table}, Choose: chosen}, since)
 	if err != nil {
 		return err
 	}

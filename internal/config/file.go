@@ -15,6 +15,7 @@ type File struct {
 	Sinks     Ordered[*Block]
 	Pipelines []*Pipeline
 	Backup    *Backup // nil: the file says nothing of backups
+	API       API
 	file      *source
 	root      *node
 }
@@ -78,6 +79,7 @@ type Pipeline struct {
 	To        []Reference
 	Retry     Retry
 	StopAfter Share   // part of bad records that stops the pipeline; 0: none does
+	Follow    *bool   // what its source does under acequia serve between jobs; nil: not said
 	Tests     []*Test // nothing is expanded in them
 	file      *source
 	key, node *node
@@ -102,6 +104,7 @@ type fileKeys struct {
 	Pipelines Ordered[*node]   `yaml:"pipelines" required:"true" doc:"What flows from where to where, by name."`
 	Backup    *Backup          `yaml:"backup" doc:"Where backups of databases are kept, and for how long."`
 	Tests     []*node          `yaml:"tests" doc:"Records to put through pipelines, and what must come out."`
+	API       API              `yaml:"api" doc:"Who may use the control API of acequia serve; in one file of a project."`
 	Ignored   map[string]*node `yaml:",extension"` // keys that begin with x-: a place for anchors
 }
 
@@ -110,6 +113,7 @@ type pipelineKeys struct {
 	Steps  []*node    `yaml:"steps" doc:"What is done to the records, in order."`
 	To     []*node    `yaml:"to" required:"true" doc:"The sinks."`
 	Errors errorsKeys `yaml:"errors" doc:"What happens after failures."`
+	Follow *bool      `yaml:"follow" doc:"Under acequia serve, of a source that reads a database: true follows its changes all the time, false reads only when a job or the schedule asks; default: true, and false where a schedule has sync."`
 	Tests  []*node    `yaml:"tests" doc:"Records to put through the pipeline, and what must come out."`
 }
 

@@ -134,6 +134,13 @@ func across(files []*File) Problems {
 		if f.Backup != nil {
 			setting(f, "backup", f.Path)
 		}
+		for _, key := range []string{"api"} { // of the whole process, in one file
+			if f.root != nil {
+				if k, _, ok := f.root.find(nil, []string{key}); ok {
+					twice(f, "the setting", key, k)
+				}
+			}
+		}
 		if f.Memory != 0 {
 			setting(f, "memory", f.Memory.String())
 		}

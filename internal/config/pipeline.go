@@ -30,7 +30,7 @@ func (l *linter) pipeline(e Entry[*node], u *uses) *Pipeline {
 			p.Steps = append(p.Steps, l.step(n, i)...)
 		}
 	}
-	p.Retry, p.StopAfter = keys.Errors.Retry, keys.Errors.StopAfter
+	p.Retry, p.StopAfter, p.Follow = keys.Errors.Retry, keys.Errors.StopAfter, keys.Follow
 	l.retry(p)
 	l.testsOf(p, keys.Tests)
 	return p

@@ -7,8 +7,8 @@ import (
 // Suggest gives the remedy for a name that is none of the known, for who checks names that config does not know.
 func Suggest(name string, known []string) string { return suggest(name, known) }
 
-// Meant gives the known name that was probably meant, or "".
-func Meant(name string, known []string) string { return nearest(name, known) }
+// Nearest gives the known name that is meant, or "".
+func Nearest(name string, known []string) string { return nearest(name, known) }
 
 // suggest gives the remedy for a name that is none of the known: the nearest one, or else all of them.
 func suggest(name string, known []string) string {

@@ -71,3 +71,9 @@ func (s *Store) Count(ctx context.Context, name string) (n int64, err error) {
 	err = s.reads.QueryRowContext(ctx, `select count(*) from item where tbl = ? and doc is not null`, t.id).Scan(&n)
 	return n, s.explain("count items", err)
 }
+
+// Ping says whether the store can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	var n int
+	return s.explain("look at the store", s.reads.QueryRowContext(ctx, `select count(*) from (select 1 from tbl limit 1)`).Scan(&n))
+}

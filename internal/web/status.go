@@ -16,17 +16,18 @@ const (
 	Running  State = "running"
 	Retrying State = "retrying" // it waits after a failure that will pass
 	Stopped  State = "stopped"
-	Failed   State = "failed" // a person must act; its data is unharmed
-	Ended    State = "ended"  // its source has no more
+	Failed   State = "failed"  // a person must act; its data is unharmed
+	Ended    State = "ended"   // its source has no more
+	Resting  State = "resting" // it reads a database when a job or the schedule asks for it
 )
 
 // Ready says whether a pipeline in this state is well.
-func (s State) Ready() bool { return s == Running || s == Ended }
+func (s State) Ready() bool { return s == Running || s == Ended || s == Resting }
 
 // tone gives the class of the style sheet that colours the state.
 func (s State) tone() string {
 	switch s {
-	case Running, Ended:
+	case Running, Ended, Resting:
 		return "good"
 	case Failed:
 		return "bad"
@@ -37,7 +38,7 @@ func (s State) tone() string {
 	return ""
 }
 
-// Pipeline is one pipeline as the status page, /v1/status and /readyz show it.
+// Pipeline is one pipeline as the status page and /v1/status show it.
 type Pipeline struct {
 	Name          string         `json:"name"`
 	State         State          `json:"state"`

@@ -77,7 +77,7 @@ var (
 		Waiting:  {ES: "esperando", EN: "waiting"},
 		Starting: {ES: "arrancando", EN: "starting"}, Running: {ES: "en marcha", EN: "running"},
 		Retrying: {ES: "reintentando", EN: "retrying"}, Stopped: {ES: "parado", EN: "stopped"},
-		Failed: {ES: "fallido", EN: "failed"}, Ended: {ES: "terminado", EN: "ended"},
+		Failed: {ES: "fallido", EN: "failed"}, Ended: {ES: "terminado", EN: "ended"}, Resting: {ES: "en reposo", EN: "resting"},
 	}
 	advice = map[string]query.Localized{
 		"ACQ-QUERY-001": {

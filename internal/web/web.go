@@ -1,5 +1,5 @@
 // Package web serves the pages that show what acequia does: the query page, the status page, and for machines
-// /v1/status, /livez, /readyz and /metrics. Every page works without JavaScript.
+// /v1/status and /metrics. Every page works without JavaScript.
 package web
 
 import (
@@ -61,8 +61,6 @@ func (p *Pages) Mount(r chi.Router) {
 	r.Get("/status", p.status)
 	r.Get("/status/live", p.statusLive)
 	r.Get("/v1/status", p.statusJSON)
-	r.Get("/livez", Livez)
-	r.Get("/readyz", p.readyz)
 	r.Get("/web/{file}", asset)
 	if p.cfg.Letters != nil {
 		p.mountLetters(r)
@@ -249,38 +247,6 @@ func (p *Pages) render(w http.ResponseWriter, r *http.Request, status int, conte
 
 func (p *Pages) statusJSON(w http.ResponseWriter, r *http.Request) {
 	p.writeJSON(w, r, http.StatusOK, p.report(r.Context()))
-}
-
-// Livez answers that the process lives.
-func Livez(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write([]byte("{\"alive\":true}\n")) // a client that has gone needs no answer
-}
-
-// Readiness is what /readyz answers: 200, or 503 with the pipelines that are not well.
-type Readiness struct {
-	Ready   bool          `json:"ready"`
-	AtFault []AtFaultLine `json:"at_fault,omitempty"`
-}
-
-// AtFaultLine names a pipeline that is not well.
-type AtFaultLine struct {
-	Pipeline string `json:"pipeline"`
-	State    State  `json:"state"`
-	Reason   string `json:"reason,omitempty"`
-}
-
-func (p *Pages) readyz(w http.ResponseWriter, r *http.Request) {
-	found := p.report(r.Context())
-	answer, status := Readiness{Ready: found.Ready}, http.StatusOK
-	for _, line := range found.Pipelines {
-		if !line.State.Ready() {
-			status = http.StatusServiceUnavailable
-			answer.AtFault = append(answer.AtFault, AtFaultLine{Pipeline: line.Name, State: line.State, Reason: line.Reason})
-		}
-	}
-	p.writeJSON(w, r, status, answer)
 }
 
 func (p *Pages) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {

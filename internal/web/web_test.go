@@ -220,7 +220,7 @@ func TestQueryStatuses(t *testing.T) {
 	for path, want := range map[string]int{
 		"/query": 200, "/query?sql=SELEC": 422, "/query?sql=DROP+VIEW+videogames": 422, "/query?saved=nope": 404,
 		"/query.csv?sql=SELEC": 422, "/query.csv?saved=nope": 404, "/query?sql=SELECT+%00": 422, "/query.csv": 422,
-		"/web/pages.css": 200, "/web/nope.css": 404, "/metrics": 200, "/livez": 200, "/query?plot=bar&sql=SELECT+1+AS+a+WHERE+false": 200,
+		"/web/pages.css": 200, "/web/nope.css": 404, "/metrics": 200, "/query?plot=bar&sql=SELECT+1+AS+a+WHERE+false": 200,
 	} {
 		if answer, text := s.get(t, path, "en"); answer.StatusCode != want {
 			t.Errorf("%s: status %d, want %d: %s", path, answer.StatusCode, want, mainPart.FindString(text))
@@ -312,21 +312,9 @@ func TestCancelledRequestStopsItsQuery(t *testing.T) {
 func TestStatusForMachines(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	if answer, text := s.get(t, "/readyz", ""); answer.StatusCode != http.StatusOK || text != "{\"ready\":true}\n" {
-		t.Errorf("no pipeline: %d %s", answer.StatusCode, text)
-	}
 	s.pipelines = []Pipeline{{Name: "a", State: Running}, {Name: "b", State: Retrying, Reason: "disk full"}, {Name: "c", State: Starting}}
-	answer, text := s.get(t, "/readyz", "")
-	var ready Readiness
-	if err := json.Unmarshal([]byte(text), &ready); err != nil {
-		t.Fatal(err)
-	}
-	want := Readiness{AtFault: []AtFaultLine{{"b", Retrying, "disk full"}, {"c", Starting, ""}}}
-	if diff := cmp.Diff(want, ready); diff != "" || answer.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("status %d: %s", answer.StatusCode, diff)
-	}
 	var found Report
-	_, text = s.get(t, "/v1/status", "")
+	_, text := s.get(t, "/v1/status", "")
 	if err := json.Unmarshal([]byte(text), &found); err != nil || found.Ready || !cmp.Equal(found.Pipelines, s.pipelines) {
 		t.Errorf("%v: %s", err, text)
 	}

@@ -69,7 +69,7 @@ var (
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
-		Type: "items", Doc: "Item tables in the embedded store, written by version.",
+		Type: "items", Server: "dynamodb", Doc: "Item tables in the embedded store, written by version.",
 		Items:  true,
 		Config: func() any { return &Config{} },
 		Check:  check,

@@ -97,7 +97,7 @@ var (
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
-		Type: "lake", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
+		Type: "lake", Server: "s3", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
 		Config:  func() any { return &Config{} },
 		Check:   check,
 		Plan:    plan,

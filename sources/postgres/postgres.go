@@ -56,7 +56,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "postgres", Doc: "The tables of a PostgreSQL database: all that is in them, then every change.",
+		Type: "postgres", Server: "postgresql", Doc: "The tables of a PostgreSQL database: all that is in them, then every change.",
 		Config: func() any { return &Config{} },
 		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
 			c, ok := settings.(*Config)

@@ -1,0 +1,283 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+)
+
+// saveEvery is how often the report of a job that goes on is saved.
+const saveEvery = 5 * time.Second
+
+var (
+	// ErrNoJob is of an ID that no job has.
+	ErrNoJob = &fault.Error{Code: "ACQ-JOB-002", Err: errors.New("there is no such job"), Remedy: "look at GET /v1/jobs; the last 1,000 are kept"}
+
+	errInterrupted = &fault.Error{
+		Code: "ACQ-JOB-001", Err: errors.New("acequia was stopped before the job had ended"), Remedy: "ask for it again: what is durable is not done twice",
+	}
+	errCanceled = &fault.Error{Code: "ACQ-JOB-003", Err: errors.New("it was canceled"), Remedy: "ask for it again: what is durable is not done twice"}
+)
+
+// Order is what a job is to do.
+type Order struct {
+	Kind    string
+	Work    string // in full: while a job with the same goes on, another is not begun
+	By      string // who asks
+	Request any    // as the job shows it; nil: nothing more than the kind
+	Key     string // Idempotency-Key: asked for again with it, the same job is given; "": none
+	Digest  string // of what is asked for with the key
+	// Do does it. partial says that some of it was done, and some was not. It calls Task.Begin when it has what it needs.
+	Do func(ctx context.Context, t *Task) (partial bool, err error)
+}
+
+// Board begins jobs and tells what becomes of them. They outlive the requests that ask for them, and what became of them
+// outlives the process.
+type Board struct {
+	store *checkpoint.Store
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	live    map[string]*Task
+	life    context.Context //nolint:containedctx // of jobs, which outlive who asks for them
+	end     context.CancelCauseFunc
+	running sync.WaitGroup
+}
+
+// OpenBoard makes a board over the state of a process that holds it: jobs that a process before it has not ended were interrupted,
+// and have failed.
+func OpenBoard(ctx context.Context, store *checkpoint.Store, log *slog.Logger) (*Board, error) {
+	err := store.EndJobs(ctx, checkpoint.Job{
+		Ended: time.Now(), Code: errInterrupted.Code, Reason: errInterrupted.Err.Error(), Remedy: errInterrupted.Remedy,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := &Board{store: store, log: log, live: map[string]*Task{}}
+	b.life, b.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	return b, nil
+}
+
+// Close interrupts the jobs that go on, and waits until they have stopped in order. None begins any more.
+func (b *Board) Close() {
+	b.mu.Lock()
+	b.end(errInterrupted)
+	b.mu.Unlock()
+	b.running.Wait()
+}
+
+// Start begins a job. begun says that it is a new one: else the same work goes on already, or was asked for with the same key, and
+// that job is given. checkpoint.ErrKeyUsed: the key was given with other work.
+func (b *Board) Start(ctx context.Context, o Order) (job checkpoint.Job, begun bool, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return job, false, fmt.Errorf("name job: %w", err)
+	}
+	job = checkpoint.Job{
+		ID: id.String(), Kind: o.Kind, Work: o.Work, State: checkpoint.JobQueued, By: o.By, Created: time.Now().UTC(), Key: o.Key, Digest: o.Digest,
+	}
+	if o.Request != nil {
+		if job.Request, err = json.Marshal(o.Request); err != nil {
+			return job, false, fmt.Errorf("write request: %w", err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.life.Err() != nil {
+		return job, false, fault.Retry(errInterrupted)
+	}
+	// Saved by one at a time, so that who finds a job that goes on finds its task too.
+	if job, begun, err = b.store.AddJob(ctx, job); err != nil || !begun {
+		if t := b.live[job.ID]; t != nil && err == nil {
+			job, _ = t.look()
+		}
+		return job, false, err
+	}
+	life, cancel := context.WithCancelCause(b.life)
+	t := &Task{board: b, job: job, changed: make(chan struct{}), cancel: cancel, saved: time.Now()}
+	b.live[job.ID] = t
+	b.running.Go(func() {
+		defer cancel(nil)
+		partial, err := o.Do(life, t)
+		t.over(life, partial, err)
+	})
+	return job, true, nil
+}
+
+// Look gives a job as it is now, and a channel that is closed when it has changed; nil: it is over.
+func (b *Board) Look(ctx context.Context, id string) (checkpoint.Job, <-chan struct{}, error) {
+	b.mu.Lock()
+	t := b.live[id]
+	b.mu.Unlock()
+	if t != nil {
+		job, changed := t.look()
+		return job, changed, nil
+	}
+	job, err := b.store.FindJob(ctx, id)
+	switch {
+	case err != nil:
+		return checkpoint.Job{}, nil, err
+	case job == nil:
+		return checkpoint.Job{}, nil, ErrNoJob
+	}
+	return *job, nil, nil
+}
+
+// Wait gives a job when it is over, or as it is when ctx ends.
+func (b *Board) Wait(ctx context.Context, id string) (checkpoint.Job, error) {
+	for {
+		job, changed, err := b.Look(context.WithoutCancel(ctx), id)
+		if err != nil || changed == nil {
+			return job, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return job, nil
+		}
+	}
+}
+
+// List gives jobs, the newest first, at most limit.
+func (b *Board) List(ctx context.Context, f checkpoint.JobFilter, limit int) ([]checkpoint.Job, error) {
+	jobs, err := b.store.Jobs(ctx, f, limit)
+	for i := range jobs {
+		b.mu.Lock()
+		t := b.live[jobs[i].ID]
+		b.mu.Unlock()
+		if t != nil {
+			jobs[i], _ = t.look()
+		}
+	}
+	return jobs, err
+}
+
+// Cancel asks a job to stop in order, and gives it as it is now. One that is over stays as it is.
+func (b *Board) Cancel(ctx context.Context, id string) (checkpoint.Job, error) {
+	b.mu.Lock()
+	t := b.live[id]
+	b.mu.Unlock()
+	if t != nil {
+		t.cancel(errCanceled)
+	}
+	job, _, err := b.Look(ctx, id)
+	return job, err
+}
+
+// Task is a job that goes on, for what does its work.
+type Task struct {
+	board  *Board
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	job     checkpoint.Job
+	changed chan struct{} // closed and replaced at each change; nil: the job is over
+	saved   time.Time
+}
+
+func (t *Task) look() (checkpoint.Job, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.job, t.changed
+}
+
+// change makes a change known, and saves it first if it must last.
+func (t *Task) change(ctx context.Context, last bool, do func(j *checkpoint.Job)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	do(&t.job)
+	if last || time.Since(t.saved) >= saveEvery {
+		t.saved = time.Now()
+		if err := t.board.store.SaveJob(context.WithoutCancel(ctx), t.job); err != nil {
+			t.board.log.ErrorContext(ctx, "job is not saved", slog.String("job", t.job.ID), slog.String("error", err.Error()))
+		}
+	}
+	close(t.changed)
+	t.changed = make(chan struct{})
+	if t.job.State.Over() {
+		t.changed = nil
+	}
+}
+
+// Begin says that the job has what it needs.
+func (t *Task) Begin(ctx context.Context) {
+	t.change(ctx, true, func(j *checkpoint.Job) {
+		if j.State == checkpoint.JobQueued {
+			j.State, j.Started = checkpoint.JobRunning, time.Now().UTC()
+		}
+	})
+}
+
+// Tell says how far the job is.
+func (t *Task) Tell(ctx context.Context, report any) error {
+	text, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	t.change(ctx, false, func(j *checkpoint.Job) { j.Report = text })
+	return nil
+}
+
+// over ends the job.
+func (t *Task) over(ctx context.Context, partial bool, err error) {
+	state := checkpoint.JobSucceeded
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil && partial:
+		state = checkpoint.JobPartial
+	case err == nil:
+	case errors.Is(cause, errCanceled):
+		state, err = checkpoint.JobCanceled, errCanceled
+	case cause != nil:
+		state, err = checkpoint.JobFailed, cause
+	default:
+		state = checkpoint.JobFailed
+	}
+	t.change(ctx, true, func(j *checkpoint.Job) {
+		j.State, j.Ended = state, time.Now().UTC()
+		if err != nil {
+			trouble := TroubleOf(err)
+			j.Code, j.Place, j.Reason, j.Remedy = trouble.Code, trouble.Place, trouble.Reason, trouble.Remedy
+		}
+	})
+	t.board.mu.Lock()
+	delete(t.board.live, t.job.ID)
+	t.board.mu.Unlock()
+	log := t.board.log.With(slog.String("job", t.job.ID), slog.String("kind", t.job.Kind), slog.String("state", string(state)))
+	if err != nil {
+		log.WarnContext(ctx, "job is over", slog.String("error", err.Error()))
+		return
+	}
+	log.InfoContext(ctx, "job is over")
+}
+
+// Trouble is why something failed, for who reads a report.
+type Trouble struct {
+	Code   string `json:"code,omitempty" doc:"stable, such as ACQ-PG-002"`
+	Place  string `json:"place,omitempty" doc:"table, database or setting"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy,omitempty" doc:"what to do"`
+}
+
+// TroubleOf takes an error apart: the first coded one in its chain.
+func TroubleOf(err error) *Trouble {
+	for e, ok := errors.AsType[*fault.Error](err); ok; e, ok = errors.AsType[*fault.Error](e.Err) {
+		if e.Code != "" && e.Err != nil {
+			return &Trouble{Code: e.Code, Place: e.Place, Reason: oneLine(e.Err), Remedy: e.Remedy}
+		}
+	}
+	return &Trouble{Reason: oneLine(err)}
+}
+
+// oneLine says it in one line: drivers write several.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
