@@ -36,6 +36,7 @@ type Progress struct {
 	Truncates     int64         `json:"truncates,omitempty"` // of the committed: they say what is gone, and hold no row
 	RowsRefused   int64         `json:"rows_refused"`        // with a dead letter: one a record, however many sinks refuse it
 	DeadLetters   int64         `json:"dead_letters"`
+	Retries       int64         `json:"retries"` // after failures that may pass
 	Commits       int64         `json:"commits"`
 	RowsPerSecond float64       `json:"rows_per_second"` // committed, over the last 10 s
 	LastCommit    time.Time     `json:"last_commit,omitzero"`
@@ -54,7 +55,8 @@ type LaneStatus struct {
 	State    State           `json:"state"`
 	Reason   string          `json:"reason,omitempty"` // of Retrying and Failed
 	Code     string          `json:"code,omitempty"`
-	Since    time.Time       `json:"since"` // of the state
+	Since    time.Time       `json:"since"`          // of the state
+	Began    time.Time       `json:"began,omitzero"` // when this process first read it
 	Epoch    int64           `json:"epoch"`
 	Group    int64           `json:"group"`    // last durable
 	Position record.Position `json:"position"` // last durable
@@ -200,6 +202,7 @@ func (p *Progress) add(lane Progress) {
 	p.Truncates += lane.Truncates
 	p.RowsRefused += lane.RowsRefused
 	p.DeadLetters += lane.DeadLetters
+	p.Retries += lane.Retries
 	p.Commits += lane.Commits
 	p.RowsPerSecond += lane.RowsPerSecond
 	p.Held += lane.Held
@@ -248,6 +251,12 @@ func (l *laneBoard) set(s State, reason error) {
 	l.status.State, l.status.Reason, l.status.Code, l.status.Since = s, "", "", time.Now().UTC()
 	if reason != nil {
 		l.status.Reason, l.status.Code = reason.Error(), fault.Code(reason)
+	}
+	switch {
+	case s == Retrying:
+		l.status.Retries++
+	case s == Running && l.status.Began.IsZero():
+		l.status.Began = l.status.Since
 	}
 	l.account = nil
 	if s == Ended {

@@ -80,6 +80,12 @@ func (c *checker) file(f *config.File) {
 	if !reflect.ValueOf(f.API).IsZero() {
 		c.project.API = f.API
 	}
+	if f.Reports != "" {
+		c.project.Reports = f.Reports
+		if !filepath.IsAbs(f.Reports) {
+			c.project.Reports = filepath.Join(folder, f.Reports)
+		}
+	}
 	if f.Memory > 0 {
 		c.project.Memory = int64(f.Memory)
 	}

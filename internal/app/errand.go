@@ -33,8 +33,6 @@ type part struct {
 	db    jobs.Database
 	began time.Time
 	run   *routers.Run           // nil: none yet
-	seen  map[string]time.Time   // when a table was first seen to be read
-	took  map[string]float64     // by table that is over
 	more  map[string]*jobs.Table // of what no run has counted
 }
 
@@ -46,7 +44,7 @@ func (s *Service) newErrand(task *jobs.Task, turns []*turn) *errand {
 	for _, t := range turns {
 		e.parts = append(e.parts, &part{
 			turn: t, db: jobs.Database{Pipeline: t.declared.Name, SourceDB: serverOf(t.declared), State: jobs.Waiting},
-			seen: map[string]time.Time{}, took: map[string]float64{}, more: map[string]*jobs.Table{},
+			more: map[string]*jobs.Table{},
 		})
 	}
 	return e
@@ -288,7 +286,15 @@ func (p *part) tables() []jobs.Table {
 func (p *part) table(name string, lanes []routers.LaneStatus) jobs.Table {
 	t := jobs.Table{Pipeline: p.db.Pipeline, SourceDB: p.db.SourceDB, Table: name}
 	over, waits := true, true
+	var began, ended time.Time
 	for _, l := range lanes {
+		t.Retries += l.Retries
+		if !l.Began.IsZero() && (began.IsZero() || l.Began.Before(began)) {
+			began = l.Began
+		}
+		if l.Since.After(ended) {
+			ended = l.Since
+		}
 		t.Rows += rowsOf(l.Progress)
 		t.Bytes += l.BytesRead
 		t.DeadLetters += l.DeadLetters
@@ -306,20 +312,12 @@ func (p *part) table(name string, lanes []routers.LaneStatus) jobs.Table {
 		t.State = p.db.State
 	case waits:
 		t.State = jobs.Waiting
-		return t
 	default:
 		t.State = jobs.Running
+		ended = time.Now()
 	}
-	if p.seen[name].IsZero() {
-		p.seen[name] = time.Now()
+	if !began.IsZero() {
+		t.Seconds = ended.Sub(began).Round(time.Millisecond).Seconds()
 	}
-	if t.State == jobs.Running {
-		t.Seconds = jobs.Since(p.seen[name])
-		return t
-	}
-	if _, known := p.took[name]; !known {
-		p.took[name] = jobs.Since(p.seen[name])
-	}
-	t.Seconds = p.took[name]
 	return t
 }

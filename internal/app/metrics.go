@@ -8,8 +8,8 @@ import (
 
 // metrics reads the status of the runs whenever Prometheus asks.
 type metrics struct {
-	status                                                                                 func() []routers.Status
-	read, committed, letters, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
+	status                                                                                          func() []routers.Status
+	read, committed, letters, retries, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
 }
 
 func newMetrics(status func() []routers.Status) *metrics {
@@ -21,6 +21,7 @@ func newMetrics(status func() []routers.Status) *metrics {
 		read:      describe("rows_read_total", "Records read from the source."),
 		committed: describe("rows_committed_total", "Records durable and visible in every sink."),
 		letters:   describe("dead_letters_total", "Records kept as dead letters."),
+		retries:   describe("retries_total", "Restarts after failures that may pass."),
 		unrouted:  describe("unrouted_total", "Records that a route sent to no sink."),
 		groups:    describe("commits_total", "Commit groups."),
 		state:     describe("pipeline_state", "1 for the state that the pipeline is in.", "state"),
@@ -35,7 +36,7 @@ func newMetrics(status func() []routers.Status) *metrics {
 
 // Describe gives what is collected.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.held, m.lastSet} {
+	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.retries, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.held, m.lastSet} {
 		out <- d
 	}
 }
@@ -52,6 +53,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		count(m.read, s.RowsRead)
 		count(m.committed, s.RowsCommitted)
 		count(m.letters, s.DeadLetters)
+		count(m.retries, s.Retries)
 		count(m.unrouted, s.Unrouted)
 		count(m.groups, s.Commits)
 		gauge(m.state, 1, string(s.State))

@@ -21,6 +21,7 @@ import (
 // Project is what configuration files declare: decoded, and checked as far as it can be before anything runs.
 type Project struct {
 	State     string // folder of the state
+	Reports   string // folder of the reports of migrations; "": none are written
 	Memory    int64  // target for the process, in bytes
 	Pipelines []*Declared
 	API       config.API

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/jobs"
@@ -58,7 +59,8 @@ func (s *Service) Migrate(r jobs.MigrateRequest) (jobs.Order, error) {
 		Kind: jobs.KindMigrate, Work: workOf(jobs.KindMigrate, r), Request: r,
 		Do: func(ctx context.Context, t *jobs.Task) (bool, error) {
 			e := s.newErrand(t, turns)
-			return e.each(ctx, func(ctx context.Context, p *part) error {
+			began := time.Now()
+			partial, err := e.each(ctx, func(ctx context.Context, p *part) error {
 				return e.visit(ctx, p, func(ctx context.Context, of *routers.Pipeline) (<-chan struct{}, error) {
 					b, ok := of.Source.(sources.Backfiller)
 					if !ok {
@@ -71,8 +73,32 @@ func (s *Service) Migrate(r jobs.MigrateRequest) (jobs.Order, error) {
 					return nil, nil //nolint:nilnil // it ends by itself
 				})
 			})
+			if ctx.Err() != nil {
+				return partial, err
+			}
+			return e.migrated(ctx, began, r, partial, err)
 		},
 	}, nil
+}
+
+// migrated writes the report of a migration, also of one that failed. That it cannot be written is told, and undoes nothing.
+func (e *errand) migrated(ctx context.Context, began time.Time, r jobs.MigrateRequest, partial bool, failed error) (bool, error) {
+	report := e.report()
+	choose := Tables{Patterns: r.Tables, Choose: e.read(report)}
+	if _, err := e.service.WriteMigration(ctx, began, &report, &choose); err != nil {
+		report.Notes, partial = append(report.Notes, err.Error()), true
+	}
+	if err := e.task.Tell(ctx, report); err != nil {
+		return partial, err
+	}
+	return partial, failed
+}
+
+// read chooses the tables that a migration has read.
+func (*errand) read(r jobs.Report) func([]string, string) (bool, error) {
+	return func(_ []string, stream string) (bool, error) {
+		return slices.ContainsFunc(r.Tables, func(t jobs.Table) bool { return t.Table == stream && t.State == jobs.Succeeded }), nil
+	}
 }
 
 // workOf names work in full.

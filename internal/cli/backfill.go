@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,6 +15,7 @@ type backfillCmd struct {
 	target
 	Parallel int  `help:"Parts of tables that are read at the same time; default: as the source says." placeholder:"N"`
 	Resume   bool `help:"Go on where a backfill was cut off, and read what was never read; else all of the tables are read anew."`
+	Verify   bool `help:"Compare each table with the sinks, for the report of the migration." default:"true" negatable:""`
 	JSON     bool `help:"Write progress and result as lines of JSON."`
 }
 
@@ -20,13 +23,15 @@ type backfillCmd struct {
 func (backfillCmd) Help() string {
 	return `Reads the tables of a database as they stand, and ends; nothing is followed. acequia run does it by itself for tables that it has not
 read. Tables that were read before are read anew: their rows get a new epoch, and what is gone from a table goes from the sinks when
-all of it was read. A backfill that is stopped or killed goes on with --resume, or with acequia run.
+all of it was read. Where the file says reports:, a report of the migration is written there: records by database and table, and of
+each table time, bytes, retries, dead letters, a hash of its content and whether the sinks hold the same. A backfill that is stopped or killed goes on with --resume, or with acequia run.
 
 Examples:
   acequia backfill shop.yaml
   acequia backfill shop.yaml shop --tables orders --tables 'sales.*' --parallel 4
   acequia backfill shop.yaml --resume
   acequia backfill shop.yaml --json
+  acequia backfill cinema.yaml --no-verify
 
 Exit codes: 0 ok, 1 it failed or was interrupted, 2 usage or configuration, 3 environment, 4 some rows are dead letters.`
 }
@@ -64,7 +69,11 @@ func (c backfillCmd) Run(ctx context.Context, t terminal) (err error) {
 	done()
 	telling.Wait()
 	statuses := service.Status()
-	if err := errors.Join(show.result(t, statuses, time.Since(began)), runErr); err != nil {
+	told := show.result(t, statuses, time.Since(began))
+	if ctx.Err() == nil && project.Reports != "" {
+		told = errors.Join(told, c.migrated(ctx, t, service, began))
+	}
+	if err := errors.Join(told, runErr); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -77,4 +86,30 @@ func (c backfillCmd) Run(ctx context.Context, t terminal) (err error) {
 		}
 	}
 	return nil
+}
+
+// migratedEvent is the line of --json that names the report of a migration.
+type migratedEvent struct {
+	Event  string `json:"event"` // migrated
+	Status string `json:"migration_status"`
+	Total  int64  `json:"total_records_migrated"`
+	Report string `json:"report"` // its file
+}
+
+// migrated writes the report.
+func (c backfillCmd) migrated(ctx context.Context, t terminal, service *app.Service, began time.Time) error {
+	report := service.Backfilled()
+	var compare *app.Tables
+	if c.Verify {
+		compare = &app.Tables{Patterns: c.Tables, Choose: chosen}
+	}
+	m, err := service.WriteMigration(ctx, began, &report, compare)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(t.out).Encode(migratedEvent{"migrated", m.Status, m.Total, report.File})
+	}
+	_, err = fmt.Fprintf(t.out, "%s: %s records. Report: %s\n", m.Status, thousands(m.Total), report.File)
+	return err
 }

@@ -85,6 +85,14 @@ func folder(path string) ([]string, error) {
 	return found, nil
 }
 
+// folder gives a folder that the file names: a relative one starts at its own.
+func (f *File) folder(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(f.Path), path)
+}
+
 // across finds what two files declare both.
 func across(files []*File) Problems {
 	var out Problems
@@ -125,11 +133,10 @@ func across(files []*File) Problems {
 			twice(f, "pipeline", p.Name, p.key)
 		}
 		if f.State != "" {
-			state := f.State
-			if !filepath.IsAbs(state) {
-				state = filepath.Join(filepath.Dir(f.Path), state)
-			}
-			setting(f, "state", state)
+			setting(f, "state", f.folder(f.State))
+		}
+		if f.Reports != "" {
+			setting(f, "reports", f.folder(f.Reports))
 		}
 		if f.Backup != nil {
 			setting(f, "backup", f.Path)

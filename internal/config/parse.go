@@ -193,7 +193,7 @@ func (l *linter) top(root *node) {
 			l.problem(keys.Version, CodeWrong, "write version: 1", "version %q is not known", keys.Version.shown())
 		}
 	}
-	l.file.State, l.file.Memory, l.file.API = keys.State, keys.Memory, keys.API
+	l.file.State, l.file.Memory, l.file.API, l.file.Reports = keys.State, keys.Memory, keys.API, keys.Reports
 	l.file.Sources = l.blocks("source", keys.Sources)
 	l.file.Sinks = l.blocks("sink", keys.Sinks)
 	uses := uses{used: map[string]bool{}, unclear: map[string]bool{}, sources: keys.Sources.Names(), sinks: keys.Sinks.Names()}

@@ -138,7 +138,7 @@ func (p *Implied) yaml(up, state string) ([]byte, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"P": p, "State": state, "Lake": up + path.Join(p.Folder, p.Analytics, "analytics_data"), "Backups": up + path.Join(p.Folder, p.Backups),
+		"P": p, "State": state, "Reports": up + p.Reports(), "Lake": up + path.Join(p.Folder, p.Analytics, "analytics_data"), "Backups": up + path.Join(p.Folder, p.Backups),
 		"PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
 	})
 	return []byte(b.String()), err

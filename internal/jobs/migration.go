@@ -21,68 +21,42 @@ const (
 	MigrationFailed  = "FAILED" // nothing was read
 )
 
-// Migration is the report of a migration. The first four keys are those that readers of the reports have always had.
+// Migration is the report of a migration. The first four keys are those that readers of these reports have always had.
 type Migration struct {
 	Timestamp time.Time                   `json:"migration_timestamp"` // when it began, UTC, in whole seconds
 	Counts    map[string]map[string]int64 `json:"record_counts"`       // records that are visible in every sink, by database and table
 	Total     int64                       `json:"total_records_migrated"`
 	Status    string                      `json:"migration_status"`
-	Tables    []MigratedTable             `json:"tables"`
-	Databases []MigratedDatabase          `json:"databases"`
+	Tables    []Table                     `json:"tables"`
+	Databases []Database                  `json:"databases"`
 	Seconds   float64                     `json:"seconds"`
+	Notes     []string                    `json:"notes,omitempty"`
 }
 
-// MigratedTable is a table of a migration.
-type MigratedTable struct {
-	SourceDB    string  `json:"source_db"` // mysql, postgresql, mongodb, or the type of the source
-	Table       string  `json:"table"`
-	OK          bool    `json:"ok"` // all of it was read
-	Rows        int64   `json:"rows"`
-	Bytes       int64   `json:"bytes"` // of the records as they were read, in memory
-	Seconds     float64 `json:"seconds"`
-	Retries     int64   `json:"retries"`
-	DeadLetters int64   `json:"dead_letters"`
-	Hash        string  `json:"content_hash,omitempty"` // of the rows that the sinks should hold: count, xor and sum of their hashes
-	Verify      string  `json:"verify"`                 // equal, different, or not compared
-	Reason      string  `json:"reason,omitempty"`       // why it is not ok, or not equal
-}
-
-// What verify says of a table. Rows that the database has changed since they were read differ, and are no fault of the migration.
-const (
-	VerifyEqual     = "equal"
-	VerifyDifferent = "different"
-	VerifyNone      = "not compared"
-)
-
-// MigratedDatabase is a database of a migration.
-type MigratedDatabase struct {
-	SourceDB string `json:"source_db"`
-	Pipeline string `json:"pipeline"`
-	OK       bool   `json:"ok"`
-	Reason   string `json:"reason,omitempty"`
-}
-
-// NewMigration adds tables and databases up.
-func NewMigration(began time.Time, databases []MigratedDatabase, tables []MigratedTable) *Migration {
+// NewMigration adds up what a migration that began then has done.
+func NewMigration(began time.Time, r Report) *Migration {
 	m := &Migration{
-		Timestamp: began.UTC().Truncate(time.Second), Counts: map[string]map[string]int64{}, Tables: tables, Databases: databases, Seconds: Seconds(time.Since(began)),
+		Timestamp: began.UTC().Truncate(time.Second), Counts: map[string]map[string]int64{}, Tables: r.Tables, Databases: r.Databases, Notes: r.Notes,
+		Seconds: Since(began),
 	}
 	whole, some := true, false
-	for _, d := range databases {
-		whole = whole && d.OK
+	for _, d := range m.Databases {
+		whole = whole && d.State == Succeeded && d.DeadLetters == 0
 		if m.Counts[d.SourceDB] == nil {
 			m.Counts[d.SourceDB] = map[string]int64{}
 		}
 	}
-	slices.SortFunc(m.Tables, func(a, b MigratedTable) int { return cmp.Or(cmp.Compare(a.SourceDB, b.SourceDB), cmp.Compare(a.Table, b.Table)) })
+	slices.SortFunc(m.Tables, func(a, b Table) int {
+		return cmp.Or(cmp.Compare(a.SourceDB, b.SourceDB), cmp.Compare(a.Table, b.Table))
+	})
 	for _, t := range m.Tables {
 		if m.Counts[t.SourceDB] == nil {
 			m.Counts[t.SourceDB] = map[string]int64{}
 		}
 		m.Counts[t.SourceDB][t.Table] += t.Rows
 		m.Total += t.Rows
-		whole = whole && t.OK && t.DeadLetters == 0
-		some = some || t.OK || t.Rows > 0
+		whole = whole && t.State == Succeeded && t.DeadLetters == 0
+		some = some || t.State == Succeeded || t.Rows > 0
 	}
 	switch {
 	case whole:
@@ -94,9 +68,6 @@ func NewMigration(began time.Time, databases []MigratedDatabase, tables []Migrat
 	}
 	return m
 }
-
-// Seconds gives a time to the millisecond.
-func Seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
 // Write puts the report into a folder, in a file of its own that is there as a whole or not at all, and gives its path.
 // ACQ-ENV-012: it cannot be written.

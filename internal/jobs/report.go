@@ -7,6 +7,7 @@ type Report struct {
 	Databases []Database `json:"databases" nullable:"false" doc:"the sources that were read, in the order of the configuration"`
 	Tables    []Table    `json:"tables" nullable:"false" doc:"by database and name"`
 	Notes     []string   `json:"notes,omitempty" nullable:"false" doc:"what else there is to know"`
+	File      string     `json:"report_file,omitempty" doc:"of a migration: where its report was written"`
 }
 
 // Database is the source of a pipeline as a job found it.
@@ -31,8 +32,18 @@ type Table struct {
 	Bytes       int64    `json:"bytes" doc:"of the records as they were read, in memory"`
 	DeadLetters int64    `json:"dead_letters"`
 	Seconds     float64  `json:"seconds"`
+	Retries     int64    `json:"retries" doc:"after failures that may pass"`
+	Hash        string   `json:"content_hash,omitempty" doc:"of the rows that the sinks should hold: count, xor and sum of their hashes"`
+	Verify      string   `json:"verify,omitempty" enum:"equal,different,not compared" doc:"whether the sinks hold what the database does; rows that it has changed since they were read differ"`
 	Trouble     *Trouble `json:"error,omitempty"`
 }
+
+// What verify says of a table.
+const (
+	VerifyEqual     = "equal"
+	VerifyDifferent = "different"
+	VerifyNone      = "not compared"
+)
 
 // The states of databases and tables that jobs have beside those of jobs.
 const (
