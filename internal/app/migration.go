@@ -2,10 +2,15 @@ package app
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/internal/verify"
 	"github.com/acequia-io/acequia/routers"
@@ -80,4 +85,43 @@ func compared(t *jobs.Table, r *verify.Report) {
 		}
 		t.Hash = found.Digest
 	}
+}
+
+// Migrated is what became of a migration.
+type Migrated struct {
+	Report  jobs.Report
+	Partial bool // some of it was done, and some was not
+}
+
+// MigrateNow does the job that Migrate orders, and waits for it. A migration of which nothing was done gives its report and an error. When
+// ctx ends the job is canceled.
+func (s *Service) MigrateNow(ctx context.Context, r jobs.MigrateRequest) (*Migrated, error) {
+	order, err := s.Migrate(r)
+	if err != nil {
+		return nil, err
+	}
+	job, _, err := s.jobs.Start(ctx, order)
+	if err != nil {
+		return nil, err
+	}
+	id := job.ID
+	if job, err = s.jobs.Wait(ctx, id); err == nil && ctx.Err() != nil {
+		after := context.WithoutCancel(ctx)
+		if _, err = s.jobs.Cancel(after, id); err == nil {
+			job, err = s.jobs.Wait(after, id)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	done := &Migrated{Partial: job.State == checkpoint.JobPartial}
+	if job.Report != nil {
+		if err := json.Unmarshal(job.Report, &done.Report); err != nil {
+			return nil, fmt.Errorf("read the report of job %s: %w", id, err)
+		}
+	}
+	if job.State != checkpoint.JobSucceeded && !done.Partial {
+		return done, &fault.Error{Code: job.Code, Place: job.Place, Err: errors.New(job.Reason), Remedy: job.Remedy}
+	}
+	return done, nil
 }

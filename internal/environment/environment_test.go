@@ -99,7 +99,7 @@ func TestImplied(t *testing.T) {
 	for _, want := range []string{
 		"dsn: ${env:MYSQL_DSN}", "tables: [cinema_rooms.rooms, cinema_rooms.seats, cinema_rooms.schedules]", "dsn: ${env:POSTGRES_DSN}",
 		"tables: [public.users, public.reservations, public.reserved_seats, public.payments]", "uri: ${env:MONGODB_URI}", "database: cinema_movies",
-		"collections: [movies, genres]", "url: analisis/analytics_data", "reports: analisis/migration_reports", "batch: 250", `name: "Salas"`, "name: cinema-movies", "columns: [genres], each: true",
+		"collections: [movies, genres]", "url: analisis/analytics_data", "reports: analisis/migration_reports", "backup: { url: backups }", "batch: 250", `name: "Salas"`, "name: cinema-movies", "columns: [genres], each: true",
 		"name: by_user, columns: [user_id]", "name: by_movie, columns: [movie_id]", "name: by_email, columns: [email]",
 	} {
 		if !strings.Contains(string(out), want) {

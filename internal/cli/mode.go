@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/jobs"
+)
+
+// modeCmd is how the original cinema service is started: acequia --mode MODE. Its modes are commands of acequia over ./acequia.yaml, or
+// what the environment implies.
+type modeCmd struct {
+	Mode string `help:"What the service does: ${enum}." enum:"api,migrate,backup" required:""`
+	Host string `help:"Of api: address to listen on; by default only this machine reaches it." default:"127.0.0.1" placeholder:"ADDR"`
+	Port int    `help:"Of api: port; 0 takes a free one." default:"3006"`
+	JSON bool   `help:"Write what happens as lines of JSON."`
+}
+
+// Help shows examples.
+func (modeCmd) Help() string {
+	return `Starts the cinema service as it always was: api answers requests and reads nothing until it is asked to, migrate reads every table
+once and writes its report, backup makes a backup of every database. What is read is in ./acequia.yaml, else in the environment
+(.env.example shows its variables).
+
+Examples:
+  acequia --mode api --port 3006
+  acequia --mode migrate
+  acequia --mode backup
+
+Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment, 4 partial: some tables or databases failed, or rows are dead letters.`
+}
+
+// Run does what the mode says.
+func (c modeCmd) Run(ctx context.Context, t terminal) error {
+	switch c.Mode {
+	case "api":
+		return serveCmd{Port: c.Port, Listen: c.Host, Lang: "en", JSON: c.JSON}.Run(ctx, t)
+	case "backup":
+		return backupCreateCmd{backupFlags: backupFlags{JSON: c.JSON}}.Run(ctx, t)
+	}
+	return c.migrate(ctx, t)
+}
+
+// migrate runs the job that POST /migrate asks for, and tells what became of it.
+func (c modeCmd) migrate(ctx context.Context, t terminal) (err error) {
+	log, closed, err := t.log()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed()) }()
+	project, problems, err := files{}.load(ctx, t)
+	if err != nil {
+		return err
+	}
+	if problems.Errors() {
+		tell(t.err, problems)
+		return toldError{exitUsage}
+	}
+	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire, Forms: true, Jobs: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
+	began := time.Now()
+	done, err := service.MigrateNow(ctx, jobs.MigrateRequest{})
+	if done != nil {
+		err = errors.Join(c.show(t, done, began), err)
+	}
+	switch {
+	case err != nil:
+		return err
+	case done.Partial:
+		return toldError{exitPartial}
+	}
+	return nil
+}
+
+// migrationEvent is the line of --json.
+type migrationEvent struct {
+	Event   string  `json:"event"` // end
+	Seconds float64 `json:"seconds"`
+	Partial bool    `json:"partial"`
+	jobs.Report
+}
+
+func (c modeCmd) show(t terminal, done *app.Migrated, began time.Time) error {
+	if c.JSON {
+		return json.NewEncoder(t.out).Encode(migrationEvent{"end", jobs.Since(began), done.Partial, done.Report})
+	}
+	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(w, "database\ttable\tstate\trows\tdead letters\tseconds\tverify\t")
+	for _, table := range done.Report.Tables {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\t%s\t\n", table.SourceDB, table.Table, table.State, thousands(table.Rows), thousands(table.DeadLetters), table.Seconds, table.Verify)
+	}
+	err := w.Flush()
+	for _, db := range done.Report.Databases {
+		if db.Trouble != nil {
+			err = errors.Join(err, c.trouble(t, db))
+		}
+	}
+	for _, note := range done.Report.Notes {
+		_, _ = fmt.Fprintln(t.out, note)
+	}
+	if done.Report.File != "" {
+		_, _ = fmt.Fprintln(t.out, "Report: "+done.Report.File)
+	}
+	return err
+}
+
+// trouble says why a database was not read.
+func (modeCmd) trouble(t terminal, db jobs.Database) error {
+	_, err := fmt.Fprintf(t.err, "✗ %s: %s %s\n", db.SourceDB, db.Trouble.Code, db.Trouble.Reason)
+	if db.Trouble.Remedy != "" {
+		_, err = fmt.Fprintf(t.err, "  → %s\n", db.Trouble.Remedy)
+	}
+	return err
+}
