@@ -70,7 +70,7 @@ func (v Variables) Implied() (*Implied, error) {
 		}
 	}
 	for _, folder := range []string{"S3_BUCKET_NAME", "S3_ANALYTICS_FOLDER", "S3_BACKUP_FOLDER"} {
-		if v.set(folder) && !strings.HasPrefix(path.Join("/root", v[folder]), "/root/") {
+		if v.set(folder) && !strings.HasPrefix(path.Join("/bucket", v[folder]), "/bucket/") {
 			bad(folder, "must not lead out of its folder")
 		}
 	}
