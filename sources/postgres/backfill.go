@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -102,27 +103,24 @@ type selected struct {
 
 // stream runs a statement on a connection of its own and gives its rows as chunks.
 type stream struct {
+	*tabular.Reading
+
 	source *Source
 	table  *table
 	query  query
-	chunks chan record.Chunk
+	give   func(record.Chunk) error
 
 	refused []record.Refused // since the last chunk
 	at      record.Position  // of the last chunk
-
-	err    error // valid when chunks is closed; nil: the end
-	cancel context.CancelFunc
 }
 
 // stream starts reading. The rows have one version, whose number is taken before the statement's snapshot.
 func (s *Source) stream(ctx context.Context, t *table, q query) *stream {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &stream{source: s, table: t, query: q, chunks: make(chan record.Chunk), cancel: cancel, at: q.after}
-	go func() {
-		defer close(r.chunks)
-		r.err = s.with(ctx, func(c *postgres.Conn) error { return r.run(ctx, c) })
-		r.settleError(ctx)
-	}()
+	r := &stream{source: s, table: t, query: q, at: q.after}
+	r.Reading = tabular.Read(ctx, func(ctx context.Context, give func(record.Chunk) error) error {
+		r.give = give
+		return r.settled(ctx, s.with(ctx, func(c *postgres.Conn) error { return r.run(ctx, c) }))
+	})
 	return r
 }
 
@@ -150,7 +148,7 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 		sql, args := r.query.sql(selected{layout, layout.Select()})
 		err := c.StreamInto(ctx, sql, args, d, postgres.StreamOptions{
 			Lead: r.query.lead, Leads: r.query.leads, Rows: s.chunkRows, Bytes: chunkBytes, Full: send,
-			Refused: func(e *postgres.RowError) error {
+			Refused: func(e *gather.RowError) error {
 				if r.refused = append(r.refused, read.refuse(e)); len(r.refused) < mostRefused {
 					return nil
 				}
@@ -188,22 +186,16 @@ func (r *stream) send(ctx context.Context, d *postgres.Decoder, read *reading) e
 		}
 	}
 	r.refused, r.at = nil, chunk.To
-	select {
-	case r.chunks <- chunk:
-		return nil
-	case <-ctx.Done():
-		chunk.Release()
-		return ctx.Err()
-	}
+	return r.give(chunk)
 }
 
 // met notes the columns that a stream has, before the first record that has them.
 func (s *Source) met(ctx context.Context, stream string, epoch uint16, schema *record.Schema) error {
-	if now := s.table(stream); now == nil || now.note.Schema.has(schema) {
+	if now := s.table(stream); now == nil || now.note.Schema.Has(schema) {
 		return nil
 	}
 	return s.change(ctx, stream, epoch, func(n *note) (changed bool) {
-		n.Schema, changed = n.Schema.with(schema)
+		n.Schema, changed = n.Schema.With(schema)
 		return changed
 	})
 }
@@ -224,48 +216,20 @@ func (s *Source) tally(stream string, unfit map[string]int64) {
 	}
 }
 
-// settleError makes the end of what the reader cannot go on with: a table that is gone, or whose rows were moved, ends with what was
+// settled makes the end of what the reader cannot go on with: a table that is gone, or whose rows were moved, ends with what was
 // read, and that it must be read anew if it is there again is noted first.
-func (r *stream) settleError(ctx context.Context) {
+func (r *stream) settled(ctx context.Context, err error) error {
 	var why string
 	switch {
-	case errors.Is(r.err, errGone):
+	case errors.Is(err, errGone):
 		why = "it was not there while a part of it was to be read"
-	case errors.Is(r.err, errMoved):
+	case errors.Is(err, errMoved):
 		why = errMoved.Err.Error()
 	default:
-		return
+		return err
 	}
-	r.source.log.WarnContext(ctx, "a part of the table ends before all of it was read", slog.Any("table", r.table), slog.String("reason", r.err.Error()))
-	r.err = r.source.mustBegin(ctx, r.table, why)
-}
-
-// Read gives the next chunk.
-func (r *stream) Read(ctx context.Context) (record.Chunk, error) {
-	select {
-	case chunk, ok := <-r.chunks:
-		switch {
-		case ok:
-			return chunk, nil
-		case r.err != nil:
-			return record.Chunk{}, r.err
-		}
-		return record.Chunk{}, io.EOF
-	case <-ctx.Done():
-		return record.Chunk{}, ctx.Err()
-	}
-}
-
-// Settle has nothing to confirm.
-func (r *stream) Settle(context.Context, record.Position, error) error { return nil }
-
-// Close ends the statement.
-func (r *stream) Close() error {
-	r.cancel()
-	for chunk := range r.chunks {
-		chunk.Release()
-	}
-	return nil
+	r.source.log.WarnContext(ctx, "a part of the table ends before all of it was read", slog.Any("table", r.table), slog.String("reason", err.Error()))
+	return r.source.mustBegin(ctx, r.table, why)
 }
 
 // partRows is how many rows a part of a backfill should have: a file of the lake takes as many.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -24,15 +25,15 @@ type moment struct {
 // follower asks a table for its changes, again at once while there are some, else after a while. Chunks are handed on while the next
 // are read.
 type follower struct {
+	*tabular.Reading
+
 	source *Source
 	stream string
 	epoch  uint16
 	poller poller
 	at     record.Position // where the next round begins
+	give   func(record.Chunk) error
 
-	chunks  chan record.Chunk
-	err     error // valid when chunks is closed
-	cancel  context.CancelFunc
 	settled atomic.Pointer[record.Position] // durable in every sink, and not yet tidied
 }
 
@@ -40,13 +41,12 @@ func (s *Source) follow(ctx context.Context, t *table, from record.Position) (so
 	if from == "" {
 		from = record.Position(t.note.Cursor)
 	}
-	f := &follower{source: s, stream: t.stream, epoch: t.note.Epoch, poller: t.poller, at: from, chunks: make(chan record.Chunk)}
+	f := &follower{source: s, stream: t.stream, epoch: t.note.Epoch, poller: t.poller, at: from}
 	f.settled.Store(&from) // what was durable before, or what the backfill reads
-	ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	go func() {
-		defer close(f.chunks)
-		f.err = f.run(ctx)
-	}()
+	f.Reading = tabular.Read(ctx, func(ctx context.Context, give func(record.Chunk) error) error {
+		f.give = give
+		return f.run(ctx)
+	})
 	return f, nil
 }
 
@@ -116,14 +116,12 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 	}
 	err = f.source.with(ctx, func(c *postgres.Conn) error {
 		at, err := f.poller.poll(ctx, c, t, f.at, func(chunk record.Chunk) error {
-			select {
-			case f.chunks <- chunk:
-				f.at, more = chunk.To, true
-				return nil
-			case <-ctx.Done():
-				chunk.Release()
-				return ctx.Err()
+			to := chunk.To
+			if err := f.give(chunk); err != nil {
+				return err
 			}
+			f.at, more = to, true
+			return nil
 		})
 		if err != nil {
 			return err
@@ -163,19 +161,6 @@ func (f *follower) tidy(ctx context.Context, c *postgres.Conn, t *table) error {
 	return nil
 }
 
-// Read gives the next changes.
-func (f *follower) Read(ctx context.Context) (record.Chunk, error) {
-	select {
-	case chunk, ok := <-f.chunks:
-		if !ok {
-			return record.Chunk{}, f.err
-		}
-		return chunk, nil
-	case <-ctx.Done():
-		return record.Chunk{}, ctx.Err()
-	}
-}
-
 // Settle notes what is durable; the next round tidies. A connection is not asked for here: those who hold them may wait for this.
 func (f *follower) Settle(_ context.Context, upTo record.Position, err error) error {
 	if err == nil && upTo != "" {
@@ -186,9 +171,8 @@ func (f *follower) Settle(_ context.Context, upTo record.Position, err error) er
 
 // Close ends the reading.
 func (f *follower) Close() error {
-	f.cancel()
-	for chunk := range f.chunks {
-		chunk.Release()
+	if err := f.Reading.Close(); err != nil {
+		return err
 	}
 	if _, ok := f.poller.(tidier); !ok || f.settled.Load() == nil {
 		return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -202,7 +203,7 @@ func (s *Source) logLane(reads []string) (lane sources.Lane, ok bool) {
 func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
 	note, _ := s.logNoted()
 	if lane.ID != logPrefix+strconv.Itoa(note.Epoch) || note.Making {
-		return ended{}, nil // the slot was given up: what it gave is read anew
+		return tabular.Ended{}, nil // the slot was given up: what it gave is read anew
 	}
 	if from == "" {
 		from = record.Position(note.Start)
@@ -224,7 +225,7 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 	}
 	if gone != "" {
 		s.loseLog(gone)
-		return ended{}, nil
+		return tabular.Ended{}, nil
 	}
 	wal, err := s.startLog(ctx, note.Slot, at.End)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -295,7 +296,7 @@ func (r *relation) refuse(row logRow, err error) record.Refused {
 		Stream: r.stream, Err: err, EventTime: row.when, EventID: string(appendEvent(nil, row)), Source: r.source,
 		Version: record.Version{Epoch: r.epoch, Lo: uint64(row.commit), Index: row.index},
 	}
-	if refused, ok := errors.AsType[*postgres.RowError](err); ok {
+	if refused, ok := errors.AsType[*gather.RowError](err); ok {
 		out.Column, out.Raw = refused.Column, refused.Raw
 	}
 	return out

@@ -31,7 +31,7 @@ const usePatience = 5 * time.Second
 
 // replication says how to connect for the log.
 func (s *Source) replication() postgres.Options {
-	o := s.pool.options
+	o := s.options
 	o.Replication = true
 	return o
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -96,7 +97,7 @@ type paging struct {
 
 // kept says which of the rows since the last chunk is the last that was not refused; -1: none.
 func (r *paging) kept() int {
-	row := r.decoder.Rows() + len(r.holes) - 1
+	row := r.decoder.Count + len(r.holes) - 1
 	for i := len(r.holes) - 1; i >= 0 && r.holes[i] == row; i-- {
 		row--
 	}
@@ -120,9 +121,9 @@ func (s *Source) polled(ctx context.Context, c *postgres.Conn, p page, give func
 }
 
 // refuse keeps a row that can be no record for the next chunk.
-func (r *paging) refuse(e *postgres.RowError) error {
+func (r *paging) refuse(e *gather.RowError) error {
 	read := reading{table: r.table.Table, source: r.table.source, epoch: r.table.note.Epoch, at: r.clock}
-	r.holes = append(r.holes, r.decoder.Rows()+len(r.holes))
+	r.holes = append(r.holes, r.decoder.Count+len(r.holes))
 	if r.refused = append(r.refused, read.refuse(e)); len(r.refused) == mostRefused {
 		return tooManyRefused(r.table.stream)
 	}
@@ -131,8 +132,8 @@ func (r *paging) refuse(e *postgres.RowError) error {
 
 // send hands on what was gathered.
 func (r *paging) send(ctx context.Context) (err error) {
-	atEnd := r.ended && r.rows+r.decoder.Rows()+len(r.refused) < r.source.pageRows && r.end != ""
-	if r.decoder.Rows() == 0 && len(r.refused) == 0 {
+	atEnd := r.ended && r.rows+r.decoder.Count+len(r.refused) < r.source.pageRows && r.end != ""
+	if r.decoder.Count == 0 && len(r.refused) == 0 {
 		return nil
 	}
 	if r.number == 0 {
@@ -140,7 +141,7 @@ func (r *paging) send(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r.rows += r.decoder.Rows() + len(r.refused)
+	r.rows += r.decoder.Count + len(r.refused)
 	kept := r.kept()
 	set := r.table.system(r.number, record.Update, r.clock)
 	batches, err := r.decoder.Batches(func(n int, sys *record.System) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -25,7 +26,8 @@ type Source struct {
 	log       *slog.Logger
 	state     sources.State
 	claim     func(ctx context.Context, stream string) error // as in sources.Host
-	pool      *pool
+	options   postgres.Options
+	pool      *tabular.Pool[*postgres.Conn]
 	partRows  int64         // of a part of a backfill
 	chunkRows int           // of a chunk
 	pageRows  int           // of a page of a poll
@@ -89,8 +91,14 @@ func New(c Config, host sources.Host) (*Source, error) {
 		config: c, pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, tables: map[string]*table{},
 		unfit: map[string]map[string]int64{}, partRows: partRows, chunkRows: chunkRows, pageRows: pageRows, holdAfter: holdAfter,
 	}
-	s.pool = newPool(postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}, c.Parallel+2)
+	s.options = postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}
+	s.pool = tabular.NewPool(c.Parallel+2, func(ctx context.Context) (*postgres.Conn, error) { return postgres.Connect(ctx, s.options) })
 	return s, nil
+}
+
+// with runs something on a connection.
+func (s *Source) with(ctx context.Context, do func(c *postgres.Conn) error) error {
+	return s.pool.With(ctx, do)
 }
 
 // Limit is how many parts of tables are read at the same time.
@@ -120,7 +128,7 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 	case err != nil:
 		return nil, err
 	case t == nil:
-		return ended{}, nil
+		return tabular.Ended{}, nil
 	case t.stopped() != nil:
 		return nil, t.stopped()
 	}
@@ -140,5 +148,5 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 // Close ends the connections that nobody uses any more.
 func (s *Source) Close() error {
 	s.closeExport(context.Background())
-	return s.pool.close(context.Background())
+	return s.pool.Close(context.Background())
 }

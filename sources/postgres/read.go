@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -58,7 +59,7 @@ func (r *reading) system(rows int, sys *record.System) {
 }
 
 // refuse keeps a row that can be no record, as the dead letter that it becomes.
-func (r *reading) refuse(e *postgres.RowError) record.Refused {
+func (r *reading) refuse(e *gather.RowError) record.Refused {
 	place := r.table.Stream()
 	if len(e.Key) > 0 {
 		place += ", key " + strings.Join(e.Key, ", ")

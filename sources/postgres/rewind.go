@@ -28,7 +28,7 @@ func (s *Source) Backfill(tables []string, parallel int) {
 	s.only = backfillOnly{on: true, tables: tables}
 	if parallel > 0 {
 		s.config.Parallel = min(parallel, maxParallel)
-		s.pool = s.pool.resized(s.config.Parallel + 2)
+		s.pool = s.pool.Resized(s.config.Parallel + 2)
 	}
 }
 

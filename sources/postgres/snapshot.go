@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -15,7 +16,7 @@ import (
 // there of an attempt that was cut off is of an epoch that never completes, and the table is read anew.
 func (s *Source) snapshot(ctx context.Context, t *table, lane string, after record.Position) (sources.Reader, error) {
 	if after != "" {
-		return ended{}, s.mustBegin(ctx, t, "its snapshot was cut off, and without a key it cannot go on")
+		return tabular.Ended{}, s.mustBegin(ctx, t, "its snapshot was cut off, and without a key it cannot go on")
 	}
 	rows := 0
 	reader := s.stream(ctx, t, query{
@@ -36,18 +37,6 @@ func (s *Source) mustBegin(ctx context.Context, t *table, why string) error {
 		return true
 	})
 }
-
-// ended is the reader of a lane that has nothing to give.
-type ended struct{}
-
-// Read gives the end.
-func (ended) Read(context.Context) (record.Chunk, error) { return record.Chunk{}, io.EOF }
-
-// Settle has nothing to confirm.
-func (ended) Settle(context.Context, record.Position, error) error { return nil }
-
-// Close does nothing.
-func (ended) Close() error { return nil }
 
 // completion gives the one record that says that a stream was read to its end in this epoch: everything of epochs before is gone.
 type completion struct {

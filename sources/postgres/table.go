@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
-	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/internal/tabular"
 )
 
 // table is a table that is read. One that is in Source.tables is not changed: a changed copy takes its place (Source.publish), so
@@ -34,22 +32,22 @@ type table struct {
 
 // note is what is kept of a table between runs, under the key "table " and its stream.
 type note struct {
-	OID      uint32      `json:"oid"`
-	Epoch    uint16      `json:"epoch"` // incarnation of the stream: one more for each time it is read anew
-	Strategy string      `json:"strategy,omitempty"`
-	Cursor   string      `json:"cursor,omitempty"` // where following begins: before the first read of the backfill
-	Parts    []part      `json:"parts,omitempty"`  // of the backfill; none: the table has no key, and is read as one snapshot
-	Began    time.Time   `json:"began"`
-	Done     time.Time   `json:"done,omitzero"`   // of a snapshot without a key: when it was complete, or was seen to be still right
-	Rows     int64       `json:"rows,omitempty"`  // of it
-	Since    uint64      `json:"since,omitempty"` // what transactions below it wrote is in it: the xmin of the server before it
-	Shape    string      `json:"shape,omitempty"` // the catalog's then, of what changes rows without writing them
-	Schema   *keptSchema `json:"schema,omitempty"`
-	Log      *logJoin    `json:"log,omitempty"`
-	Why      string      `json:"why,omitempty"`  // the table was read anew for this reason
-	Anew     string      `json:"anew,omitempty"` // it must be read anew, for this reason
-	Server   identity    `json:"server,omitzero"`
-	Filenode uint32      `json:"filenode,omitempty"` // that parts of blocks are of
+	OID      uint32           `json:"oid"`
+	Epoch    uint16           `json:"epoch"` // incarnation of the stream: one more for each time it is read anew
+	Strategy string           `json:"strategy,omitempty"`
+	Cursor   string           `json:"cursor,omitempty"` // where following begins: before the first read of the backfill
+	Parts    []part           `json:"parts,omitempty"`  // of the backfill; none: the table has no key, and is read as one snapshot
+	Began    time.Time        `json:"began"`
+	Done     time.Time        `json:"done,omitzero"`   // of a snapshot without a key: when it was complete, or was seen to be still right
+	Rows     int64            `json:"rows,omitempty"`  // of it
+	Since    uint64           `json:"since,omitempty"` // what transactions below it wrote is in it: the xmin of the server before it
+	Shape    string           `json:"shape,omitempty"` // the catalog's then, of what changes rows without writing them
+	Schema   *tabular.Columns `json:"schema,omitempty"`
+	Log      *logJoin         `json:"log,omitempty"`
+	Why      string           `json:"why,omitempty"`  // the table was read anew for this reason
+	Anew     string           `json:"anew,omitempty"` // it must be read anew, for this reason
+	Server   identity         `json:"server,omitzero"`
+	Filenode uint32           `json:"filenode,omitempty"` // that parts of blocks are of
 }
 
 // part is a range of keys, above After and not above UpTo, as texts that the server reads back; or of the table's blocks. None: no
@@ -59,45 +57,6 @@ type part struct {
 	UpTo  []string `json:"up_to,omitempty"`
 
 	Blocks *blocks `json:"blocks,omitempty"`
-}
-
-// keptSchema is the columns that a stream has had.
-type keptSchema struct {
-	Key    []string       `json:"key,omitempty"`
-	Fields []record.Field `json:"fields"`
-}
-
-// with gives the columns together with those of a schema, and says whether that made a difference.
-func (k *keptSchema) with(schema *record.Schema) (out *keptSchema, changed bool) {
-	out = &keptSchema{Key: schema.KeyNames(), Fields: schema.Fields}
-	if k == nil {
-		return out, true
-	}
-	out.Fields = slices.Clone(schema.Fields)
-	for _, f := range k.Fields { // those that another part of the table has met
-		if schema.Index(f.Name) < 0 {
-			out.Fields = append(out.Fields, f)
-		}
-	}
-	return out, !reflect.DeepEqual(k, out)
-}
-
-// has says whether all columns of a schema are among them.
-func (k *keptSchema) has(schema *record.Schema) bool {
-	if k == nil {
-		return false
-	}
-	return !slices.ContainsFunc(schema.Fields, func(f record.Field) bool {
-		return !slices.ContainsFunc(k.Fields, func(had record.Field) bool { return reflect.DeepEqual(had, f) })
-	})
-}
-
-// schema gives the columns back; nil where none were kept.
-func (k *keptSchema) schema(stream string) (*record.Schema, error) {
-	if k == nil {
-		return nil, nil //nolint:nilnil // said above
-	}
-	return record.NewSchema(stream, k.Key, k.Fields...)
 }
 
 func noteKey(stream string) string { return "table " + stream }
@@ -154,7 +113,7 @@ func (s *Source) change(ctx context.Context, stream string, epoch uint16, do fun
 
 // layout says how rows become records now: the columns that the table has, on top of those that the stream has had.
 func (s *Source) layout(t *table) (*postgres.Layout, error) {
-	kept, err := t.note.Schema.schema(t.stream)
+	kept, err := t.note.Schema.Schema(t.stream)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +148,7 @@ func (s *Source) again(ctx context.Context, c *postgres.Conn, t *table, why stri
 	if err != nil {
 		return err
 	}
-	t.note.Schema, _ = t.note.Schema.with(layout.Schema)
+	t.note.Schema, _ = t.note.Schema.With(layout.Schema)
 	if err := s.split(ctx, c, t); err != nil {
 		return err
 	}
