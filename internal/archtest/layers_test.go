@@ -72,6 +72,7 @@ var beside = map[string][]string{
 	".":                  {"internal/cli"},
 	"cmd/acequia":        {"."},
 	"internal/mysql":     {"internal/gather"},
+	"internal/postgres":  {"internal/gather"},
 	"internal/lakefiles": {"internal/blob", "internal/parquet"},
 	"internal/query":     {"schemas", "internal/lakefiles"},
 	"internal/backup":    {"internal/verify"},

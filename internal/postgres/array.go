@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strconv"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -48,7 +49,7 @@ func readArray(v []byte) (a array, err error) {
 // plain says why it is no list: it has several dimensions, or does not begin at 1.
 func (a array) plain() error {
 	if len(a.lengths) > 1 || len(a.lower) == 1 && a.lower[0] != 1 {
-		return errOdd
+		return gather.ErrOdd
 	}
 	return nil
 }

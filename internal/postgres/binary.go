@@ -5,6 +5,7 @@ import (
 	"math"
 	"unicode/utf8"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -68,13 +69,13 @@ func (c *codec) integer(v []byte) (int64, error) {
 	case opDate:
 		days := int64(int32(binary.BigEndian.Uint32(v))) + epochDays //nolint:gosec // signed
 		if days < firstDay || days > lastDay {
-			return 0, errOdd
+			return 0, gather.ErrOdd
 		}
 		return days, nil
 	case opStamp, opStampTZ:
 		micros := int64(binary.BigEndian.Uint64(v)) //nolint:gosec // signed
 		if micros < firstMicros-epochMicros || micros > lastMicros-epochMicros {
-			return 0, errOdd
+			return 0, gather.ErrOdd
 		}
 		return micros + epochMicros, nil
 	default:
@@ -91,7 +92,7 @@ func (c *codec) binaryText(dst *record.Column, v []byte) (err error) {
 	if c.field.Kind == record.Bytes {
 		dst.Bytes = append(dst.Bytes, v...)
 	} else if dst.Bytes, err = c.render(dst.Bytes, v); err == nil && c.verify && !utf8.Valid(dst.Bytes[before:]) {
-		err = errOdd
+		err = gather.ErrOdd
 	}
 	if len(dst.Bytes) > maxText {
 		err = errHuge
@@ -111,7 +112,7 @@ func (c *codec) binaryList(dst *record.Column, v []byte) error {
 		return err
 	}
 	if a.plain() != nil {
-		return errOdd
+		return gather.ErrOdd
 	}
 	child, field := &dst.Children[0], &c.field.Fields[0]
 	from := int(dst.Offsets[len(dst.Offsets)-1])

@@ -40,12 +40,8 @@ const (
 	opHstore             // list of key and value
 )
 
-var (
-	// errOdd says that a value is sound, and that its column cannot hold it.
-	errOdd = errors.New("the column cannot hold the value")
-	// errMalformed says that the server and this package disagree on the type.
-	errMalformed = errors.New("these bytes are no value of the type")
-)
+// errMalformed says that the server and this package disagree on the type.
+var errMalformed = errors.New("these bytes are no value of the type")
 
 // codec reads the values of one type into the columns of one field.
 type codec struct {

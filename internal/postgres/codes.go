@@ -1,5 +1,8 @@
 package postgres
 
+// codes is how all of them begin.
+const codes = "ACQ-PG"
+
 // The codes of errors that users read.
 const (
 	codeServer      = "ACQ-PG-001" // an error of the server that nothing else names

@@ -103,6 +103,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 // anyBytes says whether the database takes any bytes as text.
 func (c *Conn) anyBytes() bool { return c.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" }
 
+// Idle says whether it waits for statements, in no transaction.
+func (c *Conn) Idle() bool { return !c.IsClosed() && c.PgConn().TxStatus() == 'I' }
+
 // Close ends the connection: at once when ctx is over, else after telling the server.
 func (c *Conn) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -104,7 +105,7 @@ func FuzzBinary(f *testing.F) {
 		c := &all[int(which)%len(all)]
 		got, err := decoded(t, c, v, c.binary)
 		text, unprintable := c.render(nil, v)
-		if errors.Is(err, errOdd) && unprintable != nil && len(c.parts) == 0 { // the parts of what is odd as a whole are not looked at
+		if errors.Is(err, gather.ErrOdd) && unprintable != nil && len(c.parts) == 0 { // the parts of what is odd as a whole are not looked at
 			t.Fatalf("it cannot be held, and not be printed: %v", unprintable)
 		}
 		if err != nil || c.op == opNumeric || c.cast {

@@ -3,42 +3,14 @@ package postgres
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
-// span is where a value lies in a buffer; a negative length is NULL.
-type span struct{ at, n int32 }
-
-const (
-	// blockRows is how many rows are decoded at a time, column by column: few enough for the processor's first cache.
-	blockRows = 128
-	// blockStride keeps the spans of the columns from falling on the same lines of that cache.
-	blockStride = blockRows + 8
-	// slack is how many bytes behind the values of a buffer may be read.
-	slack = 16
-)
-
-// block is some rows in binary. The buffer is slack longer than its values need.
-type block struct {
-	buf   []byte
-	spans []span // of column c and row r at c*blockStride+r
-}
-
-func (b *block) column(c, from, to int) []span { return b.spans[c*blockStride+from : c*blockStride+to] }
-
-func (b *block) value(c, row int) []byte {
-	s := b.spans[c*blockStride+row]
-	if s.n < 0 {
-		return nil
-	}
-	return b.buf[s.at : s.at+s.n : s.at+s.n]
-}
-
 // column decodes the values of one column into field f. When one cannot be held and is refused, it gives its place in at.
-func (d *Decoder) column(f int, buf []byte, at []span) (bad int, err error) {
-	c, dst := &d.layout.fields[f].codec, &d.columns[f]
+func (d *Decoder) column(f int, buf []byte, at []gather.Span) (bad int, err error) {
+	c, dst := &d.layout.codecs[f], &d.Columns[f]
 	switch {
 	case c.cast || c.verify:
 	case c.op == opInt64 || c.op == opStamp || c.op == opStampTZ:
@@ -48,17 +20,17 @@ func (d *Decoder) column(f int, buf []byte, at []span) (bad int, err error) {
 	case c.op == opNarrow:
 		return d.narrows(f, buf, at)
 	case c.op == opText:
-		d.texts(dst, buf, at)
+		d.Texts(f, buf, at)
 		return 0, nil
 	}
 	for i, s := range at {
-		if s.n < 0 {
-			d.null(f, d.rows+i)
+		if s.N < 0 {
+			d.Null(f, d.Count+i)
 			continue
 		}
-		v := buf[s.at : s.at+s.n : s.at+s.n]
-		if err := c.binary(dst, v, d.rows+i); err != nil {
-			if err := d.odd(f, d.rows+i, v, err); err != nil {
+		v := buf[s.At : s.At+s.N : s.At+s.N]
+		if err := c.binary(dst, v, d.Count+i); err != nil {
+			if err := d.odd(f, d.Count+i, v, err); err != nil {
 				return i, err
 			}
 		}
@@ -66,14 +38,11 @@ func (d *Decoder) column(f int, buf []byte, at []span) (bad int, err error) {
 	return 0, nil
 }
 
-// extend makes room for n values, which the caller writes.
-func extend[T any](s []T, n int) []T { return slices.Grow(s, n)[:len(s)+n] }
-
 // words decodes values of eight bytes.
-func (d *Decoder) words(f int, buf []byte, at []span) (bad int, err error) {
-	c, dst := &d.layout.fields[f].codec, &d.columns[f]
+func (d *Decoder) words(f int, buf []byte, at []gather.Span) (bad int, err error) {
+	c, dst := &d.layout.codecs[f], &d.Columns[f]
 	before := len(dst.Ints)
-	dst.Ints = extend(dst.Ints, len(at))
+	dst.Ints = gather.Extend(dst.Ints, len(at))
 	out := dst.Ints[before:]
 	lowest, highest, epoch := int64(math.MinInt64), int64(math.MaxInt64), int64(0)
 	if c.op != opInt64 {
@@ -81,8 +50,8 @@ func (d *Decoder) words(f int, buf []byte, at []span) (bad int, err error) {
 	}
 	for i, s := range at {
 		out[i] = 0
-		if s.n == 8 {
-			n := int64(binary.BigEndian.Uint64(buf[s.at:])) //nolint:gosec // signed
+		if s.N == 8 {
+			n := int64(binary.BigEndian.Uint64(buf[s.At:])) //nolint:gosec // signed
 			if n >= lowest && n <= highest {
 				out[i] = n + epoch
 				continue
@@ -96,10 +65,10 @@ func (d *Decoder) words(f int, buf []byte, at []span) (bad int, err error) {
 }
 
 // halves decodes values of four bytes.
-func (d *Decoder) halves(f int, buf []byte, at []span) (bad int, err error) {
-	c, dst := &d.layout.fields[f].codec, &d.columns[f]
+func (d *Decoder) halves(f int, buf []byte, at []gather.Span) (bad int, err error) {
+	c, dst := &d.layout.codecs[f], &d.Columns[f]
 	before := len(dst.Ints)
-	dst.Ints = extend(dst.Ints, len(at))
+	dst.Ints = gather.Extend(dst.Ints, len(at))
 	out := dst.Ints[before:]
 	lowest, highest, epoch := int64(math.MinInt32), int64(math.MaxInt32), int64(0)
 	if c.op == opDate {
@@ -107,8 +76,8 @@ func (d *Decoder) halves(f int, buf []byte, at []span) (bad int, err error) {
 	}
 	for i, s := range at {
 		out[i] = 0
-		if s.n == 4 {
-			n := int64(int32(binary.BigEndian.Uint32(buf[s.at:]))) //nolint:gosec // signed
+		if s.N == 4 {
+			n := int64(int32(binary.BigEndian.Uint32(buf[s.At:]))) //nolint:gosec // signed
 			if n >= lowest && n <= highest {
 				out[i] = n + epoch
 				continue
@@ -122,16 +91,16 @@ func (d *Decoder) halves(f int, buf []byte, at []span) (bad int, err error) {
 }
 
 // narrows decodes decimals of at most 18 digits.
-func (d *Decoder) narrows(f int, buf []byte, at []span) (bad int, err error) {
-	c, dst := &d.layout.fields[f].codec, &d.columns[f]
+func (d *Decoder) narrows(f int, buf []byte, at []gather.Span) (bad int, err error) {
+	c, dst := &d.layout.codecs[f], &d.Columns[f]
 	before := len(dst.Ints)
-	dst.Ints = extend(dst.Ints, len(at))
+	dst.Ints = gather.Extend(dst.Ints, len(at))
 	out := dst.Ints[before:]
 	scale, limit := c.field.Scale, tens[c.field.Precision]
 	for i, s := range at {
 		out[i] = 0
-		if s.n >= numericHead {
-			v := buf[s.at : s.at+s.n]
+		if s.N >= numericHead {
+			v := buf[s.At : s.At+s.N]
 			n, ok := narrow(v, scale, limit)
 			if ok {
 				out[i] = n
@@ -184,49 +153,22 @@ func narrow(v []byte, scale int, limit uint64) (n int64, ok bool) {
 	return int64(u), true //nolint:gosec // below limit
 }
 
-// texts copies texts, short ones by two words.
-func (d *Decoder) texts(dst *record.Column, buf []byte, at []span) {
-	total := slack
-	for _, s := range at {
-		total += int(max(s.n, 0))
-	}
-	bytes := slices.Grow(dst.Bytes, total)
-	before := len(dst.Offsets)
-	dst.Offsets = extend(dst.Offsets, len(at))
-	out := dst.Offsets[before:]
-	end := len(bytes)
-	bytes = bytes[:cap(bytes)]
-	for i, s := range at {
-		switch {
-		case s.n < 0:
-			dst.SetNull(d.rows + i)
-		case s.n <= slack:
-			copy(bytes[end:end+slack], buf[s.at:s.at+slack])
-			end += int(s.n)
-		default:
-			end += copy(bytes[end:], buf[s.at:s.at+s.n])
-		}
-		out[i] = uint32(end) //nolint:gosec // Decoder keeps below 4 GiB
-	}
-	dst.Bytes = bytes[:end]
-}
-
 // gap is for the slot of row i, which is zero already: NULL, or a value that is odd or malformed.
-func (d *Decoder) gap(f, i int, buf []byte, s span) error {
-	if s.n < 0 {
-		d.columns[f].SetNull(d.rows + i)
+func (d *Decoder) gap(f, i int, buf []byte, s gather.Span) error {
+	if s.N < 0 {
+		d.Columns[f].SetNull(d.Count + i)
 		return nil
 	}
-	c := &d.layout.fields[f].codec
-	v := buf[s.at : s.at+s.n : s.at+s.n]
+	c := &d.layout.codecs[f]
+	v := buf[s.At : s.At+s.N : s.At+s.N]
 	var probe record.Column
 	err := c.binary(&probe, v, 0)
 	if err == nil {
 		err = errMalformed // the kernel reads all that can be read
 	}
-	if err := d.beside(f, d.rows+i, v, err); err != nil {
+	if err := d.beside(f, d.Count+i, v, err); err != nil {
 		return err
 	}
-	d.columns[f].SetNull(d.rows + i)
+	d.Columns[f].SetNull(d.Count + i)
 	return nil
 }

@@ -6,16 +6,13 @@ import (
 	"strings"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
-
-// RawSuffix ends the name of the column that takes, as text, what a column cannot hold.
-const RawSuffix = "__raw"
 
 // LayoutOptions say what a layout has to keep.
 type LayoutOptions struct {
 	Stream              string         // "": that of the table
-	Raw                 []string       // the <column>__raw columns that the stream has already
 	Kept                *record.Schema // the schema that the stream had, which may have __raw columns; nil: none
 	FailUnrepresentable bool           // a value that its column cannot hold is an error instead
 }
@@ -24,22 +21,12 @@ type LayoutOptions struct {
 type Layout struct {
 	Schema *record.Schema // Decoder.Schema has the __raw columns that come later
 
-	table   *Table
-	options LayoutOptions
-	fields  []fieldLayout // of the schema, without __raw columns
-	source  []int         // the field of each column of the table
-	raw     []bool        // the fields that have a __raw column in Schema
-	notes   []string
-	width   int   // bytes that a row takes in the fields of fixed width
-	varying []int // the other fields
-}
-
-// fieldLayout is a field of the schema: a column of the table, or one that it had.
-type fieldLayout struct {
-	record.Field
-	codec  codec
-	column int    // of the table; -1: dropped
-	raw    string // the name of its __raw column
+	table  *Table
+	fields *gather.Fields
+	codecs []codec // of the fields
+	source []int   // the field of each column of the table
+	names  []string
+	notes  []string
 }
 
 // NewLayout makes the layout of a table. Key columns are not nullable, all others are, whatever the table says, so that a
@@ -49,39 +36,30 @@ func NewLayout(t *Table, o LayoutOptions) (*Layout, error) {
 	if o.Stream == "" {
 		o.Stream = t.Stream()
 	}
-	l := &Layout{table: t, options: o}
+	l := &Layout{table: t}
 	if len(t.Columns) == 0 {
 		return nil, &fault.Error{
 			Class: fault.Fatal, Code: codeNoColumns, Place: o.Stream, Err: fmt.Errorf("%s has no columns", t.Quoted()),
 			Remedy: "leave it out with a glob that begins with !",
 		}
 	}
-	if err := l.keep(o.Kept); err != nil {
+	var err error
+	l.fields, err = gather.New(gather.Options{
+		Stream: o.Stream, Key: t.Key, Codes: codes, Kept: o.Kept, FailUnrepresentable: o.FailUnrepresentable,
+	}, func(name string) bool { return t.Column(name) != nil })
+	if err != nil {
 		return nil, err
 	}
-	l.source = make([]int, len(t.Columns))
 	for i := range t.Columns {
 		if err := l.place(i); err != nil {
 			return nil, err
 		}
 	}
-	l.nameRaw()
-	l.raw = make([]bool, len(l.fields))
-	for i := range l.fields {
-		l.raw[i] = slices.Contains(o.Raw, l.fields[i].raw) || o.Kept != nil && o.Kept.Index(l.fields[i].raw) >= 0
-		switch f := &l.fields[i]; {
-		case f.column < 0:
-		case f.Kind == record.String || f.Kind == record.Bytes || f.Kind == record.List || f.Kind == record.Struct:
-			l.varying = append(l.varying, i)
-		case f.Wide():
-			l.width += 16
-		default:
-			l.width += 8
-		}
+	if err := l.fields.Seal(); err != nil {
+		return nil, err
 	}
-	var err error
-	l.Schema, err = l.schema(l.raw)
-	return l, err
+	l.Schema = l.fields.Schema
+	return l, nil
 }
 
 // place gives a column of the table its field.
@@ -95,48 +73,24 @@ func (l *Layout) place(column int) error {
 	if l.table.anyBytes {
 		c = c.verified()
 	}
-	f := slices.IndexFunc(l.fields, func(f fieldLayout) bool { return f.Name == col.Name })
-	if f < 0 {
-		f = len(l.fields)
-		l.fields = append(l.fields, fieldLayout{Field: named(c.field, col.Name, !key)})
-	} else if err := l.widen(&l.fields[f], &c, col); err != nil {
+	f, held, err := l.fields.Place(column, named(c.field, col.Name, !key), col.TypeName)
+	if err != nil {
 		return err
 	}
-	l.fields[f].codec, l.fields[f].column = c, column
-	l.source[column] = f
+	if held.Kind == record.Decimal && c.op != opXID8 { // as wide as the field
+		wider := decimalCodec(record.Field{Kind: held.Kind, Precision: held.Precision, Scale: held.Scale})
+		wider.note, wider.verify = c.note, c.verify
+		c = wider
+	}
+	for len(l.codecs) <= f {
+		l.codecs = append(l.codecs, codec{})
+	}
+	l.codecs[f] = c
+	l.source, l.names = append(l.source, f), append(l.names, col.Name)
 	if c.note != "" {
 		l.notes = append(l.notes, fmt.Sprintf("%s %s: %s", col.Name, col.TypeName, c.note))
 	}
 	return nil
-}
-
-// nameRaw names the __raw columns, none of which may be a column.
-func (l *Layout) nameRaw() {
-	for i := range l.fields {
-		name := l.fields[i].Name + RawSuffix
-		for slices.ContainsFunc(l.fields, func(f fieldLayout) bool { return f.Name == name }) {
-			name += "_"
-		}
-		l.fields[i].raw = name
-	}
-}
-
-// schema makes the schema, with the __raw columns of some fields behind the others, in the order of their fields.
-func (l *Layout) schema(raw []bool) (*record.Schema, error) {
-	fields := make([]record.Field, 0, len(l.fields)+len(raw))
-	for i := range l.fields {
-		fields = append(fields, l.fields[i].Field)
-	}
-	for i := range l.fields {
-		if raw[i] {
-			fields = append(fields, record.Field{Name: l.fields[i].raw, Kind: record.String, Nullable: true})
-		}
-	}
-	s, err := record.NewSchema(l.options.Stream, l.table.Key, fields...)
-	if err != nil {
-		return nil, fault.Stop(err)
-	}
-	return s, nil
 }
 
 // Notes say what is not held as its type suggests, a line a column.
@@ -146,7 +100,7 @@ func (l *Layout) Notes() []string { return l.notes }
 func (l *Layout) Select() string {
 	out := make([]string, len(l.source))
 	for i, f := range l.source {
-		out[i] = l.fields[f].codec.sql(l.fields[f].Name)
+		out[i] = l.codecs[f].sql(l.names[i])
 	}
 	return strings.Join(out, ", ")
 }

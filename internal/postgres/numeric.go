@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -46,14 +47,14 @@ func (u magnitude) signed(negative bool) record.Int128 {
 	return record.Int128{Hi: int64(u.hi), Lo: u.lo} //nolint:gosec // at most 38 digits
 }
 
-// decimal reads a numeric in binary as an unscaled value; errOdd when it is special or has other digits than the field.
+// decimal reads a numeric in binary as an unscaled value; gather.ErrOdd when it is special or has other digits than the field.
 func decimal(v []byte, precision, scale int) (record.Int128, error) {
 	if len(v) < numericHead || len(v) != numericHead+2*int(binary.BigEndian.Uint16(v)) {
 		return record.Int128{}, errMalformed
 	}
 	weight, sign := int(int16(binary.BigEndian.Uint16(v[2:]))), binary.BigEndian.Uint16(v[4:]) //nolint:gosec // signed
 	if sign&numericSpecial == numericSpecial {
-		return record.Int128{}, errOdd
+		return record.Int128{}, gather.ErrOdd
 	}
 	var u magnitude
 	var over bool
@@ -65,23 +66,23 @@ func decimal(v []byte, precision, scale int) (record.Int128, error) {
 			u, over = u.times(10000, digit)
 		case exponent > -4:
 			if digit%tens[-exponent] != 0 {
-				return record.Int128{}, errOdd
+				return record.Int128{}, gather.ErrOdd
 			}
 			u, over = u.times(tens[4+exponent], digit/tens[-exponent])
 		default:
 			over = digit != 0
 		}
 		if over {
-			return record.Int128{}, errOdd
+			return record.Int128{}, gather.ErrOdd
 		}
 	}
 	for rest := 4*(weight+1) + scale; rest > 0 && u != (magnitude{}); rest -= 19 { // zeros that were not sent
 		if u, over = u.times(tens[min(rest, 19)], 0); over {
-			return record.Int128{}, errOdd
+			return record.Int128{}, gather.ErrOdd
 		}
 	}
 	if u.reaches(precision) {
-		return record.Int128{}, errOdd
+		return record.Int128{}, gather.ErrOdd
 	}
 	return u.signed(sign == numericNegative), nil
 }
@@ -102,7 +103,7 @@ func decimalText(v []byte, precision, scale int) (record.Int128, error) {
 		case b < '0' || b > '9':
 			return record.Int128{}, notDecimal(v)
 		case after == scale && b != '0', over:
-			return record.Int128{}, errOdd
+			return record.Int128{}, gather.ErrOdd
 		case after == scale:
 			continue
 		case after >= 0:
@@ -118,7 +119,7 @@ func decimalText(v []byte, precision, scale int) (record.Int128, error) {
 		u, over = u.times(10, 0)
 	}
 	if over || u.reaches(precision) {
-		return record.Int128{}, errOdd
+		return record.Int128{}, gather.ErrOdd
 	}
 	return u.signed(negative), nil
 }
@@ -126,7 +127,7 @@ func decimalText(v []byte, precision, scale int) (record.Int128, error) {
 func notDecimal(v []byte) error {
 	switch string(v) {
 	case "NaN", "Infinity":
-		return errOdd
+		return gather.ErrOdd
 	}
 	return errMalformed
 }

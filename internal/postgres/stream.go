@@ -9,16 +9,17 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 )
 
 // StreamOptions say when StreamInto hands on.
 type StreamOptions struct {
-	Lead    int                         // the first expressions of the select list that are no columns
-	Leads   func(values [][]byte) error // given those of each row, also of one that is refused, valid for the call only
-	Rows    int                         // Full is called at so many rows; 0: never
-	Bytes   int                         // and at so many bytes, after at most 128 rows more; 0: never
-	Full    func() error                // takes the batches; the rows whose Leads were called are in them
-	Refused func(*RowError) error       // rows that cannot be held; nil: they are an error
+	Lead    int                          // the first expressions of the select list that are no columns
+	Leads   func(values [][]byte) error  // given those of each row, also of one that is refused, valid for the call only
+	Rows    int                          // Full is called at so many rows; 0: never
+	Bytes   int                          // and at so many bytes, after at most 128 rows more; 0: never
+	Full    func() error                 // takes the batches; the rows whose Leads were called are in them
+	Refused func(*gather.RowError) error // rows that cannot be held; nil: they are an error
 }
 
 // Stream runs one statement and hands the values of each row to row, in binary and in place: they are valid for the call only. Its
@@ -74,7 +75,7 @@ func (c *Conn) StreamInto(ctx context.Context, sql string, args []string, d *Dec
 type blockTaker struct {
 	d       *Decoder
 	o       *StreamOptions
-	b       block
+	b       gather.Block
 	columns int // with the leads
 	rows    int // in b
 	leads   [][]byte
@@ -82,7 +83,7 @@ type blockTaker struct {
 
 func newBlockTaker(d *Decoder, o *StreamOptions) *blockTaker {
 	t := &blockTaker{d: d, o: o, columns: o.Lead + len(d.layout.source), leads: make([][]byte, o.Lead)}
-	t.b.spans = make([]span, t.columns*blockStride)
+	t.b.Spans = make([]gather.Span, t.columns*gather.BlockStride)
 	return t
 }
 
@@ -100,7 +101,7 @@ func (t *blockTaker) describe(columns []pgproto3.FieldDescription) error {
 		number := c.op == opNarrow || c.op == opWide
 		if col.DataTypeOID != oid || number && col.TypeModifier != -1 && col.TypeModifier != modifier {
 			return &fault.Error{
-				Class: fault.Retryable, Code: codeChanged, Place: t.d.schema.Stream + ", column " + want.Name,
+				Class: fault.Retryable, Code: codeChanged, Place: t.d.Schema().Stream + ", column " + want.Name,
 				Err:    fmt.Errorf("its type is no more %s", want.TypeName),
 				Remedy: "the table was changed; it is looked at anew",
 			}
@@ -114,29 +115,29 @@ func (t *blockTaker) row(buf []byte, at, end int) error {
 		return errMalformed
 	}
 	at += 2
-	spans := t.b.spans[t.rows:]
+	spans := t.b.Spans[t.rows:]
 	for c := range t.columns {
 		if at+4 > end {
 			return errMalformed
 		}
 		n := int(int32(binary.BigEndian.Uint32(buf[at:]))) //nolint:gosec // signed
 		at += 4
-		spans[c*blockStride] = span{int32(at), int32(n)} //nolint:gosec // a buffer is below 2 GiB
+		spans[c*gather.BlockStride] = gather.Span{At: int32(at), N: int32(n)} //nolint:gosec // a buffer is below 2 GiB
 		at += max(n, 0)
 	}
 	if at != end {
 		return errMalformed
 	}
 	if t.o.Leads != nil {
-		t.b.buf = buf
+		t.b.Buf = buf
 		for c := range t.leads {
-			t.leads[c] = t.b.value(c, t.rows)
+			t.leads[c] = t.b.Value(c, t.rows)
 		}
 		if err := t.o.Leads(t.leads); err != nil {
 			return err
 		}
 	}
-	if t.rows++; t.rows == blockRows || t.o.Rows > 0 && t.d.rows+t.rows >= t.o.Rows {
+	if t.rows++; t.rows == gather.BlockRows || t.o.Rows > 0 && t.d.Count+t.rows >= t.o.Rows {
 		return t.flush(buf)
 	}
 	return nil
@@ -146,13 +147,13 @@ func (t *blockTaker) flush(buf []byte) error {
 	if t.rows == 0 {
 		return nil
 	}
-	b := block{buf: buf, spans: t.b.spans[t.o.Lead*blockStride:]}
+	b := gather.Block{Buf: buf, Spans: t.b.Spans[t.o.Lead*gather.BlockStride:]}
 	rows := t.rows
 	t.rows = 0
 	if err := t.d.block(&b, 0, rows, t.o.Refused); err != nil {
 		return err
 	}
-	if t.o.Full != nil && (t.o.Rows > 0 && t.d.rows >= t.o.Rows || t.o.Bytes > 0 && t.d.Bytes() >= t.o.Bytes) {
+	if t.o.Full != nil && (t.o.Rows > 0 && t.d.Count >= t.o.Rows || t.o.Bytes > 0 && t.d.Bytes() >= t.o.Bytes) {
 		return t.o.Full()
 	}
 	return nil
@@ -174,7 +175,7 @@ func (t *blockTaker) huge(head []byte, size int) error {
 		}
 	}
 	values = values[min(t.o.Lead, len(values)):]
-	r := t.d.refusal(hugeRow(size), func(column int) ([]byte, bool) {
+	r := t.d.Refusal(hugeRow(size), t.d.layout.names, func(column int) ([]byte, bool) {
 		if column >= len(values) || values[column] == nil {
 			return nil, false
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -47,7 +48,7 @@ func (c *codec) text(dst *record.Column, v []byte, slots int) error {
 		return c.textHstore(dst, v)
 	default:
 		if c.verify && !utf8.Valid(v) {
-			return errOdd
+			return gather.ErrOdd
 		}
 		dst.AppendText(v)
 	}
@@ -95,10 +96,10 @@ func appendHex(dst *record.Column, v []byte, prefix string) error {
 	return nil
 }
 
-// parseDate reads year-month-day and gives what stands behind it; errOdd for infinities and years that are not 1 to 9999.
+// parseDate reads year-month-day and gives what stands behind it; gather.ErrOdd for infinities and years that are not 1 to 9999.
 func parseDate(v []byte) (days int64, rest []byte, err error) {
 	if bytes.HasSuffix(v, []byte("infinity")) || bytes.HasSuffix(v, []byte(" BC")) {
-		return 0, nil, errOdd
+		return 0, nil, gather.ErrOdd
 	}
 	year, rest, ok := parseDigits(v, 4)
 	if !ok || len(rest) < 6 {
@@ -106,7 +107,7 @@ func parseDate(v []byte) (days int64, rest []byte, err error) {
 	}
 	if rest[0] != '-' {
 		if rest[0] >= '0' && rest[0] <= '9' {
-			return 0, nil, errOdd
+			return 0, nil, gather.ErrOdd
 		}
 		return 0, nil, errMalformed
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -12,7 +13,7 @@ func (c *codec) textList(dst *record.Column, v []byte) error {
 		return errMalformed
 	}
 	if v[0] == '[' {
-		return errOdd // its lower bounds
+		return gather.ErrOdd // its lower bounds
 	}
 	if v[0] != '{' {
 		return errMalformed
@@ -27,7 +28,7 @@ func (c *codec) textList(dst *record.Column, v []byte) error {
 	for ; len(v) > 0; at++ {
 		var element []byte
 		var quoted bool
-		err := errOdd // several dimensions
+		err := gather.ErrOdd // several dimensions
 		if v[0] != '{' {
 			element, v, quoted, err = arrayElement(room[:0], v)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 )
@@ -359,7 +360,7 @@ func fillEvery(t *testing.T, c *postgres.Conn, r *rand.Rand, all []kind) {
 
 // described names the type of a field.
 func described(f record.Field, all []kind) string {
-	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(f.Name, "c"), postgres.RawSuffix))
+	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(f.Name, "c"), gather.RawSuffix))
 	if err != nil {
 		return f.Name
 	}
@@ -409,7 +410,7 @@ func checkKeys(t *testing.T, c *postgres.Conn, b *record.Batch, all []kind) {
 		d := l.Decoder()
 		refused := 0
 		if err := c.StreamInto(t.Context(), "SELECT "+l.Select()+" FROM "+from(table), nil, d, postgres.StreamOptions{
-			Refused: func(*postgres.RowError) error { refused++; return nil },
+			Refused: func(*gather.RowError) error { refused++; return nil },
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 type rowTaker interface {
 	// describe is told of the columns, before the first row.
 	describe(columns []pgproto3.FieldDescription) error
-	// row is a DataRow, from the count of its values at buf[at] to end. The buffer is longer than that by slack.
+	// row is a DataRow, from the count of its values at buf[at] to end. The buffer is longer than that by gather.Slack.
 	row(buf []byte, at, end int) error
 	// flush is called before what is in the buffer is lost.
 	flush(buf []byte) error
@@ -45,7 +46,7 @@ type rowTaker interface {
 type wire struct {
 	net    net.Conn
 	taker  rowTaker
-	buf    []byte // slack longer than what is read into it
+	buf    []byte // gather.Slack longer than what is read into it
 	r, w   int    // read up to, written up to
 	failed error  // what the server said
 }
@@ -83,7 +84,7 @@ func (c *Conn) run(ctx context.Context, sql string, args []string, t rowTaker) e
 		return err
 	}
 	if c.buf == nil {
-		c.buf = make([]byte, bufferBytes+slack)
+		c.buf = make([]byte, bufferBytes+gather.Slack)
 	}
 	w := &wire{net: pg.Conn(), taker: t, buf: c.buf}
 	over := make(chan struct{})
@@ -168,13 +169,13 @@ func (w *wire) fill() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if w.r == w.w && len(w.buf) > keptBytes+slack {
-		w.buf, w.r, w.w = make([]byte, bufferBytes+slack), 0, 0 // the long message is done with
+	if w.r == w.w && len(w.buf) > keptBytes+gather.Slack {
+		w.buf, w.r, w.w = make([]byte, bufferBytes+gather.Slack), 0, 0 // the long message is done with
 	}
 	if w.r > 0 {
 		w.r, w.w = 0, copy(w.buf, w.buf[w.r:w.w])
 	}
-	n, err := w.net.Read(w.buf[w.w : len(w.buf)-slack])
+	n, err := w.net.Read(w.buf[w.w : len(w.buf)-gather.Slack])
 	w.w += n
 	if n > 0 {
 		return nil
@@ -187,7 +188,7 @@ func (w *wire) fill() error {
 
 // long makes room for a message that the buffer does not hold. A row that is too long is read and not kept.
 func (w *wire) long(size int) error {
-	room := len(w.buf) - slack
+	room := len(w.buf) - gather.Slack
 	if size <= room {
 		return nil
 	}
@@ -197,7 +198,7 @@ func (w *wire) long(size int) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	buf := make([]byte, max(size, min(2*room, keptBytes))+slack)
+	buf := make([]byte, max(size, min(2*room, keptBytes))+gather.Slack)
 	copy(buf, w.buf[w.r:w.w])
 	w.buf, w.r, w.w = buf, 0, w.w-w.r
 	return nil
@@ -205,7 +206,7 @@ func (w *wire) long(size int) error {
 
 // skip reads over a message, of which the taker sees the beginning.
 func (w *wire) skip(size int) error {
-	for w.r > 0 || w.w < len(w.buf)-slack {
+	for w.r > 0 || w.w < len(w.buf)-gather.Slack {
 		if err := w.fill(); err != nil {
 			return err
 		}
@@ -214,7 +215,7 @@ func (w *wire) skip(size int) error {
 		return taken(err)
 	}
 	for left := size - w.w; left > 0; {
-		n, err := w.net.Read(w.buf[:min(left, len(w.buf)-slack)])
+		n, err := w.net.Read(w.buf[:min(left, len(w.buf)-gather.Slack)])
 		if left -= n; err != nil && left > 0 {
 			return err
 		}

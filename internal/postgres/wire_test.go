@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
 )
 
@@ -77,8 +78,8 @@ func TestStreamHandsOnEveryRow(t *testing.T) {
 	err = r.conn.StreamInto(t.Context(), "SELECT id::text AS lead, "+r.layout.Select()+" FROM t ORDER BY t.id", nil, d, postgres.StreamOptions{
 		Lead: 1, Leads: func(v [][]byte) error { leads++; last = string(v[0]); return nil }, Rows: 1111, Full: full,
 	})
-	if err != nil || leads != 5000 || fmt.Sprint(sizes) != "[1111 1111 1111 1111]" || d.Rows() != 556 {
-		t.Errorf("%d leads, batches of %v, %d left, %v", leads, sizes, d.Rows(), err)
+	if err != nil || leads != 5000 || fmt.Sprint(sizes) != "[1111 1111 1111 1111]" || d.Count != 556 {
+		t.Errorf("%d leads, batches of %v, %d left, %v", leads, sizes, d.Count, err)
 	}
 	// The connection serves others, and a transaction that failed is known as such.
 	if _, err := r.conn.Exec(t.Context(), "BEGIN"); err != nil {
@@ -116,9 +117,9 @@ func TestLongRows(t *testing.T) {
 	t.Parallel()
 	r := newReading(t, series)
 	d := r.layout.Decoder()
-	var refused []*postgres.RowError
+	var refused []*gather.RowError
 	sql := `SELECT i::int4, repeat('x', CASE i WHEN 2 THEN 400 * 1024 * 1024 WHEN 4 THEN 8 * 1024 * 1024 ELSE 3 END) FROM generate_series(1, 5) i`
-	o := postgres.StreamOptions{Refused: func(r *postgres.RowError) error { refused = append(refused, r); return nil }}
+	o := postgres.StreamOptions{Refused: func(r *gather.RowError) error { refused = append(refused, r); return nil }}
 	if err := r.conn.StreamInto(t.Context(), sql, nil, d, o); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/mysql/mysqltest"
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/mysql"
 )
@@ -190,6 +191,50 @@ func TestRowsOfOneTime(t *testing.T) {
 	w.equal("orders", true)
 	if w.given < 500 || w.given > 700 {
 		t.Error(w.given)
+	}
+}
+
+// A DATETIME is a moment in the zone that the settings name.
+func TestTimesOfAZone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "time", "CREATE TABLE local (id int PRIMARY KEY, v int, updated_at datetime(3) NOT NULL, KEY (updated_at))",
+		"INSERT INTO local VALUES (1, 1, utc_timestamp(3) - INTERVAL 5 HOUR)")
+	w.config.Capture.Margin = time.Second
+	if err := w.run(); fault.Code(err) != "ACQ-MY-040" || !strings.Contains(err.Error(), "capture.zone") {
+		t.Error(err)
+	}
+	w.config.Capture.Zone = "-05:00"
+	w.run1()
+	w.exec("UPDATE local SET v = 2, updated_at = utc_timestamp(3) - INTERVAL 5 HOUR", "INSERT INTO local VALUES (2, 2, utc_timestamp(3) - INTERVAL 5 HOUR)")
+	w.equal("local", true)
+	if w.given < 2 {
+		t.Error(w.given)
+	}
+}
+
+// A server whose log has statements refuses to remove entries without locks that writers would wait for.
+func TestAServerThatLogsStatements(t *testing.T) {
+	t.Parallel()
+	own, err := mysqltest.Start("--binlog-format=STATEMENT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	database := own.Database(t, followed[0])
+	s := open(t, mysql.Config{DSN: config.Secret(own.DSN(database)), Capture: mysql.Capture{Strategy: "queue"}}, newNotes())
+	statements, err := s.Install(t.Context(), sources.InstallRequest{Strategy: "queue"})
+	if err == nil {
+		err = s.Apply(t.Context(), statements, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context()); fault.Code(err) != "ACQ-MY-040" || !strings.Contains(err.Error(), "SET GLOBAL binlog_format") {
+		t.Error(err)
 	}
 }
 

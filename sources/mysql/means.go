@@ -18,6 +18,7 @@ const (
 // means is what there is to find a table's changes by.
 type means struct {
 	process  bool     // the user sees the statements and transactions of others
+	byText   bool     // the server's log has statements, which leaves no delete without locks between rows
 	replica  bool     // rows come from another server, with its times, and call no triggers where its log has rows
 	cascades []string // foreign keys of the table by which a change of another one changes its rows
 
@@ -56,6 +57,11 @@ func (s *Source) means(ctx context.Context, c *mysql.Conn, t *table) (m means, e
 			}
 		}
 	}
+	logged, err := c.Query(ctx, "SHOW SESSION VARIABLES WHERE (Variable_name = 'log_bin' AND Value = 'ON') OR (Variable_name = 'binlog_format' AND Value = 'STATEMENT')")
+	if err != nil {
+		return m, err
+	}
+	m.byText = len(logged) > 1
 	if err := s.queueMeans(ctx, c, t, &m); err != nil {
 		return m, err
 	}

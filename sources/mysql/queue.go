@@ -352,6 +352,8 @@ func (s *Source) lacksQueue(t *table, m means, no func(string, string, ...any) *
 		return no("its engine "+t.Engine+" has no transactions", "ALTER TABLE %s ENGINE = InnoDB", t.Quoted())
 	case m.replica:
 		return no("the server is a replica, which calls no triggers for rows that its primary sends", "connect to the primary")
+	case m.byText:
+		return no("the server's log has statements (binlog_format = STATEMENT), so that entries cannot be removed beside those who write", "SET GLOBAL binlog_format = 'ROW', or MIXED")
 	case !m.queued:
 		return install("its queue is not there")
 	case !m.queueRight:

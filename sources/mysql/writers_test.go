@@ -71,6 +71,9 @@ func write(ctx context.Context, conn *client.Conn, r *rand.Rand) error {
 		if r.IntN(3) == 0 {
 			wait(250)
 		}
+		if r.IntN(10) == 0 { // longer than the watermark stays behind the clock anyway
+			wait(3000)
+		}
 		if _, err := conn.Execute(end); err != nil {
 			return err
 		}
@@ -83,12 +86,13 @@ func write(ctx context.Context, conn *client.Conn, r *rand.Rand) error {
 // saved. In the end the sink has what the table has.
 func TestWriters(t *testing.T) {
 	t.Parallel()
-	const writers, span = 6, 4 * time.Second
+	const writers, span = 6, 6 * time.Second
 	for strategy, deletes := range map[string]bool{"queue": true, "time": false} {
 		t.Run(strategy, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, strategy, ordersTable, "INSERT INTO orders (id, v) SELECT seq, 0 FROM seq_1_to_200")
 			w.chunk, w.page = 40, 100
+			w.config.Capture.Margin = time.Second
 			if strategy == "queue" {
 				w.install(sources.InstallRequest{Strategy: strategy})
 			}
