@@ -19,6 +19,7 @@ type Collection struct {
 	Name string
 	UUID string // tells it from another of its name; "": the server does not say
 	Rows int64  // estimated
+	Past bool   // it keeps what documents were before they were changed (changeStreamPreAndPostImages)
 }
 
 // Collections lists those that patterns choose, by their names. Views, time series and the server's own are none.
@@ -28,8 +29,11 @@ func (d *Database) Collections(ctx context.Context, patterns []string) ([]Collec
 		return nil, Explain(err, "list the collections", d.Name())
 	}
 	var listed []struct {
-		Name string
-		Info struct{ UUID bson.Binary }
+		Name    string
+		Info    struct{ UUID bson.Binary }
+		Options struct {
+			Images struct{ Enabled bool } `bson:"changeStreamPreAndPostImages"`
+		}
 	}
 	if err := cursor.All(ctx, &listed); err != nil {
 		return nil, Explain(err, "list the collections", d.Name())
@@ -47,7 +51,7 @@ func (d *Database) Collections(ctx context.Context, patterns []string) ([]Collec
 		if err != nil {
 			return nil, Explain(err, "count the documents of "+l.Name, l.Name)
 		}
-		out = append(out, Collection{l.Name, hex.EncodeToString(l.Info.UUID.Data), rows})
+		out = append(out, Collection{l.Name, hex.EncodeToString(l.Info.UUID.Data), rows, l.Options.Images.Enabled})
 	}
 	slices.SortFunc(out, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil

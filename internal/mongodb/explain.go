@@ -74,7 +74,6 @@ const (
 	codeChangeStreamFatal     = 280
 	codeHistoryLost           = 286
 	codeNotImplemented        = 238
-	codeNoMatchingDocument    = 47
 	codeSnapshotUnavailable   = 246
 	codeNoLongerPrimary       = 10107
 	codeShutdown              = 91
@@ -101,7 +100,7 @@ func explainServer(e *fault.Error, c mongo.CommandError) {
 // Lost says whether a change stream cannot go on where it was: the log does not go back so far, or the place is of another server.
 func Lost(err error) bool {
 	c, ok := errors.AsType[mongo.CommandError](err)
-	return ok && (c.HasErrorCode(codeHistoryLost) || c.HasErrorCode(codeChangeStreamFatal) || c.HasErrorCode(codeInvalidResumeToken) || c.HasErrorCode(codeNoMatchingDocument))
+	return ok && (c.HasErrorCode(codeHistoryLost) || c.HasErrorCode(codeChangeStreamFatal) || c.HasErrorCode(codeInvalidResumeToken))
 }
 
 // Unknown says whether the server does not know what it was asked for.

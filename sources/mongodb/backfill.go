@@ -159,7 +159,8 @@ func (s *Source) backfill(ctx context.Context, c *collection, number string, aft
 	return newFeed(ctx, after, func(ctx context.Context, f *feed) error { return s.readPart(ctx, f, c, part) }), nil
 }
 
-// readPart reads a range as it stands. The rows have one version, whose number is taken before the first is read.
+// readPart reads a range as it stands. The rows have one version, whose number is taken before the first is read; what the log tells of
+// a document wins over any backfill.
 func (s *Source) readPart(ctx context.Context, f *feed, c *collection, part mongodb.KeyRange) error {
 	db, err := s.db()
 	if err != nil {
@@ -170,9 +171,20 @@ func (s *Source) readPart(ctx context.Context, f *feed, c *collection, part mong
 		return err
 	}
 	m := stamp{op: record.Snapshot, at: time.Now()}
-	if m.number, err = s.state.Next(ctx, c.Name); err != nil {
+	if c.note.Strategy == byLog { // what follows gives all that the log has from there on
+		begin, err := unpack[logPosition](c.Name, record.Position(c.note.Cursor))
+		if err != nil {
+			return err
+		}
+		m.seen = logTime(begin.Time)
+	} else if m.number, err = s.state.Next(ctx, c.Name); err != nil {
 		return err
 	}
+	ctx, end, err := causal(ctx, db, m.seen)
+	if err != nil {
+		return err
+	}
+	defer end()
 	server, err := db.Inspect(ctx)
 	if err != nil {
 		return err

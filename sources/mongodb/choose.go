@@ -12,29 +12,33 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mongodb"
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
 
 // ranking is the strategies, best first.
-var ranking = []string{byTime, bySweep} //nolint:gochecknoglobals // a constant table
+var ranking = []string{byLog, byTime, bySweep} //nolint:gochecknoglobals // a constant table
 
 // unfitCode is of collections that cannot have the strategy that the configuration names.
 const unfitCode = "ACQ-MG-040"
 
 // means is what a server and a collection have of what strategies need.
 type means struct {
+	logged  bool
 	indexed bool // by the field of times
 }
 
-func (s *Source) means(ctx context.Context, db *mongodb.Database, c *collection) (means, error) {
+func (s *Source) means(ctx context.Context, db *mongodb.Database, server mongodb.Server, c *collection) (means, error) {
 	indexed, err := db.Indexed(ctx, c.Name, s.config.Capture.Column)
-	return means{indexed}, err
+	return means{server.Logged(), indexed}, err
 }
 
 // lacks says why a collection cannot have a strategy; nil: it can. One that was asked for by name needs no index.
 func (s *Source) lacks(m means, strategy string) *sources.Missing {
 	missing := sources.Missing{Strategy: strategy}
 	switch {
+	case strategy == byLog && !m.logged:
+		missing.Reason, missing.Remedy = "the server stands alone, and only a replica set keeps a log", "make it a replica set of one: rs.initiate()"
 	case strategy == byTime && !m.indexed && s.config.Capture.Strategy == auto:
 		missing.Reason = "no index begins with " + s.config.Capture.Column
 		missing.Remedy = "db.COLLECTION.createIndex({" + s.config.Capture.Column + ": 1, _id: 1}), where every write sets it"
@@ -62,7 +66,7 @@ func (s *Source) best(m means) (strategy string, missing []sources.Missing) {
 
 // choose decides how a collection's changes are found, and where following begins. It is asked before the first read of a backfill.
 func (s *Source) choose(ctx context.Context, db *mongodb.Database, server mongodb.Server, c *collection) error {
-	m, err := s.means(ctx, db, c)
+	m, err := s.means(ctx, db, server, c)
 	if err != nil {
 		return err
 	}
@@ -74,13 +78,17 @@ func (s *Source) choose(ctx context.Context, db *mongodb.Database, server mongod
 		}
 	}
 	c.note.Strategy, c.indexed = strategy, m.indexed
-	if strategy == byTime {
-		at, err := s.beginTime(ctx, db, server, c)
-		if err != nil {
-			return err
-		}
-		c.note.Cursor = string(at)
+	var at record.Position
+	switch strategy {
+	case byTime:
+		at, err = s.beginTime(ctx, db, server, c)
+	case byLog:
+		at, err = beginLog(server)
 	}
+	if err != nil {
+		return err
+	}
+	c.note.Cursor = string(at)
 	s.sayChoice(ctx, c, missing)
 	return nil
 }
@@ -131,7 +139,8 @@ func (s *Source) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := db.Inspect(ctx); err != nil {
+	server, err := db.Inspect(ctx)
+	if err != nil {
 		return err
 	}
 	found, err := db.Collections(ctx, s.config.Collections)
@@ -145,7 +154,7 @@ func (s *Source) Check(ctx context.Context) error {
 			errs = append(errs, mongodb.Explain(err, "read "+f.Name, f.Name))
 			continue
 		}
-		m, err := s.means(ctx, db, c)
+		m, err := s.means(ctx, db, server, c)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 // The strategies, see docs/MONGODB.md.
 const (
 	auto    = "auto"
+	byLog   = "log"
 	byTime  = "time"
 	bySweep = "sweep"
 )
@@ -37,8 +38,8 @@ type Config struct {
 
 // Capture says how changes are found.
 type Capture struct {
-	Strategy string        `yaml:"strategy" enum:"auto,time,sweep" doc:"auto takes time where an index has the column, else sweep."`
-	Every    time.Duration `yaml:"every" doc:"How often a collection is asked for changes; default 5s, of a sweep, which reads all of it, 15m."`
+	Strategy string        `yaml:"strategy" enum:"auto,log,time,sweep" doc:"auto takes the log of a replica set, else time where an index has the column, else sweep."`
+	Every    time.Duration `yaml:"every" doc:"How often a collection is asked for changes; default 5s, of a sweep, which reads all of it, 15m. The log gives them by itself."`
 	Column   string        `yaml:"column" doc:"Time: the field that holds, as a date, when a document was last changed; default updatedAt."`
 	Margin   time.Duration `yaml:"margin" doc:"Time: how far behind the server's clock the watermark stays; default 2s, of a replica set, whose transactions may take a minute, 70s; at least 200ms."`
 }

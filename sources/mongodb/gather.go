@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mongodb"
 	"github.com/acequia-io/acequia/record"
@@ -89,6 +91,7 @@ type stamp struct {
 	op     record.Op // where the rows do not have their own
 	at     time.Time
 	to     record.Position
+	seen   bson.Timestamp           // the time of the log that a read must see; zero: any
 	set    func(sys *record.System) // more; nil: nothing
 }
 
@@ -109,7 +112,9 @@ func (g *gather) chunk(ctx context.Context, m stamp) (record.Chunk, error) {
 		return record.Chunk{}, err
 	}
 	for i := range g.refused {
-		g.refused[i].Version.Lo, g.refused[i].EventTime = m.number, m.at.UnixMicro()
+		if r := &g.refused[i]; r.EventTime == 0 { // the log's have their own
+			r.Version.Lo, r.EventTime = m.number, m.at.UnixMicro()
+		}
 	}
 	chunk := record.Chunk{Refused: g.refused, To: m.to, ReadAt: time.Now()}
 	g.refused, g.ops = nil, nil

@@ -59,7 +59,7 @@ func (s *Source) refresh(ctx context.Context) error {
 	known := s.sorted()
 	s.mu.Unlock()
 	for _, c := range known {
-		if there[c.Name] {
+		if there[c.Name] || c.note.Strategy == byLog && c.err == nil { // the log tells that it was dropped
 			continue
 		}
 		if err := s.miss(ctx, c); err != nil {
@@ -129,7 +129,7 @@ func (s *Source) bring(ctx context.Context, db *mongodb.Database, server mongodb
 			return s.again(ctx, db, server, c, "")
 		}
 	}
-	why, err := s.outlived(ctx, db, c, old)
+	why, err := s.outlived(ctx, db, server, c, old)
 	if err != nil || why == "" {
 		return err
 	}
@@ -137,21 +137,21 @@ func (s *Source) bring(ctx context.Context, db *mongodb.Database, server mongodb
 }
 
 // outlived says why a collection must be read anew, or "".
-func (s *Source) outlived(ctx context.Context, db *mongodb.Database, c, old *collection) (string, error) {
+func (s *Source) outlived(ctx context.Context, db *mongodb.Database, server mongodb.Server, c, old *collection) (string, error) {
 	declared := s.config.declared(c.Name)
 	switch {
 	case c.note.Anew != "":
 		return c.note.Anew, nil
 	case c.anew != "":
 		return c.anew, nil
-	case c.note.UUID != c.UUID:
+	case c.note.UUID != c.UUID && c.note.Strategy != byLog: // the log tells that it was dropped
 		return "another collection has its name than before", nil
 	case declared != nil && !reflect.DeepEqual(declared, c.note.Columns):
 		return "its columns are declared otherwise than before", nil
 	case old != nil && old.err == nil:
 		return "", nil
 	}
-	m, err := s.means(ctx, db, c)
+	m, err := s.means(ctx, db, server, c)
 	if err != nil {
 		return "", err
 	}

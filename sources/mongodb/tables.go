@@ -141,7 +141,7 @@ func (s *Source) Split(ctx context.Context, stream string, rows int) ([]sources.
 // Scan reads a part of a stream. It is no snapshot: the server keeps none for as long. A document that is not written meanwhile is
 // given as it is, once.
 func (s *Source) Scan(ctx context.Context, stream string, r sources.KeyRange, each func(*record.Batch) error) error {
-	return s.ask(ctx, stream, each, func(db *mongodb.Database, _ *mongodb.Layout, take func(bson.Raw) error) error {
+	return s.ask(ctx, stream, each, func(ctx context.Context, db *mongodb.Database, _ *mongodb.Layout, take func(bson.Raw) error) error {
 		part, err := keyRange(r)
 		if err != nil {
 			return err
@@ -175,7 +175,7 @@ const lookUpKeys = 1000
 
 // Lookup reads the records with the given keys.
 func (s *Source) Lookup(ctx context.Context, stream string, keys *record.Batch, each func(*record.Batch) error) error {
-	return s.ask(ctx, stream, each, func(db *mongodb.Database, layout *mongodb.Layout, take func(bson.Raw) error) error {
+	return s.ask(ctx, stream, each, func(ctx context.Context, db *mongodb.Database, layout *mongodb.Layout, take func(bson.Raw) error) error {
 		for lo := 0; lo < keys.Rows; lo += lookUpKeys {
 			ids := bson.A{}
 			for row := lo; row < min(keys.Rows, lo+lookUpKeys); row++ {
@@ -204,7 +204,7 @@ func (s *Source) query(ctx context.Context, db *mongodb.Database, name string, q
 
 // ScanSince reads the documents whose field of times, that of strategy time, is not before a moment.
 func (s *Source) ScanSince(ctx context.Context, stream string, since time.Time, each func(*record.Batch) error) error {
-	return s.ask(ctx, stream, each, func(db *mongodb.Database, _ *mongodb.Layout, take func(bson.Raw) error) error {
+	return s.ask(ctx, stream, each, func(ctx context.Context, db *mongodb.Database, _ *mongodb.Layout, take func(bson.Raw) error) error {
 		column := s.config.Capture.Column
 		q := bson.D{{Key: column, Value: bson.D{{Key: "$gte", Value: bson.NewDateTimeFromTime(since)}}}}
 		if err := db.Collection(stream).FindOne(ctx, bson.D{{Key: column, Value: bson.D{{Key: "$type", Value: "date"}}}}).Err(); mongodb.None(err) {
@@ -218,8 +218,11 @@ func (s *Source) ScanSince(ctx context.Context, stream string, since time.Time, 
 	})
 }
 
+// reading reads documents of a collection.
+type reading func(ctx context.Context, db *mongodb.Database, layout *mongodb.Layout, take func(bson.Raw) error) error
+
 // ask runs a read beside the lanes: its records are of the incarnation that the stream has now, with a number from before it.
-func (s *Source) ask(ctx context.Context, stream string, each func(*record.Batch) error, read func(*mongodb.Database, *mongodb.Layout, func(bson.Raw) error) error) error {
+func (s *Source) ask(ctx context.Context, stream string, each func(*record.Batch) error, read reading) error {
 	db, err := s.db()
 	if err != nil {
 		return err
@@ -236,6 +239,11 @@ func (s *Source) ask(ctx context.Context, stream string, each func(*record.Batch
 	if err != nil {
 		return err
 	}
+	ctx, end, err := causal(ctx, db, m.seen)
+	if err != nil {
+		return err
+	}
+	defer end()
 	d := layout.Decoder()
 	set := s.system(c, m.number, record.Snapshot, m.at)
 	hand := func() error {
@@ -246,7 +254,7 @@ func (s *Source) ask(ctx context.Context, stream string, each func(*record.Batch
 		defer b.Release()
 		return each(b)
 	}
-	err = read(db, layout, func(doc bson.Raw) error {
+	err = read(ctx, db, layout, func(doc bson.Raw) error {
 		if err := d.Add(doc); err != nil {
 			if e, ok := errors.AsType[*mongodb.RowError](err); ok {
 				return e.Poison(stream)
@@ -264,14 +272,18 @@ func (s *Source) ask(ctx context.Context, stream string, each func(*record.Batch
 	return hand()
 }
 
-// stampOf takes the number of a read that begins now.
+// stampOf takes the number of a read that begins now: the log's time where the log follows the stream.
 func (s *Source) stampOf(ctx context.Context, db *mongodb.Database, c *collection) (m stamp, err error) {
 	server, err := db.Inspect(ctx)
 	if err != nil {
 		return m, err
 	}
 	m.at, m.op = server.Clock, record.Snapshot
-	if s.state != nil {
+	switch {
+	case s.state == nil:
+	case c.note.Strategy == byLog:
+		m.number, m.seen = logNumber(server.Operation), server.Operation
+	default:
 		m.number, err = s.state.Next(ctx, c.Name)
 	}
 	return m, err

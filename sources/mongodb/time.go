@@ -33,8 +33,11 @@ func (s *Source) follow(ctx context.Context, c *collection, from record.Position
 	if at == "" {
 		at = record.Position(c.note.Cursor)
 	}
-	if c.note.Strategy == bySweep {
+	switch c.note.Strategy {
+	case bySweep:
 		return s.sweepAll(ctx, c, from)
+	case byLog:
+		return s.followLog(ctx, c, from, at)
 	}
 	begin, err := unpack[stretch](c.Name, at)
 	if err != nil {
