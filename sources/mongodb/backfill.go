@@ -16,6 +16,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mongodb"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -153,7 +154,7 @@ func (s *Source) backfill(ctx context.Context, c *collection, number string, aft
 		return s.sweepPart(ctx, c, i, at.After, after), nil
 	}
 	if at.After == endOfKeys {
-		return ended{}, nil
+		return tabular.Ended{}, nil
 	}
 	part.After = cmp.Or(at.After, part.After)
 	return newFeed(ctx, after, func(ctx context.Context, f *feed) error { return s.readPart(ctx, f, c, part) }), nil
@@ -200,7 +201,7 @@ func (s *Source) readPart(ctx context.Context, f *feed, c *collection, part mong
 		if err != nil {
 			return err
 		}
-		return f.give(ctx, chunk)
+		return f.give(chunk)
 	}
 	q, err := part.Filter()
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mongodb"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -40,36 +40,9 @@ type note struct {
 	Began    time.Time          `json:"began"`
 	Declared bool               `json:"declared,omitempty"`
 	Columns  []mongodb.Column   `json:"columns"` // declared, or sampled when it was begun
-	Schema   *keptSchema        `json:"schema,omitempty"`
+	Schema   *tabular.Columns   `json:"schema,omitempty"`
 	Why      string             `json:"why,omitempty"`  // it was read anew for this reason
 	Anew     string             `json:"anew,omitempty"` // it must be read anew, for this reason
-}
-
-// keptSchema is the columns that a stream has had.
-type keptSchema struct {
-	Key    []string       `json:"key,omitempty"`
-	Fields []record.Field `json:"fields"`
-}
-
-// with gives the columns together with those of a schema, and says whether that made a difference.
-func (k *keptSchema) with(schema *record.Schema) (out *keptSchema, changed bool) {
-	out = &keptSchema{Key: schema.KeyNames(), Fields: slices.Clone(schema.Fields)}
-	if k == nil {
-		return out, true
-	}
-	for _, f := range k.Fields { // those that another part has met
-		if schema.Index(f.Name) < 0 {
-			out.Fields = append(out.Fields, f)
-		}
-	}
-	return out, !reflect.DeepEqual(k, out)
-}
-
-// has says whether all columns of a schema are among them.
-func (k *keptSchema) has(schema *record.Schema) bool {
-	return k != nil && !slices.ContainsFunc(schema.Fields, func(f record.Field) bool {
-		return !slices.ContainsFunc(k.Fields, func(had record.Field) bool { return reflect.DeepEqual(had, f) })
-	})
 }
 
 func noteKey(stream string) string { return "collection " + stream }
@@ -145,11 +118,11 @@ func (s *Source) mustBegin(ctx context.Context, c *collection, why string) error
 
 // met notes the columns that a stream has, before the first record that has them.
 func (s *Source) met(ctx context.Context, stream string, epoch uint16, schema *record.Schema) error {
-	if now := s.collection(stream); now == nil || now.note.Schema.has(schema) {
+	if now := s.collection(stream); now == nil || now.note.Schema.Has(schema) {
 		return nil
 	}
 	return s.change(ctx, stream, epoch, func(n *note) (changed bool) {
-		n.Schema, changed = n.Schema.with(schema)
+		n.Schema, changed = n.Schema.With(schema)
 		return changed
 	})
 }
@@ -174,12 +147,9 @@ func (s *Source) sorted() []*collection {
 // layout says how documents become records now, on top of the columns that the stream has had.
 func (s *Source) layout(c *collection) (*mongodb.Layout, error) {
 	o := mongodb.LayoutOptions{Stream: c.Name, Columns: c.note.Columns, FailUnrepresentable: s.config.Unfit == "error"}
-	if k := c.note.Schema; k != nil {
-		kept, err := record.NewSchema(c.Name, k.Key, k.Fields...)
-		if err != nil {
-			return nil, fault.Stop(err)
-		}
-		o.Kept = kept
+	var err error
+	if o.Kept, err = c.note.Schema.Schema(c.Name); err != nil {
+		return nil, fault.Stop(err)
 	}
 	return mongodb.NewLayout(o)
 }

@@ -231,7 +231,7 @@ func (w *follower) idle(ctx context.Context, stream *mongo.ChangeStream, until s
 		return err
 	}
 	w.told = time.Now()
-	return w.feed.give(ctx, record.Chunk{To: pack(w.at), ReadAt: w.told})
+	return w.feed.give(record.Chunk{To: pack(w.at), ReadAt: w.told})
 }
 
 func (w *follower) setToken(token bson.Raw) error {
@@ -285,7 +285,7 @@ func (w *follower) event(ctx context.Context, doc bson.Raw) (ended bool, err err
 		if err := w.send(ctx); err != nil {
 			return true, err
 		}
-		return true, w.feed.give(ctx, record.Chunk{To: pack(w.at), ReadAt: time.Now()})
+		return true, w.feed.give(record.Chunk{To: pack(w.at), ReadAt: time.Now()})
 	}
 	return false, nil // an event of another kind changes no document
 }
@@ -355,7 +355,7 @@ func (w *follower) send(ctx context.Context) error {
 		return err
 	}
 	w.told = time.Now()
-	return w.feed.give(ctx, chunk)
+	return w.feed.give(chunk)
 }
 
 // dropped takes the end of the collection: all that was in it is gone.
@@ -371,5 +371,5 @@ func (w *follower) dropped(ctx context.Context) error {
 	b.Next()
 	w.source.system(w.collection, w.at.Time, record.Truncate, time.Now())(1, b.System())
 	b.System().Versions.Index = []uint32{w.at.Ordinal}
-	return w.feed.give(ctx, record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: pack(w.at), ReadAt: time.Now()})
+	return w.feed.give(record.Chunk{Batches: []*record.Batch{b.Batch(nil)}, To: pack(w.at), ReadAt: time.Now()})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mongodb"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -109,7 +110,7 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 	case err != nil:
 		return nil, err
 	case c == nil:
-		return ended{}, nil
+		return tabular.Ended{}, nil
 	case c.err != nil:
 		return nil, c.err
 	}

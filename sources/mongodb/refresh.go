@@ -201,7 +201,7 @@ func (s *Source) again(ctx context.Context, db *mongodb.Database, server mongodb
 	if err != nil {
 		return err
 	}
-	c.note.Schema, _ = c.note.Schema.with(layout.Schema)
+	c.note.Schema, _ = c.note.Schema.With(layout.Schema)
 	if err := s.split(ctx, db, c); err != nil {
 		return err
 	}

@@ -327,5 +327,5 @@ func (w *sweeping) send(ctx context.Context, key string) error {
 		return err
 	}
 	w.to, w.emitted = chunk.To, true
-	return w.feed.give(ctx, chunk)
+	return w.feed.give(chunk)
 }

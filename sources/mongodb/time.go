@@ -152,7 +152,7 @@ func (s *Source) pollTime(ctx context.Context, f *feed, db *mongodb.Database, c 
 		if err != nil {
 			return err
 		}
-		return f.give(ctx, chunk)
+		return f.give(chunk)
 	}
 	order := bson.D{{Key: column, Value: 1}, {Key: "_id", Value: 1}}
 	for _, q := range queries {
