@@ -26,6 +26,7 @@ type Config struct {
 	Items     Items
 	Health    func(ctx context.Context) map[string]jobs.Check // within two seconds
 	Pipelines func(ctx context.Context) []Pipeline
+	Schedules Schedules
 	Access    Access
 	Log       *slog.Logger
 }
@@ -63,6 +64,7 @@ func New(c Config, pages http.Handler) *API {
 	a.health()
 	a.orders()
 	a.jobs()
+	a.schedules()
 	a.items()
 	a.router.Get("/docs", a.docs)
 	return a

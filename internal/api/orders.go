@@ -95,10 +95,7 @@ func (a *API) begin(ctx context.Context, order jobs.Order, asked Asking) (*order
 	}
 	out := &ordered{Status: http.StatusAccepted, Location: jobPath + job.ID}
 	if !begun && (order.Key == "" || job.Key != order.Key) {
-		found := shown(job)
-		p := problem(http.StatusConflict, "ACQ-API-002", "the same work goes on already", "wait for that job, or cancel it")
-		p.Job = &found
-		return nil, huma.ErrorWithHeaders(p, http.Header{"Location": {out.Location}})
+		return nil, goesOn(job)
 	}
 	if wait := waitOf(asked.Prefer); wait > 0 {
 		waiting, done := context.WithTimeout(ctx, wait)
@@ -113,6 +110,14 @@ func (a *API) begin(ctx context.Context, order jobs.Order, asked Asking) (*order
 	}
 	out.Body = shown(job)
 	return out, nil
+}
+
+// goesOn is the answer to an order of work that a job does already.
+func goesOn(job checkpoint.Job) error {
+	found := shown(job)
+	p := problem(http.StatusConflict, "ACQ-API-002", "the same work goes on already", "wait for that job, or cancel it")
+	p.Job = &found
+	return huma.ErrorWithHeaders(p, http.Header{"Location": {jobPath + job.ID}})
 }
 
 // waitOf reads wait=N of a Prefer header (RFC 7240); what it does not understand it leaves out, as that says.

@@ -78,11 +78,11 @@ func problemOf(err error) error {
 	trouble := jobs.TroubleOf(err)
 	status := http.StatusInternalServerError
 	switch {
-	case trouble.Code == jobs.ErrNoJob.Code:
+	case trouble.Code == jobs.ErrNoJob.Code, trouble.Code == jobs.CodeNoTimed:
 		status = http.StatusNotFound
 	case fault.Of(err) == fault.Retryable:
 		status = http.StatusServiceUnavailable
-	case trouble.Code == "ACQ-API-004" || trouble.Code == "ACQ-API-005":
+	case trouble.Code == "ACQ-API-004" || trouble.Code == "ACQ-API-005" || trouble.Code == "ACQ-JOB-005":
 		status = http.StatusUnprocessableEntity
 	}
 	p := problem(status, trouble.Code, trouble.Reason, trouble.Remedy)

@@ -28,7 +28,7 @@ func guarded(log *bytes.Buffer, rate int) http.Handler {
 
 func TestWhoMayDoWhat(t *testing.T) {
 	t.Parallel()
-	const looks, begins, rules, fills = "GET /v1/status", "POST /deadletters/retry", "POST /v1/schedules/sync/pause", "POST /forms/videogames"
+	const looks, begins, rules, fills = "GET /v1/status", "POST /deadletters/retry", "POST /v1/schedules/sync/of-the-pages", "POST /forms/videogames"
 	for name, c := range map[string]struct {
 		from, host string
 		header     http.Header

@@ -15,5 +15,8 @@ func (p *Project) access() api.Access {
 	for _, n := range p.API.Trusted {
 		out.Trusted = append(out.Trusted, n.Prefix)
 	}
+	if o := p.API.OIDC; o != nil {
+		out.Verify = &api.OIDC{Issuer: o.Issuer, Audience: o.Audience, Claim: cmp.Or(o.Claim, "acequia")}
+	}
 	return out
 }

@@ -80,6 +80,9 @@ func (c *checker) file(f *config.File) {
 	if !reflect.ValueOf(f.API).IsZero() {
 		c.project.API = f.API
 	}
+	if len(f.Schedule.Jobs) > 0 {
+		c.project.Schedule = f.Schedule
+	}
 	if f.Reports != "" {
 		c.project.Reports = f.Reports
 		if !filepath.IsAbs(f.Reports) {

@@ -35,6 +35,7 @@ pipelines:
 	const database = "version: 1\nsources: { shop: { type: postgres, dsn: \"${env:DSN}\" } }\nsinks: { lake: { type: lake, url: lake } }\npipelines: { shop: { from: shop, to: [lake] } }\n%s"
 	return map[string]string{
 		"docs/API.md 1":    database,
+		"docs/API.md 2":    database,
 		"docs/REPLAY.md 1": games + "%s",
 		"docs/REPLAY.md 2": "version: 1\n%s" + "sinks: { gold: { type: lake, url: gold } }\npipelines: { again: { from: raw, to: [gold] } }\n",
 		"docs/STEPS.md 1": games + "sinks: { all: { type: discard } }\npipelines:\n  games:\n    from: games\n    steps: [ { filter: 'row.year >= 1980' }, " +

@@ -11,6 +11,7 @@ import (
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/routers"
 	"github.com/acequia-io/acequia/sinks"
@@ -25,6 +26,7 @@ type Project struct {
 	Memory    int64  // target for the process, in bytes
 	Pipelines []*Declared
 	API       config.API
+	Schedule  config.Schedule
 	Files     []string // that were read for it, and that its settings name
 	Backup    *config.Backup
 	backups   string        // folder of the backups
@@ -160,7 +162,7 @@ func (p *Project) follows(d *Declared) bool {
 	if f := d.pipeline.Follow; f != nil {
 		return *f
 	}
-	return true
+	return !slices.ContainsFunc(p.Schedule.Jobs, func(e config.Entry[config.Timed]) bool { return e.Value.Do == jobs.KindSync })
 }
 
 // find gives a pipeline by its name.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/api"
-	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/internal/query"
 )
 
@@ -100,7 +99,7 @@ type webFront struct {
 	server *http.Server
 	url    string
 	engine *query.Engine
-	jobs   *jobs.Board // of the service of now
+	now    *Service
 	ready  atomic.Bool // everything has answered once
 }
 
@@ -115,7 +114,7 @@ func (w *webFront) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 
 func (w *webFront) began(ctx context.Context, s *Service) (err error) {
 	var site http.Handler
-	w.jobs = s.jobs
+	w.now = s
 	if site, w.engine, err = s.site(w.Version); err != nil {
 		return err
 	}
@@ -140,7 +139,9 @@ func (w *webFront) began(ctx context.Context, s *Service) (err error) {
 func (w *webFront) ending(ctx context.Context) {
 	stopping, done := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer done()
-	w.jobs.Close() // who waits for one is answered
+	if err := w.now.endJobs(); err != nil { // who waits for one is answered
+		w.Log.WarnContext(ctx, "jobs did not end well", slog.String("error", err.Error()))
+	}
 	if ctx.Err() != nil {
 		if err := w.server.Shutdown(stopping); err != nil {
 			w.Log.WarnContext(ctx, "requests were cut off", slog.String("error", err.Error()))

@@ -35,6 +35,8 @@ type ServiceOptions struct {
 	Backfill *BackfillOptions
 	// Jobs says that jobs may be asked for: pipelines that read databases take turns with them.
 	Jobs bool
+	// Unscheduled says that no job begins by itself, whatever the schedule says.
+	Unscheduled bool
 	// Wire is as in DemoOptions.
 	Wire func(p *routers.Pipeline, o *routers.Options)
 }
@@ -42,20 +44,21 @@ type ServiceOptions struct {
 // Service is the running pipelines of a project.
 type Service struct {
 	ServiceOptions
-	project *Project
-	dir     *Dir
-	state   *checkpoint.Store
-	items   map[string]*itemstore.Store // by file; none: no pipeline needs them
-	sinks   map[*SinkPart]sinks.Sink
-	runs    []*routers.Run
-	sources []sources.Source // of each run
-	turns   []*turn          // of each run; nil: it takes none
-	jobs    *jobs.Board      // nil: none may be asked for
-	served  []sources.Served
-	closers []io.Closer // sources that hold connections
-	rewinds []rewinding // what a backfill reads anew
-	desk    *letterDesk
-	budget  *routers.Budget // of all that runs
+	project  *Project
+	dir      *Dir
+	state    *checkpoint.Store
+	items    map[string]*itemstore.Store // by file; none: no pipeline needs them
+	sinks    map[*SinkPart]sinks.Sink
+	runs     []*routers.Run
+	sources  []sources.Source // of each run
+	turns    []*turn          // of each run; nil: it takes none
+	jobs     *jobs.Board      // nil: none may be asked for
+	schedule *jobs.Schedule   // of the same
+	served   []sources.Served
+	closers  []io.Closer // sources that hold connections
+	rewinds  []rewinding // what a backfill reads anew
+	desk     *letterDesk
+	budget   *routers.Budget // of all that runs
 
 	claiming sync.Mutex         // see claim
 	known    map[*turn][]string // tables that databases had when they were last asked; under claiming
@@ -116,6 +119,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		if s.jobs, err = jobs.OpenBoard(ctx, s.state, o.Log); err != nil {
 			return nil, err
 		}
+		s.schedule = jobs.NewSchedule(p.Schedule, s.state, s.jobs, o.Log, s.scheduled)
 	}
 	return s, nil
 }
@@ -277,6 +281,14 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 		}
 	})()
 	watch.Go(func() { s.keepLakes(ctx) })
+	if s.schedule != nil && !s.Unscheduled {
+		if err := s.schedule.Start(ctx); err != nil {
+			cancel()
+			pipelines.Wait()
+			watch.Wait()
+			return errors.Join(append(errs, err)...)
+		}
+	}
 	if untilIdle > 0 {
 		watch.Go(func() { s.waitIdle(ctx, untilIdle); cancel() })
 	}
@@ -294,12 +306,20 @@ func (s *Service) keep(ctx, background context.Context, i int) error {
 	return s.runs[i].Run(background)
 }
 
+// endJobs interrupts the jobs, in order; none begins any more.
+func (s *Service) endJobs() error {
+	if s.jobs == nil {
+		return nil
+	}
+	err := s.schedule.Stop()
+	s.jobs.Close()
+	return err
+}
+
 // Close closes the sinks and the state. It is called after Run has returned.
 func (s *Service) Close(ctx context.Context) error {
 	var errs []error
-	if s.jobs != nil {
-		s.jobs.Close()
-	}
+	errs = append(errs, s.endJobs())
 	if s.desk != nil {
 		s.desk.close()
 	}

@@ -36,7 +36,7 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 	}
 	health := s.newHealth()
 	return api.New(api.Config{
-		Version: version, Jobs: s.jobs, Work: s, Items: itemTables{s}, Health: health.look, Log: s.Log, Access: s.project.access(),
+		Version: version, Jobs: s.jobs, Work: s, Items: itemTables{s}, Health: health.look, Log: s.Log, Access: s.project.access(), Schedules: s.schedule,
 		Pipelines: func(ctx context.Context) []api.Pipeline { return readiness(s.shown(ctx)) },
 	}, site), engine, nil
 }

@@ -101,6 +101,17 @@ func (*errand) read(r jobs.Report) func([]string, string) (bool, error) {
 	}
 }
 
+// scheduled is the job of a kind that begins by itself.
+func (s *Service) scheduled(ctx context.Context, kind string) (jobs.Order, error) {
+	switch kind {
+	case jobs.KindMigrate:
+		return s.Migrate(jobs.MigrateRequest{})
+	case jobs.KindSync:
+		return s.Sync(ctx, jobs.SyncRequest{})
+	}
+	return jobs.Order{}, &fault.Error{Code: "ACQ-JOB-005", Place: kind, Err: errors.New("this acequia cannot do it"), Remedy: "take it out of schedule:"}
+}
+
 // workOf names work in full.
 func workOf(kind string, request any) string {
 	text, _ := json.Marshal(request) // texts and times

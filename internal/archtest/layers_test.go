@@ -163,6 +163,9 @@ var fences = []fence{
 	{"github.com/go-mysql-org/", []string{"internal/mysql", "sources/mysql"}},
 	{"go.mongodb.org/mongo-driver", []string{"internal/mongodb", "sources/mongodb"}},
 	{"github.com/alecthomas/kong", []string{"internal/cli"}},
+	{"github.com/go-co-op/gocron", []string{"internal/jobs"}},
+	{"github.com/robfig/cron", []string{"internal/config"}},
+	{"github.com/coreos/go-oidc", []string{"internal/api"}},
 	{"github.com/danielgtaylor/huma", []string{"internal/api"}},
 }
 

@@ -80,6 +80,7 @@ create table job(
 	code text not null, place text not null, reason text not null, remedy text not null, key text not null, digest text not null) without rowid;
 create unique index job_work on job(work) where state in ('queued', 'running');
 create unique index job_key on job(key) where key <> '';
+create table schedule(name text primary key, last integer not null, paused integer not null, job text not null) without rowid;
 `,
 }
 

@@ -43,6 +43,8 @@ type cli struct {
 	Sweep    sweepCmd    `cmd:"" help:"Find rows that were deleted where a pipeline could not see it, and delete them in the sinks."`
 	Sync     syncCmd     `cmd:"" help:"Read one table again now, and send it through its pipelines."`
 	Backup   backupCmd   `cmd:"" help:"Keep databases as they stand at one moment, list, verify, restore and prune what is kept."`
+	Jobs     jobsCmd     `cmd:"" help:"List, show or cancel the jobs of a process that serves."`
+	Schedule scheduleCmd `cmd:"" help:"Show, run or pause the jobs that begin by themselves."`
 	Replay   replayCmd   `cmd:"" help:"Send what a lake holds, or all dead letters, through a pipeline again."`
 	Init     initCmd     `cmd:"" help:"Write a commented configuration file to start from."`
 	Check    checkCmd    `cmd:"" help:"Find every mistake in configuration files before anything runs."`

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/jobs"
 )
 
 // report prints an error as what, where, why and what to do, and gives the exit code.
@@ -46,6 +47,7 @@ func report(w io.Writer, err error) int {
 func exitCodeOf(code string) int {
 	switch {
 	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"), slices.Contains(pgUsage(), code),
+		code == jobs.CodeNoTimed, code == jobs.ErrNoJob.Code,
 		code == "ACQ-BACKUP-002", code == "ACQ-BACKUP-008":
 		return exitUsage
 	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),

@@ -17,6 +17,7 @@ type File struct {
 	Pipelines []*Pipeline
 	Backup    *Backup // nil: the file says nothing of backups
 	API       API
+	Schedule  Schedule
 	file      *source
 	root      *node
 }
@@ -107,6 +108,7 @@ type fileKeys struct {
 	Backup    *Backup          `yaml:"backup" doc:"Where backups of databases are kept, and for how long."`
 	Tests     []*node          `yaml:"tests" doc:"Records to put through pipelines, and what must come out."`
 	API       API              `yaml:"api" doc:"Who may use the control API of acequia serve; in one file of a project."`
+	Schedule  Schedule         `yaml:"schedule" doc:"Jobs that begin by themselves under acequia serve; in one file of a project."`
 	Ignored   map[string]*node `yaml:",extension"` // keys that begin with x-: a place for anchors
 }
 

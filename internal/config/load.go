@@ -141,7 +141,7 @@ func across(files []*File) Problems {
 		if f.Backup != nil {
 			setting(f, "backup", f.Path)
 		}
-		for _, key := range []string{"api"} { // of the whole process, in one file
+		for _, key := range []string{"api", "schedule"} { // of the whole process, in one file
 			if f.root != nil {
 				if k, _, ok := f.root.find(nil, []string{key}); ok {
 					twice(f, "the setting", key, k)

@@ -194,6 +194,8 @@ func (l *linter) top(root *node) {
 		}
 	}
 	l.file.State, l.file.Memory, l.file.API, l.file.Reports = keys.State, keys.Memory, keys.API, keys.Reports
+	l.schedule(root, &keys.Schedule)
+	l.file.Schedule = keys.Schedule
 	l.file.Sources = l.blocks("source", keys.Sources)
 	l.file.Sinks = l.blocks("sink", keys.Sinks)
 	uses := uses{used: map[string]bool{}, unclear: map[string]bool{}, sources: keys.Sources.Names(), sinks: keys.Sinks.Names()}

@@ -113,10 +113,16 @@ func widened(old, now record.Field) (record.Field, bool) {
 }
 
 func sameFields(a, b []record.Field) bool {
-	return slices.EqualFunc(a, b, func(a, b record.Field) bool {
-		return a.Name == b.Name && a.Kind == b.Kind && a.Precision == b.Precision && a.Scale == b.Scale && sameFields(a.Fields, b.Fields)
-	})
+	return slices.EqualFunc(a, b, func(a, b record.Field) bool { return a.Name == b.Name && SameType(&a, &b) })
 }
+
+// SameType says whether two fields hold the same values.
+func SameType(a, b *record.Field) bool {
+	return a.Kind == b.Kind && a.Precision == b.Precision && a.Scale == b.Scale && sameFields(a.Fields, b.Fields)
+}
+
+// At gives a field, and the name of its __raw column.
+func (f *Fields) At(at int) (one *record.Field, raw string) { return &f.all[at].Field, f.all[at].raw }
 
 // Seal makes the schema, once all columns have their places.
 func (f *Fields) Seal() (err error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/record"
 )
 
@@ -37,7 +38,8 @@ func (l *Layout) Copier() *Copier {
 func (c *Copier) SQL() string {
 	names := make([]string, len(c.given))
 	for i, f := range c.given {
-		names[i] = quote(c.layout.fields[f].Name)
+		field, _ := c.layout.fields.At(f)
+		names[i] = quote(field.Name)
 	}
 	return "copy " + c.layout.table.Quoted() + " (" + strings.Join(names, ", ") + ") from stdin"
 }
@@ -46,17 +48,17 @@ func (c *Copier) SQL() string {
 func (c *Copier) bind(s *record.Schema) error {
 	c.schema, c.source, c.raw = s, c.source[:0], c.raw[:0]
 	for _, g := range c.given {
-		f := &c.layout.fields[g]
+		f, raw := c.layout.fields.At(g)
 		at := s.Index(f.Name)
 		if at >= 0 {
-			if have := s.Fields[at]; have.Kind != f.Kind || have.Scale != f.Scale || have.Precision != f.Precision || !sameFields(have.Fields, f.Fields) {
+			if have := &s.Fields[at]; !gather.SameType(have, f) {
 				return &fault.Error{
 					Class: fault.Fatal, Code: codeType, Place: s.Stream + ", column " + f.Name,
 					Err: fmt.Errorf("the column is %s in the table and %s in the rows", f.TypeName(), have.TypeName()),
 				}
 			}
 		}
-		c.source, c.raw = append(c.source, at), append(c.raw, s.Index(f.raw))
+		c.source, c.raw = append(c.source, at), append(c.raw, s.Index(raw))
 	}
 	return nil
 }
@@ -75,20 +77,21 @@ func (c *Copier) Append(dst []byte, b *record.Batch) ([]byte, error) {
 			if i > 0 {
 				dst = append(dst, '\t')
 			}
-			f := &c.layout.fields[g]
+			f, _ := c.layout.fields.At(g)
+			codec := &c.layout.codecs[g]
 			switch at, raw := c.source[i], c.raw[i]; {
 			case raw >= 0 && b.Columns[raw].IsValid(row):
-				text, err := f.codec.unfit(b.Columns[raw].Text(row))
+				text, err := codec.unfit(b.Columns[raw].Text(row))
 				if err != nil {
 					return dst, &fault.Error{Class: fault.Fatal, Code: codeUnfit, Place: b.Schema.Stream + ", column " + f.Name, Err: err}
 				}
 				dst = appendCopied(dst, text)
 			case at < 0 || !b.Columns[at].IsValid(row):
 				dst = append(dst, `\N`...)
-			case f.codec.op == opText:
+			case codec.op == opText:
 				dst = appendCopied(dst, b.Columns[at].Text(row))
 			default:
-				c.room = f.codec.printed(c.room[:0], &f.Field, &b.Columns[at], row)
+				c.room = codec.printed(c.room[:0], f, &b.Columns[at], row)
 				dst = appendCopied(dst, c.room)
 			}
 		}

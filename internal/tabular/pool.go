@@ -39,16 +39,17 @@ func (p *Pool[C]) Resized(most int) *Pool[C] {
 
 // With waits for a place, and runs something on a connection.
 func (p *Pool[C]) With(ctx context.Context, do func(c C) error) error {
-	c, err := p.get(ctx)
+	c, err := p.Get(ctx)
 	if err != nil {
 		return err
 	}
 	err = do(c)
-	p.put(ctx, c, err)
+	p.Put(ctx, c, err)
 	return err
 }
 
-func (p *Pool[C]) get(ctx context.Context) (c C, err error) {
+// Get gives a connection, a new one where none is idle; Put takes it back.
+func (p *Pool[C]) Get(ctx context.Context) (c C, err error) {
 	select {
 	case p.places <- struct{}{}:
 	case <-ctx.Done():
@@ -67,9 +68,9 @@ func (p *Pool[C]) get(ctx context.Context) (c C, err error) {
 	return c, err
 }
 
-// put takes a connection back. One whose work failed, or that is in a transaction, is closed; when it was lost, so are those that
+// Put takes a connection back. One whose work failed, or that is in a transaction, is closed; when it was lost, so are those that
 // nobody uses, for they were lost with it.
-func (p *Pool[C]) put(ctx context.Context, c C, err error) {
+func (p *Pool[C]) Put(ctx context.Context, c C, err error) {
 	defer func() { <-p.places }()
 	if err != nil || !c.Idle() {
 		lost := c.IsClosed() && ctx.Err() == nil

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/gather"
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
@@ -65,7 +66,7 @@ func (r *Reading) open(ctx context.Context, c *Config, out *record.Schema, k *kn
 	r.table = found[0]
 	r.table.Key = out.KeyNames()
 	for _, f := range k.columns {
-		of, raw := strings.CutSuffix(f.Name, postgres.RawSuffix)
+		of, raw := strings.CutSuffix(f.Name, gather.RawSuffix)
 		if out.Index(f.Name) < 0 && (!raw || out.Index(of) < 0) {
 			r.LeftOut = append(r.LeftOut, f.Name)
 		}

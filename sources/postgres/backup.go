@@ -47,7 +47,7 @@ type extent struct {
 // Snapshot locks the tables as every read does, then takes the snapshot: so no TRUNCATE and no ALTER TABLE, which older snapshots see
 // through, comes between what it shows and what is read in it.
 func (s *Source) Snapshot(ctx context.Context, tables []string) (sources.Snapshot, error) {
-	session, err := s.pool.get(ctx)
+	session, err := s.pool.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *Source) Snapshot(ctx context.Context, tables []string) (sources.Snapsho
 		}
 	}
 	if err != nil {
-		s.pool.put(ctx, session, err)
+		s.pool.Put(ctx, session, err)
 		return nil, err
 	}
 	return m, nil
@@ -314,6 +314,6 @@ func (m *standing) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	_, err := m.session.Exec(ctx, "rollback")
-	m.source.pool.put(ctx, m.session, err)
+	m.source.pool.Put(ctx, m.session, err)
 	return postgres.Explain(err, "end the snapshot", m.info.Database)
 }

@@ -32,7 +32,7 @@ func (s *Source) Restore(ctx context.Context, info sources.SnapshotInfo) (source
 			Code: "ACQ-PG-073", Place: info.Database, Err: fmt.Errorf("the backup is of %s", info.Engine), Remedy: "restore it into a source of that kind",
 		}
 	}
-	c, err := s.pool.get(ctx)
+	c, err := s.pool.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +215,6 @@ func (r *restoration) Close(ctx context.Context) error {
 			r.failed = errors.Join(r.failed, err)
 		}
 	}
-	r.source.pool.put(ctx, r.conn, r.failed)
+	r.source.pool.Put(ctx, r.conn, r.failed)
 	return nil
 }

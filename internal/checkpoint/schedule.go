@@ -1,0 +1,76 @@
+package checkpoint
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// Scheduled is how a job of the schedule stands.
+type Scheduled struct {
+	Last   time.Time // the time for which it was last begun, or from which on it is looked after
+	Paused bool
+	Job    string // the last that was begun; "": none
+}
+
+// ClaimRun takes the run of a scheduled job that is due at a time: of all processes on this state one gets it, once, and none for a time
+// before one that was taken. One that is paused is not given.
+func (s *Store) ClaimRun(ctx context.Context, name string, due time.Time) (bool, error) {
+	mine := false
+	err := s.writer.run(ctx, "claim run of "+name, func(ctx context.Context, tx *sql.Conn) error {
+		result, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?1, ?2, 0, '')
+			on conflict do update set last = ?2 where last < ?2 and not paused`, name, micros(due))
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		mine = n == 1
+		return err
+	})
+	if err != nil { // mine may still be written
+		return false, err
+	}
+	return mine, nil
+}
+
+// WatchSchedule begins to look after a scheduled job that nobody knows yet: what was due before now was not missed. It gives how it stands.
+func (s *Store) WatchSchedule(ctx context.Context, name string, now time.Time) (Scheduled, error) {
+	err := s.writer.run(ctx, "watch "+name, func(ctx context.Context, tx *sql.Conn) error {
+		_, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?, ?, 0, '') on conflict do nothing`, name, micros(now))
+		return err
+	})
+	if err != nil {
+		return Scheduled{}, err
+	}
+	return s.Scheduled(ctx, name)
+}
+
+// Scheduled tells how a scheduled job stands; one that nobody knows has the zero value.
+func (s *Store) Scheduled(ctx context.Context, name string) (Scheduled, error) {
+	var out Scheduled
+	var last int64
+	err := s.readers.QueryRowContext(ctx, `select last, paused, job from schedule where name = ?`, name).Scan(&last, &out.Paused, &out.Job)
+	if errors.Is(err, sql.ErrNoRows) {
+		return out, nil
+	}
+	out.Last = moment(last)
+	return out, explain(s.path, "read schedule", err)
+}
+
+// SaveRun notes the job that a run has begun.
+func (s *Store) SaveRun(ctx context.Context, name, job string) error {
+	return s.writer.run(ctx, "save run of "+name, func(ctx context.Context, tx *sql.Conn) error {
+		_, err := tx.ExecContext(ctx, `update schedule set job = ? where name = ?`, job, name)
+		return err
+	})
+}
+
+// PauseSchedule pauses a scheduled job, or lets it go on: what was due while it was paused was not missed.
+func (s *Store) PauseSchedule(ctx context.Context, name string, paused bool, now time.Time) error {
+	return s.writer.run(ctx, "pause "+name, func(ctx context.Context, tx *sql.Conn) error {
+		_, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?1, ?3, ?2, '')
+			on conflict do update set last = case when paused and not ?2 then max(last, ?3) else last end, paused = ?2`, name, paused, micros(now))
+		return err
+	})
+}

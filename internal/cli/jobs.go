@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/api"
+)
+
+type jobsCmd struct {
+	List   jobsListCmd   `cmd:"" help:"List the jobs, the newest first."`
+	Show   jobsShowCmd   `cmd:"" help:"Show one, table by table."`
+	Cancel jobsCancelCmd `cmd:"" help:"Stop one in order."`
+}
+
+const jobsCodes = `
+
+Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 no process answers.`
+
+type jobsListCmd struct {
+	File  string `arg:"" optional:"" help:"Configuration file; default ./acequia.yaml."`
+	State string `help:"Only those in this state: ${enum}." enum:"queued,running,succeeded,partial,failed,canceled," default:""`
+	Limit int    `help:"How many at most." default:"20"`
+	JSON  bool   `help:"Write JSON."`
+}
+
+// Help shows examples.
+func (jobsListCmd) Help() string {
+	return `Asks the acequia serve that runs on the file for its jobs: what was asked for through the API, by the schedule or by acequia schedule run.
+
+Examples:
+  acequia jobs list cinema.yaml
+  acequia jobs list cinema.yaml --state partial --json` + jobsCodes
+}
+
+// Run lists them.
+func (c jobsListCmd) Run(ctx context.Context, t terminal) error {
+	project, err := target{File: c.File}.project(ctx, t)
+	if err != nil {
+		return err
+	}
+	query := url.Values{"limit": {strconv.Itoa(c.Limit)}}
+	if c.State != "" {
+		query.Set("state", c.State)
+	}
+	var list api.JobList
+	if err := askRunning(ctx, project.State, http.MethodGet, "/v1/jobs?"+query.Encode(), &list); err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(t.out, list)
+	}
+	if len(list.Jobs) == 0 {
+		_, err := fmt.Fprintln(t.out, "There are no jobs.")
+		return err
+	}
+	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "job\tkind\tstate\tasked by\tcreated\ttook")
+	for _, j := range list.Jobs {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, j.By, j.Created.Local().Format(time.DateTime), tookOf(j))
+	}
+	return w.Flush()
+}
+
+func tookOf(j api.Job) string {
+	if j.Started == nil {
+		return ""
+	}
+	end := time.Now()
+	if j.Ended != nil {
+		end = *j.Ended
+	}
+	return end.Sub(*j.Started).Round(100 * time.Millisecond).String()
+}
+
+// oneJob names a job.
+type oneJob struct {
+	File string `arg:"" help:"Configuration file."`
+	ID   string `arg:"" help:"ID of the job."`
+	JSON bool   `help:"Write JSON."`
+}
+
+func (c oneJob) ask(ctx context.Context, t terminal, method, more string) error {
+	project, err := target{File: c.File}.project(ctx, t)
+	if err != nil {
+		return err
+	}
+	var job api.Job
+	if err := askRunning(ctx, project.State, method, "/v1/jobs/"+url.PathEscape(c.ID)+more, &job); err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(t.out, job)
+	}
+	return showJob(t, job)
+}
+
+func showJob(t terminal, j api.Job) error {
+	_, _ = fmt.Fprintf(t.out, "%s %s: %s\nasked by %s at %s", j.Kind, j.ID, j.State, j.By, j.Created.Local().Format(time.DateTime))
+	if took := tookOf(j); took != "" {
+		_, _ = fmt.Fprintf(t.out, ", took %s", took)
+	}
+	_, _ = fmt.Fprintln(t.out)
+	if e := j.Trouble; e != nil {
+		_, _ = fmt.Fprintf(t.out, "✗ %s %s\n  %s\n  → %s\n", e.Code, e.Place, e.Reason, e.Remedy)
+	}
+	if j.Report == nil {
+		return nil
+	}
+	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(w, "database\ttable\tstate\trows\tdead letters\tseconds\t")
+	for _, d := range j.Report.Databases {
+		_, _ = fmt.Fprintf(w, "%s\t\t%s\t%s\t%s\t%.1f\t\n", d.SourceDB, d.State, thousands(d.Rows), thousands(d.DeadLetters), d.Seconds)
+		for _, one := range j.Report.Tables {
+			if one.Pipeline == d.Pipeline {
+				_, _ = fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%.1f\t\n", one.Table, one.State, thousands(one.Rows), thousands(one.DeadLetters), one.Seconds)
+			}
+		}
+	}
+	err := w.Flush()
+	for _, d := range j.Report.Databases {
+		if e := d.Trouble; e != nil {
+			_, _ = fmt.Fprintf(t.out, "✗ %s of %s: %s %s: %s\n", d.SourceDB, d.Pipeline, e.Code, e.Place, e.Reason)
+		}
+	}
+	for _, n := range j.Report.Notes {
+		_, _ = fmt.Fprintln(t.out, "· "+n)
+	}
+	return err
+}
+
+type jobsShowCmd struct{ oneJob }
+
+// Help shows examples.
+func (jobsShowCmd) Help() string {
+	return `Shows how far a job is, or what became of it, table by table.
+
+Examples:
+  acequia jobs show cinema.yaml 01a2325d-b832-7491-9695-9e52954ad129` + jobsCodes
+}
+
+// Run shows it.
+func (c jobsShowCmd) Run(ctx context.Context, t terminal) error {
+	return c.ask(ctx, t, http.MethodGet, "")
+}
+
+type jobsCancelCmd struct{ oneJob }
+
+// Help shows examples.
+func (jobsCancelCmd) Help() string {
+	return `Stops a job in order: what it has made durable stays.
+
+Examples:
+  acequia jobs cancel cinema.yaml 01a2325d-b832-7491-9695-9e52954ad129` + jobsCodes
+}
+
+// Run cancels it.
+func (c jobsCancelCmd) Run(ctx context.Context, t terminal) error {
+	return c.ask(ctx, t, http.MethodPost, "/cancel")
+}
