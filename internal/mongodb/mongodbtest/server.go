@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -189,4 +190,18 @@ func Insert(tb testing.TB, c *mongo.Collection, docs ...bson.D) {
 		}
 		docs = docs[n:]
 	}
+}
+
+// InsertJSON puts documents into a collection, of which each is a line of Extended JSON.
+func InsertJSON(tb testing.TB, c *mongo.Collection, lines string) {
+	tb.Helper()
+	var docs []bson.D
+	for line := range strings.Lines(lines) {
+		var doc bson.D
+		if err := bson.UnmarshalExtJSON([]byte(line), false, &doc); err != nil {
+			tb.Fatalf("%s: %v", line, err)
+		}
+		docs = append(docs, doc)
+	}
+	Insert(tb, c, docs...)
 }
