@@ -98,7 +98,7 @@ func TestLogOfOneTransaction(t *testing.T) {
 	r.write(change{kind: "insert", doc: doc("a", 0)})
 	w.equal("things", true)
 	r.write(change{kind: "delete", doc: doc("a", 0)}, change{kind: "insert", doc: doc("a", 1)}, change{kind: "delete", doc: doc("a", 1)}, change{kind: "insert", doc: doc("a", 2)})
-	left := 2
+	left := 3
 	w.crash = func() bool { left--; return left == 0 }
 	if err := w.run(); err == nil {
 		t.Fatal("it did not die")
