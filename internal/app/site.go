@@ -37,14 +37,15 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 	health := s.newHealth()
 	return api.New(api.Config{
 		Version: version, Jobs: s.jobs, Work: s, Items: itemTables{s}, Health: health.look, Log: s.Log, Access: s.project.access(), Schedules: s.schedule,
-		Pipelines: func(ctx context.Context) []api.Pipeline { return readiness(s.shown(ctx)) },
+		Pipelines: func(ctx context.Context) []api.Pipeline { return s.readiness(s.shown(ctx)) },
 	}, site), engine, nil
 }
 
-func readiness(all []web.Pipeline) []api.Pipeline {
+// readiness is what /readyz says of the pipelines. What a job does with one, or failed to do, the job says.
+func (s *Service) readiness(all []web.Pipeline) []api.Pipeline {
 	out := make([]api.Pipeline, len(all))
 	for i, p := range all {
-		out[i] = api.Pipeline{Name: p.Name, State: string(p.State), Reason: p.Reason, Ready: p.State.Ready()}
+		out[i] = api.Pipeline{Name: p.Name, State: string(p.State), Reason: p.Reason, Ready: p.State.Ready() || s.turns[i] != nil && s.turns[i].works()}
 	}
 	return out
 }

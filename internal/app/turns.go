@@ -112,6 +112,13 @@ func (t *turn) rests() bool {
 	return !t.busy && !t.follows
 }
 
+// works says that what goes on, if anything does, is a job's.
+func (t *turn) works() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.follows || t.jobs > 0
+}
+
 // status is that of what goes on, with the counts of all runs of this process.
 func (t *turn) status() routers.Status {
 	t.mu.Lock()
