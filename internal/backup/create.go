@@ -167,13 +167,14 @@ func (c *creation) part(ctx context.Context, stream string, table, part int) (er
 		if w == nil {
 			return nil
 		}
+		told := w.told
 		f, err := w.close()
 		w = nil
 		if err != nil {
 			return kept(err)
 		}
 		c.keep(table, f)
-		c.progress.add(stream, 0, f.Bytes, 0)
+		c.progress.add(stream, 0, f.Bytes-told, 0)
 		c.store.o.Probe(AfterFile)
 		return nil
 	}
@@ -190,8 +191,12 @@ func (c *creation) part(ctx context.Context, stream string, table, part int) (er
 			c.widen(table, b.Schema.Fields)
 		}
 		digest.Add(b)
-		c.progress.add(stream, b.Rows, 0, 0)
-		return kept(w.add(b))
+		if err := w.add(b); err != nil {
+			return kept(err)
+		}
+		c.progress.add(stream, b.Rows, w.file.Bytes-w.told, 0)
+		w.told = w.file.Bytes
+		return nil
 	})
 	if err != nil {
 		return err

@@ -193,3 +193,36 @@ func TestWhatIsInUseStays(t *testing.T) {
 		t.Errorf("the one that was being made is %+v, %v", v, err)
 	}
 }
+
+// TestOtherRowsAreNotRestored has a manifest name a whole file of another backup: all hashes of files are right, and the rows are others.
+func TestOtherRowsAreNotRestored(t *testing.T) {
+	t.Parallel()
+	from := server.Database(t, "create table a (id int, v int); insert into a values (1, 1), (2, 2)")
+	root, d := t.TempDir(), database(t, from)
+	s := open(t, root, backup.Options{})
+	right := create(t, s, d)
+	server.Exec(t, from, "update a set v = 3 where id = 2")
+	other := create(t, s, d)
+	path := filepath.Join(root, "postgresql", "_backups", right.ID+".json")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		text, err = backup.Reseal(text, func(b *backup.Backup) { b.Tables[0].Files = other.Tables[0].Files })
+	}
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := server.Database(t)
+	if _, err := s.Restore(t.Context(), right.ID, backup.Filter{}, database(t, to), backup.RestoreOptions{}); fault.Code(err) != "ACQ-BACKUP-007" {
+		t.Errorf("restoring it gives %v", err)
+	}
+	if left := queried(t, to, "select relname::text from pg_class where relnamespace = 'public'::regnamespace"); len(left) > 0 {
+		t.Errorf("the database has %v", left)
+	}
+	v, err := s.Verify(t.Context(), right.ID, backup.Filter{}, backup.VerifyOptions{})
+	if err != nil || v.Whole {
+		t.Errorf("it is verified as %+v, %v", v, err)
+	}
+}

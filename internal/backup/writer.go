@@ -27,6 +27,7 @@ type writer struct {
 	zstd    *zstd.Encoder
 	line    []byte
 	rows    int64
+	told    int64 // bytes of the file that progress knows of
 }
 
 // rowGroupBytes bounds what a writer holds.

@@ -167,3 +167,30 @@ func allow(t *testing.T, root string) {
 		t.Fatal(err)
 	}
 }
+
+// TestLocksAreSharedOrNot holds a lock with others, and alone.
+func TestLocksAreSharedOrNot(t *testing.T) {
+	t.Parallel()
+	d, err := blob.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	take := func(try func(string) (func(), bool, error), want bool) func() {
+		t.Helper()
+		unlock, held, err := try("locks/one")
+		if err != nil || held != want {
+			t.Fatalf("held %t, %v, want %t", held, err, want)
+		}
+		return unlock
+	}
+	first, second := take(d.TryShare, true), take(d.TryShare, true)
+	take(d.TryLock, false)
+	first()
+	take(d.TryLock, false)
+	second()
+	alone := take(d.TryLock, true)
+	take(d.TryShare, false)
+	take(d.TryLock, false)
+	alone()
+	take(d.TryShare, true)()
+}
