@@ -31,7 +31,9 @@ func digested(t *testing.T, fields []record.Field, rows ...string) string {
 // be found equal by later versions.
 func TestDigestIsThatOfEveryVersion(t *testing.T) {
 	t.Parallel()
-	field := func(name string, k record.Kind) record.Field { return record.Field{Name: name, Kind: k, Nullable: true} }
+	field := func(name string, k record.Kind) record.Field {
+		return record.Field{Name: name, Kind: k, Nullable: true}
+	}
 	narrow, wide, list, row := field("narrow", record.Decimal), field("wide", record.Decimal), field("list", record.List), field("row", record.Struct)
 	narrow.Precision, narrow.Scale, wide.Precision, wide.Scale = 10, 2, 38, 3
 	list.Fields, row.Fields = []record.Field{field("element", record.Int64)}, []record.Field{field("a", record.String), field("b", record.Bool)}
