@@ -156,6 +156,7 @@ func columns(ctx context.Context, c *Conn, tables []*Table, grants *[]string) er
 		one := Column{Name: r.Text(2), NotNull: r.Text(6) == "NO", Type: typeOf(r)}
 		extra := strings.ToUpper(r.Text(12))
 		one.Generated = strings.HasSuffix(extra, " GENERATED") || strings.HasPrefix(extra, "VIRTUAL") || strings.HasPrefix(extra, "STORED") || strings.HasPrefix(extra, "PERSISTENT")
+		one.Virtual = one.Generated && strings.HasPrefix(extra, "VIRTUAL")
 		one.Filled = one.NotNull || one.Generated || !r.Null(14) && r.Text(14) != "NULL"
 		t.Columns = append(t.Columns, one)
 	}

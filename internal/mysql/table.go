@@ -25,6 +25,7 @@ type Column struct {
 	Name      string
 	NotNull   bool
 	Generated bool
+	Virtual   bool // and computed when it is read
 	Filled    bool // it has a value in rows that were there before it was added
 	Type      Type
 }

@@ -120,7 +120,7 @@ func (r *streaming) run(ctx context.Context, c *mysql.Conn) error {
 	if err != nil {
 		return err
 	}
-	read := &reading{table: t.Table, source: t.source, epoch: t.note.Epoch, file: t.note.File}
+	read := &reading{table: t.Table, source: t.source, epoch: t.note.Epoch, file: t.note.File, low: t.logged()}
 	err = s.read(ctx, c, read, func() error {
 		d := layout.Decoder()
 		send := func() error { return r.send(ctx, layout, d, read) }

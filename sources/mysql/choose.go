@@ -15,7 +15,7 @@ import (
 )
 
 // ranking is the strategies, best first.
-var ranking = []string{queue, byTime} //nolint:gochecknoglobals // a constant table
+var ranking = []string{byLog, queue, byTime} //nolint:gochecknoglobals // a constant table
 
 // installed says whether a strategy is put into the database by someone, rather than found there.
 func installed(strategy string) bool { return strategy == queue }
@@ -40,7 +40,10 @@ func (s *Source) choose(ctx context.Context, c *mysql.Conn, t *table) error {
 		return nil
 	}
 	s.sayChoice(ctx, t, m, strategy, missing)
-	t.note.Strategy, t.poller = strategy, s.newPoller(strategy)
+	t.note.Strategy, t.poller, t.note.Log = strategy, s.newPoller(strategy), nil
+	if strategy == byLog {
+		return s.join(ctx, c, t)
+	}
 	if t.poller == nil {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 // The strategies, see docs/MYSQL.md.
 const (
 	auto   = "auto"
+	byLog  = "log"
 	queue  = "queue"
 	byTime = "time"
 )
@@ -32,7 +33,8 @@ type Config struct {
 
 // Capture says how changes are found.
 type Capture struct {
-	Strategy string        `yaml:"strategy" enum:"auto,queue,time" doc:"auto takes the best that is there: queue where it is installed, else time where an index is on the column."`
+	Strategy string        `yaml:"strategy" enum:"auto,log,queue,time" doc:"auto takes the best that is there: log where the server keeps one that tells all (MariaDB), else queue where it is installed, else time where an index is on the column."`
+	ServerID uint32        `yaml:"server_id" doc:"Log: the number under which the server knows this reader among its replicas, which no other may have; default one that is made of the pipeline's name."`
 	Every    time.Duration `yaml:"every" doc:"How often a table is asked for changes; default 5s."`
 	Column   string        `yaml:"column" doc:"Time: the column that holds when a row was last changed; default updated_at."`
 	Zone     string        `yaml:"zone" doc:"Time: where the column is a DATETIME, the zone of the time that every writer writes: UTC or an offset such as +02:00. A zone with summer time will not do."`

@@ -37,8 +37,18 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lanes []sources.Lane
+	var reads []string
 	for _, t := range s.sorted() {
-		lanes = append(lanes, s.lanesOf(t)...)
+		all := s.lanesOf(t)
+		lanes = append(lanes, all...)
+		for _, l := range all {
+			if t.logged() && t.err == nil {
+				reads = append(reads, l.ID)
+			}
+		}
+	}
+	if lane, ok := s.logLane(reads); ok {
+		lanes = append(lanes, lane)
 	}
 	return s.only.lanes(lanes, s.tables)
 }

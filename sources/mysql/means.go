@@ -94,6 +94,8 @@ func (s *Source) lacks(t *table, m means, strategy string) *sources.Missing {
 			"say capture.cascades: sweep, and run acequia sweep every so often; or let the application change these rows")
 	}
 	switch strategy {
+	case byLog:
+		return s.lacksLog(t, no)
 	case queue:
 		return s.lacksQueue(t, m, no)
 	case byTime:

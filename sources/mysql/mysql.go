@@ -32,6 +32,7 @@ type Source struct {
 	pageRows  int   // of a page of a poll
 	holdAfter time.Duration
 	activity  activity
+	feed      feed
 
 	refreshing sync.Mutex // the catalog is asked by one at a time
 	mu         sync.Mutex
@@ -109,12 +110,18 @@ func (s *Source) Drain() { s.drains = true }
 func (s *Source) More(_ context.Context, lane sources.Lane, _ record.Position) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if isLog(lane) {
+		return !s.feed.drained, nil
+	}
 	t := s.tables[lane.Streams[0]]
 	return t != nil && strings.HasSuffix(lane.ID, followSuffix) && !t.drained, nil
 }
 
 // Open starts reading a lane.
 func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
+	if isLog(lane) {
+		return s.openLog(ctx, lane, from)
+	}
 	t, part, err := s.find(lane)
 	switch {
 	case err != nil:

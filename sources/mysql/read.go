@@ -34,6 +34,8 @@ type reading struct {
 	at     time.Time // the server's, before the read
 	given  uint32    // records so far: without a key only their number in the read tells them apart
 	file   string    // that the rows must be of; "": of any
+	low    bool      // the log tells of all that the read may not show: its number is 0
+	logged bool      // the number is that of the log which the read's snapshot shows
 }
 
 // system fills what acequia knows of a batch.
@@ -69,13 +71,26 @@ func (r *reading) refuse(e *gather.RowError) record.Refused {
 // read runs a read of a table that the catalog was asked for before: in a transaction that keeps the table from being altered, after a
 // look whether it was, and with a number of the stream, taken before. do runs its statement, whose snapshot is its own.
 func (s *Source) read(ctx context.Context, c *mysql.Conn, r *reading, do func() error) (err error) {
-	if s.state != nil {
+	if s.state != nil && !r.low && !r.logged {
 		if r.number, err = s.state.Next(ctx, r.table.Stream()); err != nil {
 			return err
 		}
 	}
-	return s.locked(ctx, c, r.table, "READ COMMITTED", func(at time.Time) error {
+	isolation := "READ COMMITTED"
+	if r.logged {
+		isolation = repeatable
+	}
+	return s.locked(ctx, c, r.table, isolation, func(at time.Time) error {
 		r.at = at
+		if r.logged {
+			shown, err := snapshotAt(ctx, c)
+			if err == nil {
+				r.number, err = shown.number()
+			}
+			if err != nil {
+				return err
+			}
+		}
 		if r.file != "" {
 			file, err := s.fileOf(ctx, c, r.table)
 			if err != nil {

@@ -48,6 +48,11 @@ func (s *Source) refresh(ctx context.Context, c *mysql.Conn) error {
 	if err := s.inspect(ctx, c); err != nil {
 		return err
 	}
+	if s.state != nil {
+		if err := s.loadLog(ctx); err != nil {
+			return err
+		}
+	}
 	found, err := s.catalog(ctx, c)
 	if err != nil {
 		return err
@@ -86,9 +91,15 @@ func (s *Source) inspect(ctx context.Context, c *mysql.Conn) error {
 			Class: fault.Fatal, Code: "ACQ-MY-044", Place: c.Host(), Err: fmt.Errorf("the server is of version %s, and %s is needed", server.Version, least),
 		}
 	}
+	var log logMeans
+	if strategy := s.config.Capture.Strategy; strategy == auto || strategy == byLog {
+		if log, err = inspectLog(ctx, c); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server = server
+	s.server, s.feed.means = server, log
 	return nil
 }
 
@@ -159,6 +170,12 @@ func (s *Source) bring(ctx context.Context, c *mysql.Conn, t *table, old table) 
 			return s.again(ctx, c, t, "")
 		}
 	}
+	if join := t.note.Log; join != nil && join.Broken != "" && t.note.Anew == "" {
+		if old.Table != nil && old.err != nil { // what is read anew would be stopped again, until somebody has mended it
+			return old.err
+		}
+		return s.again(ctx, c, t, join.Broken)
+	}
 	if why := s.outlived(t); why != "" {
 		return s.again(ctx, c, t, why)
 	}
@@ -181,6 +198,8 @@ func (s *Source) outlived(t *table) string {
 		return t.note.Anew
 	case t.anew != "":
 		return t.anew
+	case t.logged() && t.note.Log.Feed != s.feedNow():
+		return s.feedWhy()
 	case t.note.Server != "" && s.server.Identity != "" && t.note.Server != s.server.Identity:
 		return fmt.Sprintf("the server is another one: %s; it was %s", s.server.Identity, t.note.Server)
 	}

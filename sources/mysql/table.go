@@ -34,6 +34,7 @@ type note struct {
 	Epoch    uint16           `json:"epoch"` // incarnation of the stream: one more for each time it is read anew
 	Strategy string           `json:"strategy,omitempty"`
 	Cursor   string           `json:"cursor,omitempty"` // where following begins: before the first read of the backfill
+	Log      *logJoin         `json:"log,omitempty"`    // strategy log: how it has joined
 	Parts    []part           `json:"parts,omitempty"`  // of the backfill; none: the table has no key, and is read as one snapshot
 	Began    time.Time        `json:"began"`
 	Done     time.Time        `json:"done,omitzero"` // when it was last read whole
@@ -122,6 +123,9 @@ func (s *Source) again(ctx context.Context, c *mysql.Conn, t *table, why string)
 	if t.note.Epoch == 1<<16-1 {
 		return &fault.Error{Code: "ACQ-MY-031", Place: t.stream, Err: errors.New("the table was read anew 65,535 times"), Remedy: "give it another name"}
 	}
+	s.feed.gate.Lock()
+	defer s.feed.gate.Unlock()
+	s.feed.turn++
 	before, asked, drained := t.note, t.anew, t.drained
 	defer func() {
 		if err != nil { // it may be had later; lanes of an incarnation that is not known would end, and be done for good

@@ -277,6 +277,6 @@ func (s *Source) reading(ctx context.Context, t *mysql.Table) (*reading, error) 
 	if _, err := s.load(ctx, kept); err != nil {
 		return nil, err
 	}
-	r.epoch = kept.note.Epoch
+	r.epoch, r.logged = kept.note.Epoch, kept.logged()
 	return r, nil
 }
