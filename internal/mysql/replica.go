@@ -94,8 +94,8 @@ func (l *Log) Next(ctx context.Context) (*replication.BinlogEvent, error) {
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return event, err
 	}
-	const noSuchPlace = 1236 // ER_MASTER_FATAL_ERROR_READING_BINLOG
-	if Said(err) == noSuchPlace {
+	const noSuchPlace, sameNumber = 1236, 4052 // ER_MASTER_FATAL_ERROR_READING_BINLOG, ER_SLAVE_SAME_ID
+	if said := Said(err); said == noSuchPlace || said == sameNumber {
 		return nil, fmt.Errorf("%w: %w", ErrLogLost, err)
 	}
 	return nil, Explain(err, "read the log", l.host)

@@ -77,7 +77,9 @@ func TestEveryKindOfKey(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				parts = len(lanes) - 1 // without the last, which completes
+				if parts = len(lanes); strings.HasSuffix(lanes[parts-1].ID, "/complete") {
+					parts--
+				}
 				went := false
 				for _, l := range lanes[:parts] {
 					if !r.ended[l.ID] && r.failed[l.ID] == nil {

@@ -213,8 +213,9 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 		return nil, err
 	}
 	p := &logPump{source: s, epoch: note.Epoch, at: at, again: at.Seen}
-	gone := ""
+	var gone, database string
 	err = s.with(ctx, func(c *mysql.Conn) (err error) {
+		database = c.Database()
 		if gone, err = reachable(ctx, c, at); err != nil || gone != "" {
 			return err
 		}
@@ -233,7 +234,7 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 	if p.gtids, err = parseGTIDs(string(at.GTIDs)); err != nil {
 		return nil, err
 	}
-	log, err := mysql.OpenLog(ctx, mysql.Options{DSN: string(s.config.DSN)}, server, s.replicaID(), at.File, at.Offset)
+	log, err := mysql.OpenLog(ctx, mysql.Options{DSN: string(s.config.DSN)}, server, s.replicaID(database), at.File, at.Offset)
 	if err != nil {
 		return nil, err
 	}
@@ -241,12 +242,12 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 }
 
 // replicaID is the number under which the server knows the pipeline among its replicas: the same in every run, and unlikely that of another.
-func (s *Source) replicaID() uint32 {
+func (s *Source) replicaID(database string) uint32 {
 	if s.config.Capture.ServerID > 0 {
 		return s.config.Capture.ServerID
 	}
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(s.server.Identity + "\x00" + s.pipeline + "\x00" + strings.Join(s.config.Tables, ",")))
+	_, _ = h.Write([]byte(strings.Join(append([]string{s.server.Identity, s.pipeline, database}, s.config.Tables...), "\x00")))
 	return h.Sum32() | 1<<31
 }
 

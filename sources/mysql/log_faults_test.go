@@ -49,17 +49,16 @@ func TestLogAcrossAlterations(t *testing.T) {
 			}
 			server.Exec(t, database, sql...)
 			p.run(t, 0)
-			want, got := p.stands(t, "k"), p.image.of("k")
-			for i := range got { // a column that was dropped stays, and is null
-				got[i] = strings.ReplaceAll(strings.ReplaceAll(got[i], `"a":null,`, ""), `"a":"was",`, "")
+			columns := map[string]bool{}
+			described, err := open(t, p.config, p.state).Describe(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
-			for _, rows := range [][]string{want, got} {
-				for i := range rows {
-					rows[i] = sortedFields(rows[i])
-				}
+			for _, f := range described[0].Fields {
+				columns[f.Name] = true
 			}
-			if strings.Join(want, "\n") != strings.Join(got, "\n") {
-				t.Errorf("the table has\n%s\nand the sink\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
+			if want, got := plain(t, p.stands(t, "k"), columns), plain(t, p.image.of("k"), columns); want != got {
+				t.Errorf("the table has\n%s\nand the sink\n%s", want, got)
 			}
 		})
 	}
@@ -103,7 +102,7 @@ func TestLogLost(t *testing.T) {
 		}
 		p.run(t, 0)
 		p.equal(t, "k")
-		if p.image.ops[record.Snapshot] < 38 {
+		if p.image.ops[record.Snapshot] < 30 {
 			t.Errorf("%s: the table was not read anew: %v", name, p.image.ops)
 		}
 	}

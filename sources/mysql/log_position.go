@@ -19,6 +19,9 @@ type logPosition struct {
 	Offset uint32  `json:"o"`
 	Seen   uint64  `json:"n,omitempty"` // rows that the log has, whether they made records or not
 	GTIDs  gtidSet `json:"g,omitempty"` // of the last transaction of each domain before Offset
+
+	// Prepared has the transactions (XA) that were prepared before Offset and have not ended, with the streams that they change.
+	Prepared map[string][]string `json:"x,omitempty"`
 }
 
 // gtid is one of MariaDB's: domain-server-sequence.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -93,7 +94,9 @@ type logPump struct {
 	relations map[string]*relation // by database and name
 	maps      map[uint64]*relation // by the number that the transaction uses
 	touched   []*relation          // that have rows
-	prepared  map[string]bool      // streams that prepared transactions have changed
+	xid       string               // of the prepared transaction
+	changed   []string             // the streams that it changes
+	prepared  map[string][]string  // as of at.Offset
 	refused   []record.Refused
 	batches   []*record.Batch
 	rows      int
@@ -106,7 +109,10 @@ type logPump struct {
 func (s *Source) readLog(ctx context.Context, p *logPump, log *mysql.Log) *logReader {
 	r := &logReader{}
 	p.reader, p.log, p.moved = r, log, time.Now()
-	p.relations, p.maps, p.prepared = map[string]*relation{}, map[uint64]*relation{}, map[string]bool{}
+	p.relations, p.maps, p.prepared = map[string]*relation{}, map[uint64]*relation{}, maps.Clone(p.at.Prepared)
+	if p.prepared == nil {
+		p.prepared = map[string][]string{}
+	}
 	p.given = p.position()
 	s.mu.Lock()
 	s.feed.reader = r
@@ -217,7 +223,7 @@ func (p *logPump) beat(ctx context.Context) error {
 
 // position is where the pump stands, as a chunk ends there.
 func (p *logPump) position() record.Position {
-	p.at.GTIDs = setOf(p.gtids)
+	p.at.GTIDs, p.at.Prepared = setOf(p.gtids), maps.Clone(p.prepared)
 	return pack(p.at)
 }
 
@@ -243,6 +249,7 @@ func (p *logPump) event(ctx context.Context, e *replication.BinlogEvent) error {
 	}
 	switch {
 	case e.Header.EventType == replication.XA_PREPARE_LOG_EVENT:
+		p.prepared[p.xid] = p.changed
 		return p.commit(ctx, e.Header)
 	case !p.inside && e.Header.LogPos > p.at.Offset && e.Header.EventType != replication.HEARTBEAT_EVENT:
 		p.at.Offset = e.Header.LogPos
@@ -268,6 +275,7 @@ func (p *logPump) begin(h *replication.EventHeader, e *replication.MariadbGTIDEv
 	p.gtid = gtid{e.GTID.DomainID, e.GTID.ServerID, e.GTID.SequenceNumber}
 	p.when = int64(h.Timestamp) * 1_000_000
 	p.skip, p.again, p.events = p.again, 0, 0
+	p.xid, p.changed = "", nil
 	clear(p.maps)
 	for _, r := range p.relations {
 		r.changes = 0

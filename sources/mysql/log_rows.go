@@ -157,7 +157,9 @@ func (p *logPump) rowsEvent(ctx context.Context, h *replication.EventHeader, e *
 		return nil
 	}
 	if p.xa {
-		p.prepared[r.table.stream] = true
+		if !slices.Contains(p.changed, r.table.stream) {
+			p.changed = append(p.changed, r.table.stream)
+		}
 		return nil
 	}
 	if h.EventType == replication.PARTIAL_UPDATE_ROWS_EVENT {

@@ -48,24 +48,37 @@ func (p *logPump) query(ctx context.Context, h *replication.EventHeader, e *repl
 	return nil
 }
 
-// prepares takes the end of a transaction that was prepared. Its rows came when it was, and it may have been rolled back: the tables are
-// read anew when it is committed. Which they are is not known after a restart.
+// prepares takes the beginning and the end of a transaction that is prepared. Its rows come when it is, and it may be rolled back: the tables
+// that it changes are read anew when it is committed. Those of one that was prepared before the log was first read are not known.
 func (p *logPump) prepares(ctx context.Context, words []string) error {
-	if len(words) < 2 || !strings.EqualFold(words[1], "COMMIT") {
+	if len(words) < 3 {
 		return nil
 	}
-	const why = "a prepared transaction (XA) was committed, and the log does not tell whether it would be when it has its rows"
-	if len(p.prepared) == 0 {
+	id := strings.Join(words[2:], "")
+	switch strings.ToUpper(words[1]) {
+	case "START", "BEGIN":
+		p.xid = id
+		return nil
+	case "COMMIT":
+	case "ROLLBACK":
+		delete(p.prepared, id)
+		return nil
+	default:
+		return nil
+	}
+	const why = "a prepared transaction (XA) was committed, whose rows the log has from before that was known"
+	streams, known := p.prepared[id]
+	delete(p.prepared, id)
+	if !known {
 		return p.all(ctx, why)
 	}
-	for stream := range p.prepared {
+	for _, stream := range streams {
 		if t := p.source.table(stream); t != nil && t.logged() {
 			if err := p.readAnew(ctx, t, why); err != nil {
 				return err
 			}
 		}
 	}
-	clear(p.prepared)
 	return nil
 }
 
@@ -217,8 +230,8 @@ func (p *logPump) truncate(ctx context.Context, t *table) error {
 	return nil
 }
 
-// statementWords cuts a statement into names, words and signs. Comments are left out, but for those that the server runs; texts become one word
-// that is no name.
+// statementWords cuts a statement into names, words and signs. Comments are left out, but for those that the server runs; texts keep their quotes, so
+// that they are no names.
 func statementWords(sql string) (words []string) {
 	for i := 0; i < len(sql); {
 		switch c := sql[i]; {
@@ -246,7 +259,7 @@ func statementWords(sql string) (words []string) {
 		case c == '`' || c == '"' || c == '\'':
 			text, n := quotedWord(sql[i:])
 			if c == '\'' {
-				text = "''"
+				text = "'" + text + "'"
 			}
 			words, i = append(words, text), i+n
 		case wordByte(c):

@@ -135,6 +135,8 @@ func (s *Source) risksOf(t *table, m means, strategy string) []string {
 	switch strategy {
 	case "":
 		add("changes are not followed: the table is read anew every %s", s.config.Capture.Snapshot)
+	case byLog:
+		add("the server throws its log away after a time, whether it was read or not; then the table is read anew")
 	case queue:
 		add("the queue grows while nothing reads it")
 	case byTime:
