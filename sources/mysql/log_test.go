@@ -244,7 +244,7 @@ func TestLogSurvivesKills(t *testing.T) {
 	writing, stop := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	for seed := range 3 {
-		writers.Go(func() { write(writing, t, database, uint64(seed)) })
+		writers.Go(func() { writeLog(writing, t, database, uint64(seed)) })
 	}
 	late := time.Now().Add(6 * time.Second)
 	for n := 1; time.Now().Before(late); n++ {
@@ -260,8 +260,8 @@ func TestLogSurvivesKills(t *testing.T) {
 	}
 }
 
-// write changes rows in transactions until ctx ends: some that change many, some that are rolled back, keys that change.
-func write(ctx context.Context, t *testing.T, database string, seed uint64) {
+// writeLog changes rows in transactions until ctx ends: some that change many, some that are rolled back, keys that change.
+func writeLog(ctx context.Context, t *testing.T, database string, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a test
 	c, err := server.Connect(database)
 	if err != nil {
