@@ -73,7 +73,7 @@ func NewImages(m *replication.TableMapEvent, known *Table, charsets Charsets) (*
 	for i, name := range names {
 		c := imageColumn{kind: m.ColumnType[i], meta: int(m.ColumnMeta[i]), unsigned: unsigned[i]}
 		collation, has := collations[i]
-		if high := byte(c.meta >> 8); c.kind == mysql.MYSQL_TYPE_STRING && (high == mysql.MYSQL_TYPE_ENUM || high == mysql.MYSQL_TYPE_SET) {
+		if high := byte(c.meta >> 8 & 0xff); c.kind == mysql.MYSQL_TYPE_STRING && (high == mysql.MYSQL_TYPE_ENUM || high == mysql.MYSQL_TYPE_SET) {
 			c.kind, c.meta = high, c.meta&0xff
 			c.labels = enums[i]
 			if c.kind == mysql.MYSQL_TYPE_SET {

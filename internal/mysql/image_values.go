@@ -123,7 +123,7 @@ func appendStored(dst, v []byte) []byte {
 	n -= 0x80_0000_0000
 	day, clock := n>>17, n&0x1ffff
 	return appendCivil(dst, civil{
-		year: int(day >> 5 / 13), month: int(day >> 5 % 13), day: int(day & 31), hour: int(clock >> 12), minute: int(clock >> 6 & 63), //nolint:gosec // few bits
+		year: int(day >> 5 / 13), month: int(day >> 5 % 13), day: int(day & 31), hour: int(clock >> 12), minute: int(clock >> 6 & 63),
 		second: int(clock & 63), micros: uint32(fraction(v[5:])), //nolint:gosec // few bits
 	})
 }
@@ -147,9 +147,9 @@ func appendStoredTime(dst, v []byte) []byte {
 	}
 	hours := whole >> 12 & 0x3ff
 	dst = append(dst, sign)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(hours/24))        //nolint:gosec // few bits
-	dst = append(dst, byte(hours%24), byte(whole>>6&63), byte(whole&63)) //nolint:gosec // few bits
-	return binary.LittleEndian.AppendUint32(dst, uint32(part))           //nolint:gosec // below a million
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(hours/24))
+	dst = append(dst, byte(hours%24), byte(whole>>6&63), byte(whole&63))
+	return binary.LittleEndian.AppendUint32(dst, uint32(part)) //nolint:gosec // below a million
 }
 
 var errUTF8 = errors.New("its bytes are no text of its character set")

@@ -77,7 +77,8 @@ func TestEveryKindOfKey(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if parts = len(lanes); strings.HasSuffix(lanes[parts-1].ID, "/complete") {
+				parts = len(lanes)
+				if strings.HasSuffix(lanes[parts-1].ID, "/complete") {
 					parts--
 				}
 				went := false

@@ -78,21 +78,24 @@ func TestLogLost(t *testing.T) {
 		}
 	})
 	database := own.Database(t, "CREATE TABLE k (id int PRIMARY KEY, n int)", "INSERT INTO k SELECT seq, seq FROM seq_1_to_20")
-	for name, lose := range map[string][]string{
-		"purged": {"FLUSH BINARY LOGS", "UPDATE k SET n = n + 1", "FLUSH BINARY LOGS", "DELETE FROM k WHERE id = 1", "FLUSH BINARY LOGS"},
-		"reset":  {"DELETE FROM k WHERE id = 2", "RESET MASTER", "UPDATE k SET n = n + 100"},
+	for _, loss := range []struct {
+		name string
+		sql  []string
+	}{
+		{"reset", []string{"DELETE FROM k WHERE id = 2", "RESET MASTER", "UPDATE k SET n = n + 100", "INSERT INTO k SELECT seq, seq FROM seq_1000_to_20000"}},
+		{"purged", []string{"FLUSH BINARY LOGS", "UPDATE k SET n = n + 1", "FLUSH BINARY LOGS", "DELETE FROM k WHERE id = 1", "FLUSH BINARY LOGS"}},
 	} {
 		p := follow(database)
 		p.config.DSN = config.Secret(own.DSN(database))
 		p.run(t, 0)
-		own.Exec(t, database, lose...)
-		if name == "purged" {
+		own.Exec(t, database, loss.sql...)
+		if loss.name == "purged" {
 			purge(t, own)
 		}
 		p.run(t, 0)
 		p.equal(t, "k")
 		if p.image.ops[record.Snapshot] < 30 {
-			t.Errorf("%s: the table was not read anew: %v", name, p.image.ops)
+			t.Errorf("%s: the table was not read anew: %v", loss.name, p.image.ops)
 		}
 	}
 }

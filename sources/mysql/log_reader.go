@@ -44,7 +44,7 @@ type unsettled struct {
 // Settle forgets what is durable: the server keeps the log for a time of its own, whoever reads it.
 func (r *logReader) Settle(_ context.Context, upTo record.Position, err error) error {
 	if err != nil {
-		return nil //nolint:nilerr // it is read again
+		return nil // it is read again
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,7 +173,7 @@ func (p *logPump) stream(ctx context.Context) error {
 		e, err := p.log.Next(until)
 		if err != nil {
 			if until.Err() != nil {
-				return nil //nolint:nilerr // it is time, or the end
+				return nil // it is time, or the end
 			}
 			return err
 		}

@@ -194,7 +194,7 @@ func (p *logPump) change(r *relation, e *replication.RowsEvent, data []byte, fre
 	if r.changes++; r.changes >= 1<<31 {
 		return nil, errors.New("one transaction changes more than 2,147,483,647 of its rows")
 	}
-	index := uint32(2 * r.changes) //nolint:gosec // checked above
+	index := uint32(2 * r.changes)
 	kind := e.Type()
 	values, rest, err := r.images.Row(data, e.ColumnBitmap1)
 	if err != nil {

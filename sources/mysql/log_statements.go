@@ -180,8 +180,8 @@ func (p *logPump) altered(ctx context.Context, t *table, first string, words []s
 	for i, w := range words {
 		upper[i] = strings.ToUpper(w)
 	}
-	has := func(any ...string) bool {
-		return slices.ContainsFunc(upper, func(w string) bool { return slices.Contains(any, w) })
+	has := func(some ...string) bool {
+		return slices.ContainsFunc(upper, func(w string) bool { return slices.Contains(some, w) })
 	}
 	p.source.stale()
 	indexes := (first == "CREATE" || first == "DROP") && has("INDEX")

@@ -262,6 +262,7 @@ func TestLogSurvivesKills(t *testing.T) {
 
 // writeLog changes rows in transactions until ctx ends: some that change many, some that are rolled back, keys that change.
 func writeLog(ctx context.Context, t *testing.T, database string, seed uint64) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a test
 	c, err := server.Connect(database)
 	if err != nil {

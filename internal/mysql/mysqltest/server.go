@@ -139,7 +139,7 @@ func (s *Server) program(ctx context.Context, name string, args ...string) *exec
 func (s *Server) initialise() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	out, err := s.program(ctx, "mariadb-install-db", "--no-defaults", "--datadir="+s.Data, "--auth-root-authentication-method=normal", "--skip-test-db",
+	out, err := s.program(ctx, "mariadb-install-db", "--no-defaults", "--datadir="+s.Data, "--tmpdir="+s.dir, "--auth-root-authentication-method=normal", "--skip-test-db",
 		"--innodb-log-file-size=96M").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("mariadb-install-db: %w: %s", err, out)
