@@ -26,6 +26,7 @@ func TestLogAcrossAlterations(t *testing.T) {
 		"widened":  {"ALTER TABLE k MODIFY n bigint", "UPDATE k SET n = 5000000000 WHERE id = 2"},
 		"index":    {"CREATE INDEX i ON k (n)", "UPDATE k SET n = 4 WHERE id = 2", "DROP INDEX i ON k"},
 		"truncate": {"TRUNCATE k", "INSERT INTO k VALUES (5, 'new', 'new', 5)"},
+		"moment":   {"SET explicit_defaults_for_timestamp = OFF", "ALTER TABLE k ADD COLUMN at timestamp"},
 		"made":     {"DROP TABLE k", "CREATE TABLE k (id int PRIMARY KEY, a varchar(20), b varchar(20), n int)", "INSERT INTO k VALUES (1, 'x', 'y', 3)"},
 		"replaced": {"CREATE OR REPLACE TABLE k (id int PRIMARY KEY, a varchar(20), b varchar(20), n int) SELECT 7 AS id, 'x' AS a, 'y' AS b, 3 AS n"},
 		"swapped":  {"CREATE TABLE other LIKE k", "INSERT INTO other VALUES (77, 'o', 'o', 7)", "RENAME TABLE k TO old, other TO k"},

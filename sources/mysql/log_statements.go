@@ -190,7 +190,7 @@ func (p *logPump) altered(ctx context.Context, t *table, first string, words []s
 		return nil
 	case first != "ALTER":
 		return p.readAnew(ctx, t, fmt.Sprintf("the statement %s %s concerns it", first, strings.Join(upper[1:min(len(upper), 3)], " ")))
-	case has("CHANGE", "MODIFY", "RENAME", "CONVERT", "DEFAULT", "NOT", "PARTITION", "EXCHANGE", "IMPORT", "DISCARD", "AS", "GENERATED", "PERIOD", "SYSTEM", "ENGINE", "AUTO_INCREMENT", "SERIAL"):
+	case has("CHANGE", "MODIFY", "RENAME", "CONVERT", "DEFAULT", "NOT", "PARTITION", "EXCHANGE", "IMPORT", "DISCARD", "AS", "GENERATED", "PERIOD", "SYSTEM", "ENGINE", "AUTO_INCREMENT", "SERIAL", "TIMESTAMP", "PRIMARY"): // a TIMESTAMP may be filled without a word of it (explicit_defaults_for_timestamp)
 		return p.readAnew(ctx, t, "ALTER TABLE may have changed its rows, or the names of their columns")
 	}
 	return nil
