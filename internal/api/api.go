@@ -86,7 +86,8 @@ func config(version string) huma.Config {
 	c.Security = []map[string][]string{{}, {"token": {}}}
 	c.Transformers = []huma.Transformer{ownProblems}
 	c.Tags = []*huma.Tag{
-		{Name: "work", Description: "What can be asked for"}, {Name: "jobs", Description: "What was asked for"},
+		{Name: "work", Description: "What can be asked for"},
+		{Name: "jobs", Description: "What was asked for"},
 		{Name: "items", Description: "The items tables, under the paths of the service that this one takes the place of"},
 		{Name: "health", Description: "For who watches"},
 	}

@@ -18,8 +18,10 @@ func guarded(log *bytes.Buffer, rate int) http.Handler {
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 		Access: api.Access{
 			Tokens: []api.Token{
-				{Name: "grafana", Secret: "r-token", Right: api.Read}, {Name: "deploy", Secret: "o-token", Right: api.Operate},
-				{Name: "root", Secret: "a-token", Right: api.Admin}, {Name: "empty", Secret: "", Right: api.Admin},
+				{Name: "grafana", Secret: "r-token", Right: api.Read},
+				{Name: "deploy", Secret: "o-token", Right: api.Operate},
+				{Name: "root", Secret: "a-token", Right: api.Admin},
+				{Name: "empty", Secret: "", Right: api.Admin},
 			},
 			Trusted: []netip.Prefix{netip.MustParsePrefix("172.18.0.0/16")}, Rate: rate,
 		},

@@ -96,9 +96,14 @@ func cinemaItems(t *testing.T, path string) {
 		table, index, key string
 		want              int
 	}{
-		{"cinema-movies", "by_genre", "Drama", 789}, {"cinema-movies", "by_genre", "Fantasy", 265}, {"cinema-movies", "by_genre", "Musical", 53},
-		{"cinema-rooms", "by_screen_type", "IMAX", 3}, {"cinema-reservations", "by_user", "7", 4},
-		{"cinema-reservations", "by_movie", "000000000000000000000010", 1}, {"cinema-users", "by_email", "user50@example.com", 1}, {"cinema-users", "by_email", "nobody", 0},
+		{"cinema-movies", "by_genre", "Drama", 789},
+		{"cinema-movies", "by_genre", "Fantasy", 265},
+		{"cinema-movies", "by_genre", "Musical", 53},
+		{"cinema-rooms", "by_screen_type", "IMAX", 3},
+		{"cinema-reservations", "by_user", "7", 4},
+		{"cinema-reservations", "by_movie", "000000000000000000000010", 1},
+		{"cinema-users", "by_email", "user50@example.com", 1},
+		{"cinema-users", "by_email", "nobody", 0},
 	} {
 		found, err := store.Query(t.Context(), c.table, c.index, []any{c.key}, 1000, "")
 		if err != nil || len(found) != c.want {

@@ -19,8 +19,10 @@ func TestReportOfAMigration(t *testing.T) {
 	m := jobs.NewMigration(began, jobs.Report{
 		Databases: []jobs.Database{{SourceDB: "mysql", State: jobs.Succeeded}, {SourceDB: "postgresql", State: jobs.Succeeded}, {SourceDB: "mongodb", State: jobs.Succeeded}},
 		Tables: []jobs.Table{
-			{SourceDB: "mysql", Table: "seats", State: jobs.Succeeded, Rows: 1000, Verify: jobs.VerifyEqual}, {SourceDB: "mysql", Table: "rooms", State: jobs.Succeeded, Rows: 100},
-			{SourceDB: "postgresql", Table: "users", State: jobs.Succeeded, Rows: 50}, {SourceDB: "mongodb", Table: "movies", State: jobs.Succeeded, Rows: 150},
+			{SourceDB: "mysql", Table: "seats", State: jobs.Succeeded, Rows: 1000, Verify: jobs.VerifyEqual},
+			{SourceDB: "mysql", Table: "rooms", State: jobs.Succeeded, Rows: 100},
+			{SourceDB: "postgresql", Table: "users", State: jobs.Succeeded, Rows: 50},
+			{SourceDB: "mongodb", Table: "movies", State: jobs.Succeeded, Rows: 150},
 		},
 	})
 	folder := filepath.Join(t.TempDir(), "analytics", "migration_reports")
