@@ -17,7 +17,7 @@ func Keys(key string, public []string) (to []age.Recipient, with []age.Identity,
 	if strings.TrimSpace(key) != "" {
 		if with, err = age.ParseIdentities(strings.NewReader(key)); err != nil {
 			return nil, nil, &fault.Error{
-				Code: codeKey, Place: "backup.encrypt.key", Err: errors.New("it is no age identity: want AGE-SECRET-KEY-1..."),
+				Code: codeKey, Place: "backup.encrypt.key", Err: errors.New("it is no age identity, which begins with AGE-SECRET-KEY-1"),
 				Remedy: "make one: acequia backup key FILE, and write key: \"${file:FILE}\"",
 			}
 		}

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -149,11 +150,14 @@ func (s *Store) List(ctx context.Context, f Filter) (out []Backup, bad []Unreada
 			out = append(out, m.Backup)
 		}
 	})
-	slices.SortStableFunc(out, func(a, b Backup) int { return strings.Compare(b.ID, a.ID) })
+	slices.SortStableFunc(out, func(a, b Backup) int { return byMoment(&b, &a) })
 	return out, bad, err
 }
 
-// each hands over every manifest of an engine, or of all, oldest first.
+// byMoment puts the older one first: two may have been named in one second.
+func byMoment(a, b *Backup) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ID, b.ID)) }
+
+// each hands over every manifest of an engine, or of all, in the order of their names.
 func (s *Store) each(ctx context.Context, only string, do func(engine, id string, m *manifest, err error)) error {
 	engines, err := s.engines()
 	if err != nil {
@@ -203,7 +207,7 @@ func (s *Store) find(ctx context.Context, id string, f Filter) (*manifest, error
 			broken = err
 		case f.takes(m):
 			of[m.Source] = true
-			if found == nil || m.ID > found.ID {
+			if found == nil || byMoment(&m.Backup, &found.Backup) > 0 {
 				found = m
 			}
 		}

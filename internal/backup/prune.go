@@ -66,6 +66,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (*Pruned, error) {
 		return nil, err
 	}
 	for _, of := range order {
+		slices.SortStableFunc(groups[of], func(a, b *manifest) int { return byMoment(&a.Backup, &b.Backup) })
 		why := s.decide(groups[of], o.Keep)
 		for i, m := range groups[of] {
 			d := Decision{m.ID, m.SourceDB, m.Source, m.At, m.Rows, m.Bytes, why[i]}

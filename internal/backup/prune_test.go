@@ -78,7 +78,7 @@ func TestTheLastGoodOneStays(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		folder, err := os.MkdirTemp(root, "kept")
+		folder, err := os.MkdirTemp(root, "kept") //nolint:usetesting // rapid.T has no TempDir
 		if err != nil {
 			t.Fatal(err)
 		}
