@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -105,7 +106,7 @@ const (
 )
 
 // append appends a value to a column; odd: the value is not of its type, or the type cannot hold it, and nothing was appended.
-func (f *format) append(c *record.Column, v Value, slot int) (odd bool, err error) { //nolint:cyclop // one line a type
+func (f *format) append(c *record.Column, v Value) (odd bool, err error) { //nolint:cyclop // one line a type
 	switch f.op {
 	case opString:
 		if v.Type != bson.TypeString {
@@ -140,13 +141,13 @@ func (f *format) append(c *record.Column, v Value, slot int) (odd bool, err erro
 }
 
 // appendTo appends a text that is made in place.
-func appendTo(c *record.Column, v Value, make func([]byte, Value) ([]byte, error)) error {
-	text, err := make(c.Bytes, v)
+func appendTo(c *record.Column, v Value, write func([]byte, Value) ([]byte, error)) error {
+	text, err := write(c.Bytes, v)
 	if err != nil {
 		return err
 	}
 	if len(text) > math.MaxUint32 {
-		return fmt.Errorf("more than 4 GiB of text in one batch")
+		return errors.New("more than 4 GiB of text in one batch")
 	}
 	c.Bytes = text
 	c.Offsets = append(c.Offsets, uint32(len(text))) //nolint:gosec // looked at above
@@ -259,7 +260,7 @@ func (f *format) appendList(c *record.Column, v Value) (odd bool, err error) {
 			items.SetNull(slot)
 			continue
 		}
-		if odd, err = f.of.append(items, e.Value, slot); odd || err != nil {
+		if odd, err = f.of.append(items, e.Value); odd || err != nil {
 			items.Truncate(of, first)
 			return odd, err
 		}

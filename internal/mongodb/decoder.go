@@ -126,40 +126,35 @@ func (d *Decoder) document(n *node, doc []byte, whole bool) error {
 	var e element
 	all := walk(doc)
 	for all.next(&e) {
-		at := next
-		if at >= len(n.names) || n.names[at] != string(e.name) {
-			known, ok := n.index[string(e.name)]
-			if !ok {
-				spare()
-				if err := d.spareField(e); err != nil {
-					return err
-				}
-				continue
-			}
-			at = known
+		var err error
+		at, taken := n.find(e.name, next)
+		if taken {
+			next = at + 1
+			taken, err = d.child(&n.children[at], e, spare, &opened)
 		}
-		next = at + 1
-		c := &n.children[at]
-		switch {
-		case c.node == nil && d.filled[c.field] <= d.rows:
-			if err := d.value(c.field, e.Value); err != nil {
-				return err
-			}
-		case c.node != nil && e.Type == bson.TypeEmbeddedDocument && len(e.Data) > emptyDocument:
-			if err := d.inner(c.node, e, spare, &opened); err != nil {
-				return err
-			}
-		default: // a name that stands twice, or what is no document where others have one
+		if err == nil && !taken {
 			spare()
-			if err := d.spareField(e); err != nil {
-				return err
-			}
+			err = d.spareField(e)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if whole && opened {
 		d.rest = append(d.rest, '}')
 	}
 	return all.err
+}
+
+// child takes a field that has columns; not taken: its name stands twice, or it is no document where others have one.
+func (d *Decoder) child(c *child, e element, spare func(), opened *bool) (taken bool, err error) {
+	switch {
+	case c.node == nil && d.filled[c.field] <= d.rows:
+		return true, d.value(c.field, e.Value)
+	case c.node != nil && e.Type == bson.TypeEmbeddedDocument && len(e.Data) > emptyDocument:
+		return true, d.inner(c.node, e, spare, opened)
+	}
+	return false, nil
 }
 
 // emptyDocument is the size of a document without fields.
@@ -210,7 +205,7 @@ func (d *Decoder) value(field int, v Value) error {
 		d.null(field)
 		return nil
 	}
-	odd, err := f.format.append(c, v, d.rows)
+	odd, err := f.format.append(c, v)
 	switch {
 	case err != nil:
 		return &columnError{field, err}

@@ -14,11 +14,11 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-func decimal(t testing.TB, text string) bson.Decimal128 {
-	t.Helper()
+func decimal(tb testing.TB, text string) bson.Decimal128 {
+	tb.Helper()
 	d, err := bson.ParseDecimal128(text)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }

@@ -24,7 +24,7 @@ var (
 // (https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md).
 func AppendJSON(dst []byte, v Value) ([]byte, error) { return appendJSON(dst, v, 0) }
 
-func appendJSON(dst []byte, v Value, depth int) ([]byte, error) { //nolint:cyclop,funlen // one line a type
+func appendJSON(dst []byte, v Value, depth int) ([]byte, error) { //nolint:cyclop // one line a type
 	if depth > deepest {
 		return dst, errDeep
 	}
@@ -164,13 +164,20 @@ func appendRare(dst []byte, v Value, depth int) ([]byte, error) {
 		}
 		dst = hex.AppendEncode(append(dst, `,"$id":{"$oid":"`...), v.Data[len(v.Data)-12:])
 		return append(dst, `"}}}`...), nil
+	default:
+		return appendScoped(dst, v.Data, depth)
 	}
-	code := v.Data[4:] // behind the length of all
+}
+
+// appendScoped writes code with its scope.
+func appendScoped(dst, data []byte, depth int) ([]byte, error) {
+	code := data[4:] // behind the length of all
 	n := textSize(code)
 	if n < 0 || n > len(code) {
 		return dst, errCorrupt
 	}
-	if dst, err = appendString(append(dst, `{"$code":`...), code[4:n-1]); err != nil {
+	dst, err := appendString(append(dst, `{"$code":`...), code[4:n-1])
+	if err != nil {
 		return dst, err
 	}
 	return closed(appendDocument(append(dst, `,"$scope":`...), code[n:], depth+1))

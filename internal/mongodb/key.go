@@ -87,8 +87,9 @@ func AppendKey(dst []byte, v Value) ([]byte, error) {
 			return dst, errCorrupt
 		}
 		return hex.AppendEncode(append(hex.AppendEncode(dst, []byte{subtype}), ':'), data), nil
+	default:
+		return AppendJSON(dst, v)
 	}
-	return AppendJSON(dst, v)
 }
 
 // ParseKey gives an _id that the server takes for equal to the one with this text.

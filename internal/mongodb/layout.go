@@ -55,6 +55,15 @@ type node struct {
 	index    map[string]int
 }
 
+// find gives where a field is among the children, which mostly is the next place.
+func (n *node) find(name []byte, next int) (at int, ok bool) {
+	if next < len(n.names) && n.names[next] == string(name) {
+		return next, true
+	}
+	at, ok = n.index[string(name)]
+	return at, ok
+}
+
 // child is a field of the schema, or a document whose fields have columns.
 type child struct {
 	field int
@@ -260,8 +269,9 @@ func (l *Layout) KeyOf(b *record.Batch, row int) (any, error) {
 		return bson.Binary{Subtype: bson.TypeBinaryUUID, Data: id[:]}, err
 	case opBytes:
 		return bson.Binary{Data: slices.Clone(c.Text(row))}, nil
+	default:
+		return nil, l.wrong(KeyColumn, "an _id of this type cannot be looked up")
 	}
-	return nil, l.wrong(KeyColumn, "an _id of this type cannot be looked up")
 }
 
 // errKey is of a document whose _id is not of the declared type.

@@ -24,6 +24,7 @@ func appendNumber(dst []byte, v Value) []byte {
 		return strconv.AppendInt(dst, v.word(), 10)
 	case bson.TypeDouble:
 		return appendExact(dst, v.double())
+	default: // a Decimal128
 	}
 	d := v.decimal()
 	switch n, exp, err := d.BigInt(); {

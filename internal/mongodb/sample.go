@@ -82,6 +82,7 @@ func (s *seen) add(v Value) error {
 			}
 		}
 		return all.err
+	default: // its type says all
 	}
 	return nil
 }
@@ -194,6 +195,7 @@ func plainType(t bson.Type) string {
 		return "timestamp"
 	case bson.TypeObjectID:
 		return "objectid"
+	default:
+		return "json"
 	}
-	return "json"
 }

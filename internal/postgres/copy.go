@@ -170,6 +170,7 @@ func (c *codec) printed(dst []byte, f *record.Field, col *record.Column, row int
 		return c.printedStruct(dst, f, col, row)
 	case opHstore:
 		return printedHstore(dst, col, row)
+	default: // as record prints it
 	}
 	return record.AppendText(dst, f, col, row)
 }

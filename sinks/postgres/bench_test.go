@@ -97,6 +97,7 @@ func BenchmarkWarehouse(b *testing.B) {
 }
 
 func benchFloor(b *testing.B, schema *record.Schema, batches []*record.Batch) {
+	b.Helper()
 	dsn := server.Database(b)
 	file := filepath.Join(b.TempDir(), "orders.bin")
 	text, columns := inner.AppendCopyHeader(nil), ""
@@ -129,6 +130,7 @@ func benchFloor(b *testing.B, schema *record.Schema, batches []*record.Batch) {
 }
 
 func benchSink(b *testing.B, batches []*record.Batch) {
+	b.Helper()
 	ctx := context.Background()
 	dsn := server.Database(b)
 	s, err := postgres.New(postgres.Config{DSN: config.Secret(dsn)}, "bench", slog.New(slog.DiscardHandler))

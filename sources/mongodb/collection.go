@@ -206,6 +206,6 @@ func (s *Source) sayColumns(ctx context.Context, c *collection) {
 	for _, column := range c.note.Columns {
 		list = append(list, strings.Join(column.Path, ".")+": "+column.Type)
 	}
-	s.log.InfoContext(ctx, "the columns of the collection", slog.String("collection", c.Name), slog.String("they are", how),
+	s.log.InfoContext(ctx, "the columns of the collection", slog.String("collection", c.Name), slog.String("they_are", how),
 		slog.String("columns", cmp.Or(strings.Join(list, ", "), "none but _id")))
 }

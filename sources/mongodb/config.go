@@ -125,8 +125,8 @@ func (c Config) declared(collection string) []mongodb.Column {
 func columns(fields config.Ordered[string]) []mongodb.Column {
 	out := []mongodb.Column{}
 	for _, f := range fields {
-		path := strings.Split(f.Name, ".")
-		out = append(out, mongodb.Column{Name: strings.Join(path, "_"), Path: path, Type: f.Value})
+		names := strings.Split(f.Name, ".")
+		out = append(out, mongodb.Column{Name: strings.Join(names, "_"), Path: names, Type: f.Value})
 	}
 	return out
 }

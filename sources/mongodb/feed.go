@@ -48,7 +48,7 @@ func (f *feed) await(ctx context.Context, at record.Position) error {
 // Settle notes what is durable.
 func (f *feed) Settle(_ context.Context, upTo record.Position, err error) error {
 	if err != nil {
-		return nil //nolint:nilerr // it is read again
+		return nil // it is read again
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

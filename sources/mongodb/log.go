@@ -198,7 +198,7 @@ func (w *follower) stream(ctx context.Context, until string) (err error) {
 			if stream.Err() != nil || ctx.Err() != nil {
 				return errors.Join(stream.Err(), ctx.Err())
 			}
-			if err := w.idle(ctx, stream, until); err != nil {
+			if err := w.idle(stream, until); err != nil {
 				return err
 			}
 			continue
@@ -216,7 +216,7 @@ func (w *follower) stream(ctx context.Context, until string) (err error) {
 }
 
 // idle notes where the server is, when it has no events.
-func (w *follower) idle(ctx context.Context, stream *mongo.ChangeStream, until string) error {
+func (w *follower) idle(stream *mongo.ChangeStream, until string) error {
 	token := stream.ResumeToken()
 	if token == nil || len(w.fragments) > 0 {
 		return nil
@@ -327,7 +327,7 @@ func (w *follower) taken(do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
-	at := time.Unix(int64(w.at.Time>>32), 0).UnixMicro() //nolint:gosec // of 32 bits
+	at := time.Unix(int64(w.at.Time>>32), 0).UnixMicro()
 	if wall, ok := w.field("wallTime").Millis(); ok {
 		at = wall * 1000
 	}

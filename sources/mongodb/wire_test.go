@@ -137,7 +137,7 @@ func (r *replica) serve(conn net.Conn) {
 }
 
 func message(kind, to uint32, reply []byte) []byte {
-	out := make([]byte, 16)
+	out := append([]byte(nil), make([]byte, 16)...)
 	if kind == opQuery { // flags, cursor, start, count
 		out = append(out, make([]byte, 16)...)
 		out = binary.LittleEndian.AppendUint32(out, 1)

@@ -73,7 +73,7 @@ func (s *Source) Snapshot(ctx context.Context, tables []string) (sources.Snapsho
 func (m *standing) open(ctx context.Context, patterns []string) (same bool, err error) {
 	c := m.session
 	m.info = sources.SnapshotInfo{Engine: "postgresql", Database: c.Config().Database, Consistent: true}
-	if err := m.rights(ctx, patterns); err != nil {
+	if err := m.rights(ctx); err != nil {
 		return false, err
 	}
 	before, err := m.list(ctx, patterns)
@@ -107,7 +107,7 @@ func alike(a, b *postgres.Table) bool {
 }
 
 // rights refuses a backup without the tables that the role may not read.
-func (m *standing) rights(ctx context.Context, patterns []string) error {
+func (m *standing) rights(ctx context.Context) error {
 	grants, err := postgres.Denied(ctx, m.session, m.source.config.Tables)
 	if err != nil || len(grants) == 0 {
 		return err
@@ -233,9 +233,9 @@ func (m *standing) parts(ctx context.Context, t *postgres.Table) (parts []extent
 			continue
 		}
 		for at := int64(0); at == 0 || at < size; at += partBlocks {
-			e.blocks = blocks{From: uint32(at)} //nolint:gosec // a table has fewer than 2^32 blocks
+			e.blocks = blocks{From: uint32(at)} // a table has fewer than 2^32 blocks
 			if at+partBlocks < size {
-				e.blocks.To = uint32(at + partBlocks) //nolint:gosec // likewise
+				e.blocks.To = uint32(at + partBlocks)
 			}
 			parts = append(parts, e)
 		}
