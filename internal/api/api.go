@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -82,6 +83,7 @@ func config(version string) huma.Config {
 		"and its place (Location); with `Prefer: wait=N` the answer waits up to N seconds for its end. Errors are application/problem+json with a stable code."
 	c.DocsPath, c.SchemasPath = "", ""
 	c.CreateHooks = nil // no $schema in bodies
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "Not needed by this machine"}}
 	c.Security = []map[string][]string{{}, {"token": {}}}
 	c.Transformers = []huma.Transformer{ownProblems}
@@ -120,14 +122,14 @@ func patient(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// register adds an operation, whose errors are Problems.
+// register adds an operation, whose errors are problems.
 func register[I, O any](a *API, op huma.Operation, more []int, do func(context.Context, *I) (*O, error)) {
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
 	op.Responses["default"] = &huma.Response{
 		Description: "Error",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, problemKind)}},
+		Content:     map[string]*huma.MediaType{problemType: {Schema: huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, reflect.TypeFor[ProblemError]())}},
 	}
 	op.BodyReadTimeout = -1 // see patient
 	op.OperationID = strings.ReplaceAll(op.OperationID, " ", "-")

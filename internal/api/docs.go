@@ -36,12 +36,12 @@ func (a *API) docs(w http.ResponseWriter, r *http.Request) {
 	page.Frame(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		frame := page.Of(r, "API")
 		v := &docsView{
-			Lead:    frame.T("Todo lo que se puede pedir, con un ejemplo cada cosa. La descripción para programas (OpenAPI 3.1):", "All that can be asked for, each with an example. The description for programs (OpenAPI 3.1):"),
+			Lead:    frame.T("Todo lo que se puede pedir, con un ejemplo cada cosa. La descripción para programas (OpenAPI 3.1):", "All that can be asked for, each with an example. The description for programs (OpenAPI 3.1):"), //nolint:misspell // Spanish
 			Answers: frame.T("Respuestas", "Answers"),
 			Groups:  a.groups("http://" + cmp.Or(r.Host, "localhost:3006")),
 		}
 		var text bytes.Buffer
-		if err := docsPage(frame, v).Render(r.Context(), &text); err != nil {
+		if err := docsPage(frame, v).Render(r.Context(), &text); err != nil { //nolint:contextcheck // it takes the closures that templ generates for calls without a context
 			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 			return
 		}

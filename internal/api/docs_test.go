@@ -74,7 +74,7 @@ func TestSchedules(t *testing.T) {
 	if !list.Schedules[0].Paused || list.Schedules[0].Last != job.ID {
 		t.Errorf("%+v", list)
 	}
-	var wrong api.Problem
+	var wrong api.ProblemError
 	s.call(t, "POST", "/v1/schedules/snyc/pause", "", 404, &wrong)
 	s.call(t, "POST", "/v1/schedules/backup/run", "", 422, &wrong)
 	if err := s.stop(); err != nil {

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -43,9 +45,9 @@ func (a *API) guard() func(http.Handler) http.Handler {
 }
 
 // refusal says why a request is refused; nil: it is not.
-func (a *API) refusal(r *http.Request, need Right, who Caller, err error, origins *http.CrossOriginProtection) *Problem {
+func (a *API) refusal(r *http.Request, need Right, who Caller, err error, origins *http.CrossOriginProtection) *ProblemError {
 	if err != nil {
-		if p, ok := errors.AsType[*Problem](err); ok {
+		if p, ok := errors.AsType[*ProblemError](err); ok {
 			return p
 		}
 		return problem(http.StatusServiceUnavailable, "ACQ-API-015", err.Error(), "try again when the provider of the tokens answers")
@@ -62,7 +64,7 @@ func (a *API) refusal(r *http.Request, need Right, who Caller, err error, origin
 	return nil
 }
 
-func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *Problem, who Caller) {
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *ProblemError, who Caller) {
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="acequia"`)
 	}
@@ -84,7 +86,13 @@ func (a *API) limited() func(http.Handler) http.Handler {
 	if rate <= 0 {
 		rate = defaultRate
 	}
-	return httprate.Limit(rate, time.Second, httprate.WithKeyFuncs(httprate.KeyByIP), httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
+	return httprate.LimitBy(rate, time.Second, peerKey, httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, problem(http.StatusTooManyRequests, "ACQ-API-018", "this address asks too often", "ask again after the seconds of Retry-After, or raise api.rate"))
 	}))
+}
+
+// peerKey is by which the requests of an address are counted: the peer's own, whatever a header says; of IPv6 its network.
+func peerKey(r *http.Request) (string, error) {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // what has no port is the address
+	return httprate.CanonicalizeIP(cmp.Or(host, r.RemoteAddr)), nil
 }

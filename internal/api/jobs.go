@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -132,7 +133,7 @@ func (a *API) events() {
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The events", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
 				Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject, Required: []string{"event", "data"}, Properties: map[string]*huma.Schema{
-					"event": {Type: huma.TypeString, Enum: []any{"progress", "end"}}, "data": huma.SchemaFromType(schemas, jobKind),
+					"event": {Type: huma.TypeString, Enum: []any{"progress", "end"}}, "data": huma.SchemaFromType(schemas, reflect.TypeFor[Job]()),
 				}},
 			}}},
 		}},
@@ -141,10 +142,10 @@ func (a *API) events() {
 			return nil, problemOf(err)
 		}
 		return &huma.StreamResponse{Body: func(h huma.Context) {
-			r, w := humachi.Unwrap(h)
+			_, w := humachi.Unwrap(h)
 			w.Header().Set("Content-Type", "text/event-stream")
 			w.Header().Set("X-Accel-Buffering", "no")
-			a.stream(r.Context(), w, in.ID)
+			a.stream(ctx, w, in.ID)
 		}}, nil
 	})
 }

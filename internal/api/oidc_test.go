@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -52,9 +53,7 @@ func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 func (i *issuer) token(t *testing.T, key *rsa.PrivateKey, claims map[string]any) string {
 	t.Helper()
 	all := map[string]any{"iss": i.URL, "aud": "acequia", "sub": "7", "email": "ana@example.org", "exp": time.Now().Add(time.Hour).Unix()}
-	for k, v := range claims {
-		all[k] = v
-	}
+	maps.Copy(all, claims)
 	text, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)

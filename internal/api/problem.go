@@ -16,8 +16,8 @@ import (
 // problemType is the media type of errors (RFC 9457).
 const problemType = "application/problem+json"
 
-// Problem is an error as the API answers it.
-type Problem struct {
+// ProblemError is an error as the API answers it.
+type ProblemError struct {
 	Title       string              `json:"title" doc:"what the status says"`
 	Status      int                 `json:"status"`
 	Detail      string              `json:"detail,omitempty" doc:"what is wrong"`
@@ -29,28 +29,31 @@ type Problem struct {
 	Job         *Job                `json:"job,omitempty" doc:"the job that does the same work already"`
 }
 
-// The types whose schemas are named by hand.
-var ( //nolint:gochecknoglobals // constants
-	problemKind = reflect.TypeFor[Problem]()
-	jobKind     = reflect.TypeFor[Job]()
-)
+// schemaName names a type in the description, where the problem is no Go error.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	if name == reflect.TypeFor[ProblemError]().Name() {
+		return "Problem"
+	}
+	return name
+}
 
 // Error says what is wrong.
-func (p *Problem) Error() string { return p.Detail }
+func (p *ProblemError) Error() string { return p.Detail }
 
 // GetStatus is the status of the answer.
-func (p *Problem) GetStatus() int { return p.Status }
+func (p *ProblemError) GetStatus() int { return p.Status }
 
 // ContentType is that of the answer.
-func (p *Problem) ContentType(string) string { return problemType }
+func (p *ProblemError) ContentType(string) string { return problemType }
 
 func statusText(status int) string { return strconv.Itoa(status) }
 
-func problem(status int, code, detail, remedy string) *Problem {
-	return &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail, Remedy: remedy}
+func problem(status int, code, detail, remedy string) *ProblemError {
+	return &ProblemError{Title: http.StatusText(status), Status: status, Code: code, Detail: detail, Remedy: remedy}
 }
 
-// ownProblems makes Problems of the errors that huma finds in requests.
+// ownProblems makes problems of the errors that huma finds in requests.
 func ownProblems(_ huma.Context, _ string, v any) (any, error) {
 	e, ok := v.(*huma.ErrorModel)
 	if !ok {
@@ -94,7 +97,7 @@ func problemOf(err error) error {
 }
 
 // writeProblem answers outside of huma.
-func writeProblem(w http.ResponseWriter, p *Problem) {
+func writeProblem(w http.ResponseWriter, p *ProblemError) {
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // a client that has gone needs no answer

@@ -51,7 +51,7 @@ type Token struct {
 	Right        Right
 }
 
-// Verifier says whose a token is, and what it may do: a *Problem where it is nobody's.
+// Verifier says whose a token is, and what it may do: a *ProblemError where it is nobody's.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (Caller, error)
 }
@@ -94,11 +94,11 @@ func (a *API) caller(r *http.Request) (Caller, error) {
 		}
 		return a.holder(r.Context(), strings.TrimSpace(token))
 	}
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr)
+	peer := address.Addr().Unmap()
+	if !peer.IsValid() { // who comes from no address is nobody
 		return Caller{}, nil
 	}
-	peer := address.Addr().Unmap()
 	if own(r, peer) && !forwarded(r) && localName(r.Host) {
 		return Caller{"this machine", Admin}, nil
 	}
@@ -166,6 +166,6 @@ func localName(host string) bool {
 	return err == nil // an address cannot be made to lead elsewhere
 }
 
-func unauthorized(detail string) *Problem {
+func unauthorized(detail string) *ProblemError {
 	return problem(http.StatusUnauthorized, "ACQ-API-014", detail, "send Authorization: Bearer with a token that the configuration names under api")
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -62,9 +63,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 				method, path, _ := strings.Cut(what, " ")
 				r := httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
 				r.RemoteAddr, r.Host = c.from, c.host
-				for k, v := range c.header {
-					r.Header[k] = v
-				}
+				maps.Copy(r.Header, c.header)
 				w := httptest.NewRecorder()
 				guarded(log, 0).ServeHTTP(w, r)
 				if w.Code != want {

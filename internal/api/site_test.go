@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -119,9 +120,7 @@ func (s *site) raw(t *testing.T, method, path, body string, header http.Header) 
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	answer, err := client().Do(request)
 	if err != nil {
 		t.Fatal(err)

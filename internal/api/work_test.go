@@ -128,7 +128,7 @@ func TestItemsArePaged(t *testing.T) {
 	if page.Count != 10 {
 		t.Errorf("%d rooms have IMAX, want 10", page.Count)
 	}
-	var wrong api.Problem
+	var wrong api.ProblemError
 	s.call(t, "GET", "/dynamodb/cinema-rooms/items?index=by_scren&key=IMAX", "", 422, &wrong)
 	if wrong.Code != "ACQ-API-013" || wrong.Suggestions[0] != "by_screen" {
 		t.Errorf("%+v", wrong)
@@ -154,7 +154,7 @@ pipelines:
   a: { from: a, to: [lake_a], follow: false }
   b: { from: b, to: [lake_b], follow: false }
 `, one, two))
-	var wrong api.Problem
+	var wrong api.ProblemError
 	s.call(t, "POST", "/sync/room", "", 404, &wrong)
 	if wrong.Code != "ACQ-API-009" || wrong.Suggestions[0] != "rooms" {
 		t.Errorf("%+v", wrong)
@@ -237,7 +237,7 @@ func TestTheSameWorkIsFound(t *testing.T) {
 	if again.ID != job.ID {
 		t.Error("the same key began two jobs")
 	}
-	var wrong api.Problem
+	var wrong api.ProblemError
 	answer := s.call(t, "POST", "/migrate", "", 409, &wrong)
 	if wrong.Job == nil || wrong.Job.ID != job.ID || answer.Header.Get("Location") != "/v1/jobs/"+job.ID {
 		t.Errorf("%+v %v", wrong, answer.Header)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -169,7 +170,7 @@ func (p *part) reach(ctx context.Context, source sources.Source) (err error) {
 		err = checker.Check(asked)
 		cancel()
 		if fault.Of(err) != fault.Retryable {
-			return nil //nolint:nilerr // it answers: what its run says is to the point
+			return nil // it answers: what its run says is to the point
 		}
 	}
 	return err
@@ -260,9 +261,7 @@ func rowsOf(p routers.Progress) int64 {
 // The caller holds mu.
 func (p *part) tables() []jobs.Table {
 	byName := map[string]*jobs.Table{}
-	for name, t := range p.more {
-		byName[name] = t
-	}
+	maps.Copy(byName, p.more)
 	if p.run != nil {
 		lanes := map[string][]routers.LaneStatus{}
 		for _, l := range p.run.Status().Lanes {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -286,7 +287,7 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 			cancel()
 			pipelines.Wait()
 			watch.Wait()
-			return errors.Join(append(errs, err)...)
+			return errors.Join(slices.Concat(errs, []error{err})...)
 		}
 	}
 	if untilIdle > 0 {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -54,6 +53,8 @@ var ErrKeyUsed = errors.New("other work was asked for with this key")
 
 const jobColumns = `id, kind, work, state, asked_by, request, report, created_at, started_at, ended_at, code, place, reason, remedy, key, digest`
 
+const insertJob = `insert into job(` + jobColumns + `) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
 // AddJob adds a job. begun says that it was added; else there is one that was asked for with the same key, or that does the same
 // work and is not over, which it gives. ErrKeyUsed: the key was given with other work.
 func (s *Store) AddJob(ctx context.Context, j Job) (found Job, begun bool, err error) {
@@ -72,7 +73,7 @@ func (s *Store) AddJob(ctx context.Context, j Job) (found Job, begun bool, err e
 			found = *had
 			return nil
 		}
-		if _, err := tx.ExecContext(ctx, `insert into job(`+jobColumns+`) values(?`+strings.Repeat(", ?", 15)+`)`, j.values()...); err != nil {
+		if _, err := tx.ExecContext(ctx, insertJob, j.values()...); err != nil {
 			return err
 		}
 		found, begun = j, true

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -73,7 +74,7 @@ func (c backupListCmd) show(t terminal, all []backup.Backup, bad []backup.Unread
 		if !b.Consistent {
 			format += c.say(", not of one moment", ", no de un instante")
 		}
-		tables := fmt.Sprint(len(b.Tables))
+		tables := strconv.Itoa(len(b.Tables))
 		if len(b.Selection) > 0 {
 			tables += " (" + strings.Join(b.Selection, " ") + ")"
 		}

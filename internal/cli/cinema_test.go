@@ -132,7 +132,7 @@ func cinemaRooms(t *testing.T) string {
 	}
 	t.Cleanup(func() { closed(t, s.Close()) })
 	var statements []string
-	for _, part := range strings.Split(read(t, "../../examples/cinema/rooms.sql"), ";\n") {
+	for part := range strings.SplitSeq(read(t, "../../examples/cinema/rooms.sql"), ";\n") {
 		if strings.TrimSpace(part) != "" {
 			statements = append(statements, part)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // tokenEnv holds the token for a process that listens elsewhere than on this machine's own addresses.
-const tokenEnv = "ACEQUIA_TOKEN"
+const tokenEnv = "ACEQUIA_TOKEN" //nolint:gosec // the name of a variable
 
 // errNobody is of a state that no process with a web server holds.
 func errNobody(dir string) error {
@@ -51,7 +51,7 @@ func askRunning(ctx context.Context, dir, method, path string, out any) error {
 	if answer.StatusCode < http.StatusBadRequest {
 		return json.Unmarshal(text, out)
 	}
-	var wrong api.Problem
+	var wrong api.ProblemError
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&wrong); err != nil || wrong.Detail == "" {
 		return fmt.Errorf("ask %s: it answers %s", at.URL, answer.Status)
 	}

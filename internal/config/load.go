@@ -95,62 +95,79 @@ func (f *File) folder(path string) string {
 
 // across finds what two files declare both.
 func across(files []*File) Problems {
-	var out Problems
-	first := map[string]*node{}
-	where := map[string]string{}
-	twice := func(f *File, what, name string, at *node) {
-		id := what + " " + name
-		if n, known := first[id]; known {
-			out = append(out, f.file.at(at, CodeDuplicate, "give one of them another name", "%s %s stands in %s:%d too",
-				what, name, where[id], n.line))
-			return
-		}
-		first[id], where[id] = at, f.Path
-	}
-	setting := func(f *File, name, value string) {
-		if f.root == nil || value == "" {
-			return
-		}
-		k, v, ok := f.root.find(nil, []string{name})
-		if !ok {
-			return
-		}
-		if w, known := where[name]; known && w != f.Path && value != where[name+" value"] {
-			out = append(out, f.file.at(spot(k, v), CodeDuplicate, "set it in one file: it is of the whole process",
-				"%s differs from that in %s", name, w))
-			return
-		}
-		where[name], where[name+" value"] = f.Path, value
-	}
+	d := &declared{first: map[string]*node{}, where: map[string]string{}, values: map[string]string{}}
 	for _, f := range files {
-		for _, b := range f.Sources {
-			twice(f, "source", b.Name, b.Value.key)
-		}
-		for _, b := range f.Sinks {
-			twice(f, "sink", b.Name, b.Value.key)
-		}
-		for _, p := range f.Pipelines {
-			twice(f, "pipeline", p.Name, p.key)
-		}
-		if f.State != "" {
-			setting(f, "state", f.folder(f.State))
-		}
-		if f.Reports != "" {
-			setting(f, "reports", f.folder(f.Reports))
-		}
-		if f.Backup != nil {
-			setting(f, "backup", f.Path)
-		}
-		for _, key := range []string{"api", "schedule"} { // of the whole process, in one file
-			if f.root != nil {
-				if k, _, ok := f.root.find(nil, []string{key}); ok {
-					twice(f, "the setting", key, k)
-				}
-			}
-		}
-		if f.Memory != 0 {
-			setting(f, "memory", f.Memory.String())
+		d.names(f)
+		d.settings(f)
+	}
+	return d.problems
+}
+
+// declared is what files have declared so far.
+type declared struct {
+	problems Problems
+	first    map[string]*node
+	where    map[string]string // the file, of a name or a setting
+	values   map[string]string // of settings
+}
+
+func (d *declared) names(f *File) {
+	for _, b := range f.Sources {
+		d.once(f, "source", b.Name, b.Value.key)
+	}
+	for _, b := range f.Sinks {
+		d.once(f, "sink", b.Name, b.Value.key)
+	}
+	for _, p := range f.Pipelines {
+		d.once(f, "pipeline", p.Name, p.key)
+	}
+}
+
+// settings are those of the whole process.
+func (d *declared) settings(f *File) {
+	if f.root == nil {
+		return
+	}
+	if f.State != "" {
+		d.same(f, "state", f.folder(f.State))
+	}
+	if f.Reports != "" {
+		d.same(f, "reports", f.folder(f.Reports))
+	}
+	if f.Backup != nil {
+		d.same(f, "backup", f.Path)
+	}
+	for _, key := range []string{"api", "schedule"} { // in one file
+		if k, _, ok := f.root.find(nil, []string{key}); ok {
+			d.once(f, "the setting", key, k)
 		}
 	}
-	return out
+	if f.Memory != 0 {
+		d.same(f, "memory", f.Memory.String())
+	}
+}
+
+// once takes a name that one file may declare.
+func (d *declared) once(f *File, what, name string, at *node) {
+	id := what + " " + name
+	if n, known := d.first[id]; known {
+		d.problems = append(d.problems, f.file.at(at, CodeDuplicate, "give one of them another name", "%s %s stands in %s:%d too",
+			what, name, d.where[id], n.line))
+		return
+	}
+	d.first[id], d.where[id] = at, f.Path
+}
+
+// same takes a setting that several files may declare, alike.
+func (d *declared) same(f *File, name, value string) {
+	k, v, ok := f.root.find(nil, []string{name})
+	if !ok || value == "" {
+		return
+	}
+	if w, known := d.where[name]; known && w != f.Path && value != d.values[name] {
+		d.problems = append(d.problems, f.file.at(spot(k, v), CodeDuplicate, "set it in one file: it is of the whole process",
+			"%s differs from that in %s", name, w))
+		return
+	}
+	d.where[name], d.values[name] = f.Path, value
 }

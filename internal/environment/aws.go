@@ -62,10 +62,10 @@ func (v Variables) meansAWS() string {
 // credentials says whether there is any place of the SDK's chain from which they may come, but for the metadata of an EC2 instance.
 // See https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html.
 func (v Variables) credentials() bool {
-	for _, name := range []string{"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
-		if v.set(name) {
-			return true
-		}
+	if slices.ContainsFunc([]string{
+		"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	}, v.set) {
+		return true
 	}
 	if v.set("AWS_ACCESS_KEY_ID") && v.set("AWS_SECRET_ACCESS_KEY") {
 		return true

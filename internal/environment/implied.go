@@ -38,53 +38,23 @@ func (v Variables) Implied() (*Implied, error) {
 		Folder: v["S3_BUCKET_NAME"], Analytics: strings.Trim(v.or("S3_ANALYTICS_FOLDER", "analytics"), "/"),
 		Backups: strings.Trim(v.or("S3_BACKUP_FOLDER", "backups"), "/"), Batch: usualBatch, items: map[string]string{},
 	}
-	var wrong []error
-	bad := func(name, format string, args ...any) {
-		wrong = append(wrong, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
-	}
-	for _, of := range []string{"MYSQL", "POSTGRES"} {
-		if !v.set(of + "_HOST") {
-			continue
-		}
-		for _, part := range []string{"_USER", "_DATABASE"} {
-			if !v.set(of + part) {
-				bad(of+part, "is not set, and %s_HOST is", of)
-			}
-		}
-		if port, err := strconv.ParseUint(v.or(of+"_PORT", "1"), 10, 16); err != nil || port == 0 {
-			bad(of+"_PORT", "want a number from 1 to 65535")
-		}
-	}
-	switch {
-	case !v.set("MONGODB_URI"):
-		out.MongoDB = ""
-	case !strings.HasPrefix(v["MONGODB_URI"], "mongodb://") && !strings.HasPrefix(v["MONGODB_URI"], "mongodb+srv://"):
-		bad("MONGODB_URI", "want mongodb://HOST:PORT/DATABASE")
-	case out.MongoDB == "":
-		bad("MONGODB_URI", "names no database: write it after the address, mongodb://HOST:PORT/DATABASE, or set MONGODB_DATABASE")
-	}
+	var wrong mistakes
+	v.servers(&wrong)
+	v.mongo(&wrong, out)
 	if v.set("BATCH_SIZE") {
 		var err error
 		if out.Batch, err = strconv.Atoi(v["BATCH_SIZE"]); err != nil || out.Batch < 1 {
-			bad("BATCH_SIZE", "want a number of items, such as %d", usualBatch)
+			wrong.add("BATCH_SIZE", "want a number of items, such as %d", usualBatch)
 		}
 	}
 	for _, folder := range []string{"S3_BUCKET_NAME", "S3_ANALYTICS_FOLDER", "S3_BACKUP_FOLDER"} {
 		if v.set(folder) && !strings.HasPrefix(path.Join("/bucket", v[folder]), "/bucket/") {
-			bad(folder, "must not lead out of its folder")
+			wrong.add(folder, "must not lead out of its folder")
 		}
 	}
-	for _, t := range cinema.Items() {
-		name := "DYNAMODB_" + strings.ToUpper(t.Name) + "_TABLE"
-		out.items[t.Name] = v.or(name, t.Items)
-		for other, taken := range out.items {
-			if other != t.Name && taken == out.items[t.Name] {
-				bad(name, "%s is the table of %s already", taken, other)
-			}
-		}
-	}
+	v.tables(&wrong, out)
 	if v.set("MYSQL_DSN") && out.MySQL == "" && len(wrong) == 0 {
-		bad("MYSQL_DSN", "want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
+		wrong.add("MYSQL_DSN", "want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
 	}
 	if len(wrong) > 0 {
 		return nil, &fault.Error{Code: "ACQ-CFG-014", Place: "environment", Err: errors.Join(wrong...), Remedy: "set them in the environment, or in " + Dotenv}
@@ -96,6 +66,55 @@ func (v Variables) Implied() (*Implied, error) {
 		}
 	}
 	return out, nil
+}
+
+// mistakes are those of the variables.
+type mistakes []error
+
+func (m *mistakes) add(name, format string, args ...any) {
+	*m = append(*m, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
+}
+
+// servers checks the parts of the databases that are named by their parts.
+func (v Variables) servers(wrong *mistakes) {
+	for _, of := range []string{"MYSQL", "POSTGRES"} {
+		if !v.set(of + "_HOST") {
+			continue
+		}
+		for _, part := range []string{"_USER", "_DATABASE"} {
+			if !v.set(of + part) {
+				wrong.add(of+part, "is not set, and %s_HOST is", of)
+			}
+		}
+		if port, err := strconv.ParseUint(v.or(of+"_PORT", "1"), 10, 16); err != nil || port == 0 {
+			wrong.add(of+"_PORT", "want a number from 1 to 65535")
+		}
+	}
+}
+
+// mongo checks the address of MongoDB; without one there is no database of it.
+func (v Variables) mongo(wrong *mistakes, out *Implied) {
+	switch {
+	case !v.set("MONGODB_URI"):
+		out.MongoDB = ""
+	case !strings.HasPrefix(v["MONGODB_URI"], "mongodb://") && !strings.HasPrefix(v["MONGODB_URI"], "mongodb+srv://"):
+		wrong.add("MONGODB_URI", "want mongodb://HOST:PORT/DATABASE")
+	case out.MongoDB == "":
+		wrong.add("MONGODB_URI", "names no database: write it after the address, mongodb://HOST:PORT/DATABASE, or set MONGODB_DATABASE")
+	}
+}
+
+// tables names the tables of items, each with a name of its own.
+func (v Variables) tables(wrong *mistakes, out *Implied) {
+	for _, t := range cinema.Items() {
+		name := "DYNAMODB_" + strings.ToUpper(t.Name) + "_TABLE"
+		out.items[t.Name] = v.or(name, t.Items)
+		for other, taken := range out.items {
+			if other != t.Name && taken == out.items[t.Name] {
+				wrong.add(name, "%s is the table of %s already", taken, other)
+			}
+		}
+	}
 }
 
 //go:embed implied.yaml.tmpl
@@ -112,7 +131,7 @@ func (p *Implied) Keep() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(folder, "environment.yaml")
-	if was, err := os.ReadFile(file); err == nil && string(was) == string(out) {
+	if was, err := os.ReadFile(file); err == nil && string(was) == string(out) { //nolint:gosec // our own file
 		return file, nil
 	}
 	err = os.MkdirAll(folder, 0o750)

@@ -4,11 +4,11 @@ package environment
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/joho/godotenv"
@@ -94,7 +94,7 @@ func (v Variables) postgres() string {
 		return ""
 	}
 	at := url.URL{Scheme: "postgres", User: v.user("POSTGRES"), Path: "/" + v["POSTGRES_DATABASE"]}
-	options := url.Values{"connect_timeout": {fmt.Sprint(connectSeconds)}}
+	options := url.Values{"connect_timeout": {strconv.Itoa(connectSeconds)}}
 	if strings.HasPrefix(host, "/") { // the folder of a socket
 		options.Set("host", host)
 		options.Set("port", port)

@@ -78,7 +78,7 @@ func (b *Board) Close() {
 
 // Start begins a job. begun says that it is a new one: else the same work goes on already, or was asked for with the same key, and
 // that job is given. checkpoint.ErrKeyUsed: the key was given with other work.
-func (b *Board) Start(ctx context.Context, o Order) (job checkpoint.Job, begun bool, err error) {
+func (b *Board) Start(ctx context.Context, o Order) (job checkpoint.Job, begun bool, err error) { //nolint:contextcheck // a job outlives who asks for it
 	id, err := uuid.NewV7()
 	if err != nil {
 		return job, false, fmt.Errorf("name job: %w", err)

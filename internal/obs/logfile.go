@@ -37,7 +37,7 @@ func OpenLogFile(path string) (*LogFile, error) {
 	if err != nil {
 		return nil, &fault.Error{Code: "ACQ-ENV-011", Place: path, Err: err, Remedy: "set LOG_FILE to a file that this user may write, or to nothing"}
 	}
-	return &LogFile{&timberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logBackups, Compress: true}}, nil
+	return &LogFile{&timberjack.Logger{Filename: path, MaxSize: logMegabytes, MaxBackups: logBackups, Compression: "gzip"}}, nil
 }
 
 // Close closes the file, after what is being compressed.

@@ -17,6 +17,7 @@ import (
 
 // A line has moment, logger, level and message, and the file what stderr has.
 func TestLogFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "data_ingestion.log")
 	file, err := obs.OpenLogFile(path)
 	if err != nil {
@@ -54,7 +55,7 @@ func TestLogFile(t *testing.T) {
 }
 
 // At 10 MB the file is begun anew, the older ones are compressed, and nothing of it goes on after Close.
-func TestLogFileIsBegunAnew(t *testing.T) {
+func TestLogFileIsBegunAnew(t *testing.T) { //nolint:paralleltest // it looks for goroutines that others would begin
 	none := goleak.IgnoreCurrent()
 	dir := t.TempDir()
 	file, err := obs.OpenLogFile(filepath.Join(dir, "a.log"))
@@ -64,7 +65,7 @@ func TestLogFileIsBegunAnew(t *testing.T) {
 	log := file.With(slog.New(slog.DiscardHandler), slog.LevelInfo)
 	long := strings.Repeat("x", 1<<20)
 	for range 25 {
-		log.Info(long)
+		log.Info("much", slog.String("text", long))
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
