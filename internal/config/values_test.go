@@ -108,7 +108,7 @@ func TestDescribe(t *testing.T) {
 	if keys := Describe(loop{}); len(keys) != 1 {
 		t.Error(keys)
 	}
-	if file, pipeline := DescribeFile(); len(file) != 8 || len(pipeline) != 5 {
+	if file, pipeline := DescribeFile(); len(file) != 11 || len(pipeline) != 6 {
 		t.Error(file, pipeline)
 	}
 	if Describe(5) != nil || Describe(nil) != nil {
