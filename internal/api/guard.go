@@ -80,15 +80,25 @@ func (a *API) audit(r *http.Request, who Caller, status int, more slog.Attr) {
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", status), more)
 }
 
-// limited bounds how often an address may ask.
+// limited bounds how often an address may ask for what needs a right: forms and probes are for everybody, as often as they like.
 func (a *API) limited() func(http.Handler) http.Handler {
 	rate := a.Access.Rate
 	if rate <= 0 {
 		rate = defaultRate
 	}
-	return httprate.LimitBy(rate, time.Second, peerKey, httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
+	limit := httprate.LimitBy(rate, time.Second, peerKey, httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, problem(http.StatusTooManyRequests, "ACQ-API-018", "this address asks too often", "ask again after the seconds of Retry-After, or raise api.rate"))
 	}))
+	return func(next http.Handler) http.Handler {
+		bounded := limit(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if needed(r) == None {
+				next.ServeHTTP(w, r)
+				return
+			}
+			bounded.ServeHTTP(w, r)
+		})
+	}
 }
 
 // peerKey is by which the requests of an address are counted: the peer's own, whatever a header says; of IPv6 its network.
