@@ -2,6 +2,9 @@ package mysql
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
@@ -48,9 +51,63 @@ func (a *activity) watermark(ctx context.Context, c *mysql.Conn, margin time.Dur
 const statementsSQL = `SELECT id, time FROM information_schema.processlist
 	WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID') AND id <> CONNECTION_ID() AND NOT (info IS NOT NULL AND info LIKE '` + mysql.ReadMark + `SELECT%')`
 
-// transactionsSQL gives the transactions that have written. One without a connection is prepared, as XA has it.
-const transactionsSQL = `SELECT trx_id, trx_mysql_thread_id FROM information_schema.innodb_trx
-	WHERE (trx_rows_modified > 0 OR trx_mysql_thread_id = 0) AND trx_mysql_thread_id <> CONNECTION_ID()`
+// transactionsSQL gives the transactions that have written, and our own: whether it is one, and whether it has this statement, which
+// has a word that no other has. One without a connection is prepared, as XA has it.
+const transactionsSQL = `SELECT trx_id, trx_mysql_thread_id, trx_mysql_thread_id = CONNECTION_ID(), COALESCE(trx_query LIKE '%%%[1]s%%', 0) FROM information_schema.innodb_trx
+	WHERE trx_rows_modified > 0 OR trx_mysql_thread_id IN (0, CONNECTION_ID())`
+
+// looks is how often the list of transactions is asked for in a row, with rests in which the server may make it anew: it does when
+// nobody, of all its clients, has asked for 100 ms (https://dev.mysql.com/doc/refman/8.0/en/innodb-information-schema-internal-data.html).
+const looks, restLeast, restMore = 6, 105 * time.Millisecond, 200 * time.Millisecond
+
+// oldList is why there is no watermark.
+const oldList = "the server's list of transactions, which is an old one: others ask for information_schema.innodb_trx all the time"
+
+// transactions gives the transactions of others that have written, by a list that was made for this statement; nil: there is none.
+func transactions(ctx context.Context, c *mysql.Conn) (found []mysql.Row, fresh bool, err error) {
+	for n := range looks {
+		if n > 0 && !rests(ctx, restLeast+mathrand.N(restMore)) { //nolint:gosec // so that several do not ask in step
+			return nil, false, ctx.Err()
+		}
+		for _, sql := range []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT"} { // it is listed
+			if err := c.Exec(ctx, sql); err != nil {
+				return nil, false, err
+			}
+		}
+		all, err := c.Query(ctx, fmt.Sprintf(transactionsSQL, "look "+rand.Text()))
+		if err == nil {
+			err = c.Exec(ctx, "COMMIT")
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		found = found[:0]
+		for _, r := range all {
+			switch own := r.Int(2) != 0; {
+			case !own:
+				found = append(found, r)
+			case r.Int(3) != 0:
+				fresh = true
+			}
+		}
+		if fresh {
+			return found, true, nil
+		}
+	}
+	return nil, false, nil
+}
+
+// rests waits, and says whether there is still somebody to wait for.
+func rests(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
 
 func (a *activity) look(ctx context.Context, c *mysql.Conn, margin time.Duration) error {
 	now, err := clock(ctx, c)
@@ -61,9 +118,13 @@ func (a *activity) look(ctx context.Context, c *mysql.Conn, margin time.Duration
 	if err != nil {
 		return mysql.Explain(err, "ask for the statements that run", c.Host())
 	}
-	transactions, err := c.Query(ctx, transactionsSQL)
-	if err != nil {
+	listed, fresh, err := transactions(ctx, c)
+	switch {
+	case err != nil:
 		return mysql.Explain(err, "ask for the transactions that are under way", c.Host())
+	case !fresh: // what was seen now is forgotten: the times of the looks before are earlier
+		a.held = oldList
+		return nil
 	}
 	mark := now.Add(-margin)
 	running := make(map[int64]time.Time, len(statements))
@@ -77,8 +138,8 @@ func (a *activity) look(ctx context.Context, c *mysql.Conn, margin time.Duration
 			mark = earliest(mark, since)
 		}
 	}
-	open, held := make(map[string]time.Time, len(transactions)), ""
-	for _, r := range transactions {
+	open, held := make(map[string]time.Time, len(listed)), ""
+	for _, r := range listed {
 		since := a.begun(r.Text(0), r.Int(1))
 		open[r.Text(0)] = since
 		switch {

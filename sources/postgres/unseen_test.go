@@ -186,8 +186,8 @@ func TestNoConnectionIsLeft(t *testing.T) {
 func TestSessionsThatWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "xmin", ordersSQL, "INSERT INTO orders (id, v) VALUES (1, 1)",
-		"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = 100', current_database()); END $$")
-	w.config.Capture.Every = 400 * time.Millisecond
+		"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_session_timeout = 1000', current_database()); END $$")
+	w.config.Capture.Every = 1600 * time.Millisecond
 	s := open(t, w.config, w.notes)
 	lanes, err := s.Lanes(t.Context())
 	if err != nil {
@@ -197,7 +197,7 @@ func TestSessionsThatWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	for err == nil { // what was written when following began may come
 		var chunk record.Chunk
