@@ -89,7 +89,7 @@ func (r *fileRun) start(t *testing.T, o order, args ...string) *running {
 		c.SysProcAttr = ownMounts()
 	}
 	if err := c.Start(); err != nil {
-		t.Skip("a namespace of mounts cannot be made here: ", err)
+		without(t, "a namespace of mounts cannot be made here: ", err)
 	}
 	go func() {
 		defer close(c.done)
@@ -175,7 +175,7 @@ func TestDatabaseOnAFullDisk(t *testing.T) {
 		HoldAt: "lines/accepted:3", Disks: []disk{{Path: filepath.Join(r.dir, "lake"), Size: "64m", Keep: kept}},
 	}, "run", "--until-idle", "lines.yaml")
 	if c.until(t, r.isHeld) == exitUnmounted {
-		t.Skip("a disk cannot be mounted here: ", c.said())
+		without(t, "a disk cannot be mounted here: ", c.said())
 	}
 	b := ballast{fmt.Sprintf("/proc/%d/root%s/lake/ballast", c.Process.Pid, r.dir)}
 	if err := b.fill(); err != nil {
