@@ -163,12 +163,14 @@ func TestLogStatusOfAStoppedPipeline(t *testing.T) {
 	if status.Held < 95e6 || status.Room <= 0 || status.Room > 430e6 || status.Rate <= 0 || status.Loss <= 0 || status.Reader != 0 {
 		t.Errorf("100 MB were written since: %+v", status)
 	}
+	// The server writes a little WAL by itself between the questions.
+	near := func(a, b int64) bool { return max(a, b)-min(a, b) <= max(a, b)/20 }
 	lag, err := source.Lag(t.Context())
-	if err != nil || lag.Loss != status.Loss {
+	if err != nil || !near(int64(lag.Loss), int64(status.Loss)) {
 		t.Errorf("the lag is %+v, and the status %+v: %v", lag, status, err)
 	}
 	report, err := source.Report(t.Context())
-	if err != nil || report.Held != status.Held || report.Loss != status.Loss || len(report.Streams) != 1 || report.Streams[0].Strategy != "log" {
+	if err != nil || !near(report.Held, status.Held) || !near(int64(report.Loss), int64(status.Loss)) || len(report.Streams) != 1 || report.Streams[0].Strategy != "log" {
 		t.Errorf("the report is %+v, and the status %+v: %v", report, status, err)
 	}
 }
