@@ -28,6 +28,7 @@ type Tables interface {
 type Stream struct {
 	Schema *record.Schema
 	Rows   int64 // estimated; -1: not known
+	Bytes  int64 // that the source stores of it, without indexes; estimated; 0: not known
 }
 
 // KeyRange is the records whose keys are above After and not above UpTo, each one value a column of the key; nil: no bound.

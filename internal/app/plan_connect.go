@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
@@ -88,6 +90,9 @@ func told(ctx context.Context, s sources.Source, streams []sources.Stream) ([]st
 		line := "table " + stream.Schema.Stream
 		if stream.Rows >= 0 {
 			line += fmt.Sprintf(", about %d rows", stream.Rows)
+		}
+		if stream.Bytes > 0 {
+			line += fmt.Sprintf(" in %s", humanize.IBytes(uint64(stream.Bytes)))
 		}
 		at := slices.IndexFunc(installed, func(i sources.Installed) bool { return i.Stream == stream.Schema.Stream })
 		if at < 0 {

@@ -57,6 +57,17 @@ func (d *Database) Collections(ctx context.Context, patterns []string) ([]Collec
 	return out, nil
 }
 
+// Bytes estimates what the documents of a collection take, without indexes; 0: the server does not say, or not to this user.
+func (d *Database) Bytes(ctx context.Context, name string) int64 {
+	var stats struct {
+		Size int64 `bson:"size"`
+	}
+	if err := d.RunCommand(ctx, bson.D{{Key: "collStats", Value: name}}).Decode(&stats); err != nil {
+		return 0
+	}
+	return stats.Size
+}
+
 // Matches says whether patterns choose a collection; those with ! leave out what the ones before took in.
 func Matches(patterns []string, name string) (bool, error) {
 	chosen := false

@@ -165,7 +165,7 @@ func TestPlan(t *testing.T) {
 		"bad/a.csv": "name\n",
 	})
 	for path, want := range map[string][]string{
-		"/*.csv":     {"reads 4 files of 27 bytes, about ", " rows in 4 lanes: ", "/a.csv, ", "... ", "/d.csv\n", "leaves out the columns Extra, more"},
+		"/*.csv":     {"reads 4 files of 27 B, about ", " rows in 4 lanes: ", "/a.csv, ", "... ", "/d.csv\n", "leaves out the columns Extra, more"},
 		"/none":      {"ACQ-FILE-001"},
 		"/bad/*.csv": {"reads 1 file of", "ACQ-FILE-004"},
 	} {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/dustin/go-humanize"
 )
 
 // plan says what the source would read and about how much, and which columns it would leave out. What cannot be read is Check's to tell.
@@ -25,7 +27,7 @@ func (s *Source) plan(ctx context.Context) []string {
 		bytes += in.size
 	}
 	files, in := count(len(inputs), "file"), count(len(lanes), "lane")
-	lines := []string{fmt.Sprintf("reads %s of %s%s in %s: %s", files, sizeText(bytes), s.rowsText(inputs), in, ends(inputs))}
+	lines := []string{fmt.Sprintf("reads %s of %s%s in %s: %s", files, humanize.IBytes(uint64(bytes)), s.rowsText(inputs), in, ends(inputs))}
 	if err := s.Check(ctx); err != nil {
 		return append(lines, err.Error())
 	}
@@ -60,16 +62,4 @@ func ends(inputs []*input) string {
 		names = append(names, "... "+inputs[len(inputs)-1].path)
 	}
 	return strings.Join(names, ", ")
-}
-
-func sizeText(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n < 1<<10:
-		return count(int(n), "byte")
-	}
-	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 }

@@ -46,7 +46,7 @@ func (s *Source) Streams(ctx context.Context) (streams []sources.Stream, err err
 		if err != nil {
 			return nil, err
 		}
-		streams = append(streams, sources.Stream{Schema: layout.Schema, Rows: f.Rows})
+		streams = append(streams, sources.Stream{Schema: layout.Schema, Rows: f.Rows, Bytes: db.Bytes(ctx, f.Name)})
 	}
 	return streams, nil
 }

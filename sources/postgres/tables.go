@@ -30,7 +30,7 @@ func (s *Source) Streams(ctx context.Context) (streams []sources.Stream, err err
 			if err != nil {
 				return err
 			}
-			streams = append(streams, sources.Stream{Schema: layout.Schema, Rows: t.Rows})
+			streams = append(streams, sources.Stream{Schema: layout.Schema, Rows: t.Rows, Bytes: t.Bytes})
 		}
 		return nil
 	})
