@@ -55,7 +55,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "mongodb", Doc: "The collections of a MongoDB database: all that is in them, then every change.",
+		Type: "mongodb", Server: "mongodb", Doc: "The collections of a MongoDB database: all that is in them, then every change.",
 		Config: func() any { return &Config{} },
 		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
 			c, ok := settings.(*Config)

@@ -57,7 +57,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "mysql", Doc: "The tables of a MySQL or MariaDB database: all that is in them, then every change.",
+		Type: "mysql", Server: "mysql", Doc: "The tables of a MySQL or MariaDB database: all that is in them, then every change.",
 		Config: func() any { return &Config{} },
 		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
 			c, ok := settings.(*Config)
