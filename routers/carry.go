@@ -91,7 +91,11 @@ func (d *delivery) accept(ctx context.Context) error {
 	for _, b := range d.chunk.Batches {
 		rows += b.Rows
 		bytes += b.Size()
-		d.group.truncates += truncates(b)
+		gone := truncates(b)
+		d.group.truncates += gone
+		if n := b.Rows - gone; n > 0 {
+			d.group.streams.add(b.Schema.Stream, n)
+		}
 		if err := d.pass(ctx, b, 0); err != nil {
 			return ofStream(err, b.Schema.Stream)
 		}

@@ -21,6 +21,7 @@ type group struct {
 	chunks      []record.Position // the end of each, to settle one by one
 	rows, bytes int               // as read
 	truncates   int               // of the rows
+	streams     tally             // the rows by stream
 	letters     []checkpoint.DeadLetter
 	letterBytes int
 	ended       bool             // the lane ends with this group
@@ -40,6 +41,24 @@ const maxLetterBytes = 4 << 20
 
 func newGroup(at record.Position) *group {
 	return &group{from: at, to: at, done: make(chan struct{})}
+}
+
+// tally counts rows by stream. A group has few of them.
+type tally []streamRows
+
+type streamRows struct {
+	stream string
+	rows   int64
+}
+
+func (t *tally) add(stream string, rows int) {
+	for i := range *t {
+		if (*t)[i].stream == stream {
+			(*t)[i].rows += int64(rows)
+			return
+		}
+	}
+	*t = append(*t, streamRows{stream, int64(rows)})
 }
 
 func (g *group) empty() bool { return len(g.chunks) == 0 && !g.ended }

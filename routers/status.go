@@ -2,6 +2,7 @@ package routers
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,13 +29,32 @@ const (
 	Ended    State = "ended"    // the source has no more, and all of it is durable
 )
 
+// StreamCounts are rows by stream.
+type StreamCounts map[string]int64
+
+// Add gives the sum of both, which may be one of them where the other is empty.
+func (c StreamCounts) Add(other StreamCounts) StreamCounts {
+	if len(other) == 0 {
+		return c
+	}
+	if len(c) == 0 {
+		return other
+	}
+	sum := maps.Clone(c)
+	for stream, rows := range other {
+		sum[stream] += rows
+	}
+	return sum
+}
+
 // Progress counts what this process has done for a lane or a pipeline since the run began.
 type Progress struct {
 	RowsRead      int64         `json:"rows_read"`  // read again after a failure counts again
 	BytesRead     int64         `json:"bytes_read"` // of the same, as batches hold them
 	RowsCommitted int64         `json:"rows_committed"`
-	Truncates     int64         `json:"truncates,omitempty"` // of the committed: they say what is gone, and hold no row
-	RowsRefused   int64         `json:"rows_refused"`        // with a dead letter: one a record, however many sinks refuse it
+	ByStream      StreamCounts  `json:"rows_by_stream,omitempty"` // of the committed that the source could read, by stream; truncates do not count
+	Truncates     int64         `json:"truncates,omitempty"`      // of the committed: they say what is gone, and hold no row
+	RowsRefused   int64         `json:"rows_refused"`             // with a dead letter: one a record, however many sinks refuse it
 	DeadLetters   int64         `json:"dead_letters"`
 	Retries       int64         `json:"retries"` // after failures that may pass
 	Commits       int64         `json:"commits"`
@@ -199,6 +219,7 @@ func (p *Progress) add(lane Progress) {
 	p.RowsRead += lane.RowsRead
 	p.BytesRead += lane.BytesRead
 	p.RowsCommitted += lane.RowsCommitted
+	p.ByStream = p.ByStream.Add(lane.ByStream)
 	p.Truncates += lane.Truncates
 	p.RowsRefused += lane.RowsRefused
 	p.DeadLetters += lane.DeadLetters
@@ -317,6 +338,16 @@ func (l *laneBoard) committed(g *group, took time.Duration) {
 		l.status.Group, l.status.Position = g.ordinal, g.to
 	}
 	l.status.RowsCommitted += int64(g.rows)
+	if len(g.streams) > 0 { // those who look keep the map that they were given
+		counts := maps.Clone(l.status.ByStream)
+		if counts == nil {
+			counts = StreamCounts{}
+		}
+		for _, s := range g.streams {
+			counts[s.stream] += s.rows
+		}
+		l.status.ByStream = counts
+	}
 	l.status.Truncates += int64(g.truncates)
 	l.status.LastCommit, l.status.CommitTime = now.UTC(), took
 	if len(files) > 0 {
