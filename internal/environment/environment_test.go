@@ -99,14 +99,14 @@ func TestImplied(t *testing.T) {
 	for _, want := range []string{
 		"dsn: ${env:MYSQL_DSN}", "tables: [cinema_rooms.rooms, cinema_rooms.seats, cinema_rooms.schedules]", "dsn: ${env:POSTGRES_DSN}",
 		"tables: [public.users, public.reservations, public.reserved_seats, public.payments]", "uri: ${env:MONGODB_URI}", "database: cinema_movies",
-		"collections: [movies, genres]", "url: analisis/analytics_data", "reports: analisis/migration_reports", "backup: { url: backups }", "batch: 250", `name: "Salas"`, "name: cinema-movies", "columns: [genres], each: true",
+		"collections: [movies, genres]", "url: analisis/analytics_data", "reports: analisis/migration_reports", "backup: { url: backups }", `backup: "0 2 * * *"`, `sync: "*/30 * * * *"`, "time_zone: UTC", "batch: 250", `name: "Salas"`, "name: cinema-movies", "columns: [genres], each: true",
 		"name: by_user, columns: [user_id]", "name: by_movie, columns: [movie_id]", "name: by_email, columns: [email]",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is missing", want)
 		}
 	}
-	if len(file.Sources) != 3 || len(file.Pipelines) != 3 || strings.Contains(string(out), "ord#") || p.Reports() != "analisis/migration_reports" {
+	if len(file.Sources) != 3 || strings.Contains(string(out), "warehouse") || len(file.Pipelines) != 3 || strings.Contains(string(out), "ord#") || p.Reports() != "analisis/migration_reports" {
 		t.Errorf("reports %s in\n%s", p.Reports(), out)
 	}
 	// One database alone, and the folder of a bucket.
@@ -116,6 +116,36 @@ func TestImplied(t *testing.T) {
 	}
 	if out, err = p.YAML(); err != nil || !strings.Contains(string(out), `database: "no"`) || strings.Contains(string(out), "mysql:") || !strings.Contains(string(out), `url: "$$cine/analytics/analytics_data"`) {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What begins by itself, and a warehouse.
+func TestImpliedSchedule(t *testing.T) {
+	t.Parallel()
+	for dotenv, want := range map[string]struct{ has, lacks string }{
+		"BACKUP_SCHEDULE=15  3 * * 1\nSYNC_SCHEDULE=off\nTZ=America/Lima": {"schedule:\n  time_zone: America/Lima\n  backup: \"15 3 * * 1\"\n", "sync:"},
+		"BACKUP_SCHEDULE=off\nSYNC_SCHEDULE=@hourly":                      {"", ""},
+		"BACKUP_SCHEDULE=off\nSYNC_SCHEDULE=off":                          {"backup: { url: backups }", "schedule:"},
+		"SYNC_SCHEDULE=\nTZ=:UTC":                                         {"time_zone: UTC\n  backup: \"0 2 * * *\"\n  sync: \"*/30 * * * *\"\n", "warehouse"},
+		"WAREHOUSE_DSN=postgres://u:geheim@127.0.0.1/w":                   {"to: [lake, items, warehouse]", "geheim"},
+	} {
+		p, err := load(t, "MONGODB_URI=mongodb://h/d\n"+dotenv).Implied()
+		if want.has == "" {
+			if fault.Code(err) != "ACQ-CFG-014" || !strings.Contains(err.Error(), "SYNC_SCHEDULE") || !strings.Contains(err.Error(), "off") {
+				t.Errorf("%q: %v", dotenv, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", dotenv, err)
+			continue
+		}
+		if out, err := p.YAML(); err != nil || !strings.Contains(string(out), want.has) || strings.Contains(string(out), want.lacks) {
+			t.Errorf("%q: %v, want %q and no %q in\n%s", dotenv, err, want.has, want.lacks, out)
+		}
+	}
+	if _, err := load(t, "MONGODB_URI=mongodb://h/d\nTZ=Lima").Implied(); err == nil || !strings.Contains(err.Error(), "TZ") {
+		t.Error(err)
 	}
 }
 

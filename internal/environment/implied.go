@@ -13,6 +13,7 @@ import (
 	"text/template"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/schemas/cinema"
 )
 
@@ -24,11 +25,21 @@ type Implied struct {
 	Analytics      string // folder of lake and reports in it
 	Backups        string // and of backups
 	Batch          int    // items a transaction
+	Warehouse      bool   // WAREHOUSE_DSN names one
+	Backup, Sync   string // when these jobs begin, as cron writes it; "": not by themselves
+	Zone           string // of these times
 	items          map[string]string
 }
 
-// usualBatch is how many items are written at a time unless BATCH_SIZE says otherwise.
-const usualBatch = 1000
+// What holds unless a variable says otherwise: how many items are written at a time, and when jobs begin.
+const (
+	usualBatch  = 1000
+	usualBackup = "0 2 * * *"
+	usualSync   = "*/30 * * * *"
+)
+
+// off is the schedule of a job that does not begin by itself.
+const off = "off"
 
 // Implied reads the variables, and gives all mistakes at once (ACQ-CFG-014). Without a database there is nothing to serve
 // (ACQ-USE-013).
@@ -37,6 +48,7 @@ func (v Variables) Implied() (*Implied, error) {
 		MySQL: v.home(), PostgreSQL: v.set("POSTGRES_DSN"), MongoDB: v.database(),
 		Folder: v["S3_BUCKET_NAME"], Analytics: strings.Trim(v.or("S3_ANALYTICS_FOLDER", "analytics"), "/"),
 		Backups: strings.Trim(v.or("S3_BACKUP_FOLDER", "backups"), "/"), Batch: usualBatch, items: map[string]string{},
+		Warehouse: v.set("WAREHOUSE_DSN"),
 	}
 	var wrong mistakes
 	v.servers(&wrong)
@@ -52,6 +64,8 @@ func (v Variables) Implied() (*Implied, error) {
 			wrong.add(folder, "must not lead out of its folder")
 		}
 	}
+	out.Backup, out.Sync = v.schedule(&wrong, "BACKUP_SCHEDULE", usualBackup), v.schedule(&wrong, "SYNC_SCHEDULE", usualSync)
+	out.Zone = v.zone(&wrong)
 	v.tables(&wrong, out)
 	if v.set("MYSQL_DSN") && out.MySQL == "" && len(wrong) == 0 {
 		wrong.add("MYSQL_DSN", "want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
@@ -102,6 +116,30 @@ func (v Variables) mongo(wrong *mistakes, out *Implied) {
 	case out.MongoDB == "":
 		wrong.add("MONGODB_URI", "names no database: write it after the address, mongodb://HOST:PORT/DATABASE, or set MONGODB_DATABASE")
 	}
+}
+
+// schedule reads when a job begins; "": not by itself.
+func (v Variables) schedule(wrong *mistakes, name, usual string) string {
+	text := strings.TrimSpace(v.or(name, usual))
+	if text == off {
+		return ""
+	}
+	var c config.Cron
+	if err := c.UnmarshalText([]byte(text)); err != nil {
+		wrong.add(name, "%w, or %s", err, off)
+		return ""
+	}
+	return c.Text
+}
+
+// zone is the time zone of the schedule: TZ, as the system and its cron have it.
+func (v Variables) zone(wrong *mistakes) string {
+	name := strings.TrimPrefix(v.or("TZ", "UTC"), ":")
+	var z config.Zone
+	if err := z.UnmarshalText([]byte(name)); err != nil {
+		wrong.add("TZ", "%w", err)
+	}
+	return name
 }
 
 // tables names the tables of items, each with a name of its own.
