@@ -25,6 +25,7 @@ type Config struct {
 	Jobs      *jobs.Board
 	Work      Work
 	Items     Items
+	Backups   Backups
 	Health    func(ctx context.Context) map[string]jobs.Check // within two seconds
 	Pipelines func(ctx context.Context) []Pipeline
 	Schedules Schedules
@@ -37,6 +38,7 @@ type Config struct {
 type Work interface {
 	Migrate(r jobs.MigrateRequest) (jobs.Order, error)
 	Sync(ctx context.Context, r jobs.SyncRequest) (jobs.Order, error)
+	Backup(ctx context.Context, r jobs.BackupRequest) (jobs.Order, error)
 }
 
 // Pipeline is what a pipeline does, as far as /readyz wants to know.
@@ -58,12 +60,13 @@ func New(c Config, pages http.Handler) *API {
 	a.router.Use(a.limited(), headers, a.guard())
 	a.router.NotFound(pages.ServeHTTP)
 	a.router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, problem(http.StatusMethodNotAllowed, "ACQ-API-003", r.Method+" "+r.URL.Path+": this path has other methods", "look at /docs"))
+		writeProblem(w, r, problem(http.StatusMethodNotAllowed, "ACQ-API-003", r.Method+" "+r.URL.Path+": this path has other methods", "look at /docs"))
 	})
 	a.huma = humachi.New(a.router, config(c.Version))
 	a.huma.UseMiddleware(patient)
 	a.health()
 	a.orders()
+	a.backups()
 	a.jobs()
 	a.schedules()
 	a.items()
@@ -114,7 +117,7 @@ func patient(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
 	if err != nil {
-		writeProblem(w, problem(http.StatusRequestEntityTooLarge, "ACQ-API-001", "the request cannot be read: "+err.Error(), "send less, in time"))
+		writeProblem(w, r, problem(http.StatusRequestEntityTooLarge, "ACQ-API-001", "the request cannot be read: "+err.Error(), "send less, in time"))
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))

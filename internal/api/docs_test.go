@@ -76,7 +76,10 @@ func TestSchedules(t *testing.T) {
 	}
 	var wrong api.ProblemError
 	s.call(t, "POST", "/v1/schedules/snyc/pause", "", 404, &wrong)
-	s.call(t, "POST", "/v1/schedules/backup/run", "", 422, &wrong)
+	s.call(t, "POST", "/v1/schedules/backup/run", "", 202, &job)
+	if done := s.wait(t, job, "succeeded"); done.Kind != "backup" || done.Report.Databases[0].Rows != 5020 || done.Report.Databases[0].Backup == "" {
+		t.Errorf("%+v %+v", done, done.Report)
+	}
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}

@@ -68,7 +68,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *ProblemError, wh
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="acequia"`)
 	}
-	writeProblem(w, p)
+	writeProblem(w, r, p)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		a.audit(r, who, p.Status, slog.String("refused", p.Code))
 	}
@@ -86,8 +86,8 @@ func (a *API) limited() func(http.Handler) http.Handler {
 	if rate <= 0 {
 		rate = defaultRate
 	}
-	limit := httprate.LimitBy(rate, time.Second, peerKey, httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, problem(http.StatusTooManyRequests, "ACQ-API-018", "this address asks too often", "ask again after the seconds of Retry-After, or raise api.rate"))
+	limit := httprate.LimitBy(rate, time.Second, peerKey, httprate.WithLimitHandler(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, r, problem(http.StatusTooManyRequests, "ACQ-API-018", "this address asks too often", "ask again after the seconds of Retry-After, or raise api.rate"))
 	}))
 	return func(next http.Handler) http.Handler {
 		bounded := limit(next)

@@ -3,16 +3,20 @@ package api_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"log/slog"
 	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +71,27 @@ func (i *issuer) token(t *testing.T, key *rsa.PrivateKey, claims map[string]any)
 	return signed + "." + b64(signature)
 }
 
+// forged are tokens that nobody with the key has signed.
+func (i *issuer) forged(t *testing.T) map[string]string {
+	t.Helper()
+	right := strings.Split(i.token(t, i.key, map[string]any{"roles": "admin"}), ".")
+	public, err := x509.MarshalPKIXPublicKey(i.key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	symmetric := b64([]byte(`{"alg":"HS256","kid":"1"}`)) + "." + right[1]
+	mac := hmac.New(sha256.New, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
+	mac.Write([]byte(symmetric))
+	return map[string]string{
+		"alg none":                           b64([]byte(`{"alg":"none"}`)) + "." + right[1] + ".",
+		"alg none, and a signature":          b64([]byte(`{"alg":"none","kid":"1"}`)) + "." + right[1] + "." + right[2],
+		"the public key as a secret (HS256)": symmetric + "." + b64(mac.Sum(nil)),
+		"no signature":                       right[0] + "." + right[1] + ".",
+		"other claims":                       right[0] + "." + strings.Split(i.token(t, i.key, map[string]any{"roles": "admin", "sub": "8"}), ".")[1] + "." + right[2],
+		"no token":                           "a.b.c",
+	}
+}
+
 func TestTokensOfAProvider(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -90,6 +115,8 @@ func TestTokensOfAProvider(t *testing.T) {
 		"another audience": {i.key, map[string]any{"roles": "admin", "aud": "other"}, 401},
 		"another issuer":   {i.key, map[string]any{"roles": "admin", "iss": "http://other"}, 401},
 		"too old":          {i.key, map[string]any{"roles": "admin", "exp": time.Now().Add(-time.Hour).Unix()}, 401},
+		"no end":           {i.key, map[string]any{"roles": "admin", "exp": nil}, 401},
+		"not yet":          {i.key, map[string]any{"roles": "admin", "nbf": time.Now().Add(time.Hour).Unix()}, 401},
 		"another's key":    {other, map[string]any{"roles": "admin"}, 401},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/deadletters/retry", http.NoBody)
@@ -98,6 +125,14 @@ func TestTokensOfAProvider(t *testing.T) {
 		h.ServeHTTP(w, r)
 		if w.Code != c.want {
 			t.Errorf("%s: %d, want %d: %s", name, w.Code, c.want, w.Body)
+		}
+	}
+	for name, token := range i.forged(t) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/deadletters/retry", http.NoBody)
+		r.Header = bearer(token)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: %d, want 401: %s", name, w.Code, w.Body)
 		}
 	}
 	if !bytes.Contains(log.Bytes(), []byte("who=ana@example.org")) {

@@ -53,6 +53,29 @@ func (a *API) orders() {
 		}
 		return a.begin(ctx, order, in.Asking)
 	})
+	type backup struct {
+		Asking
+		Body *jobs.BackupRequest `required:"false"`
+	}
+	register(a, huma.Operation{
+		OperationID: "backup", Method: http.MethodPost, Path: "/backup", Summary: "Keep all databases as they stand", Tags: []string{"work"}, DefaultStatus: http.StatusAccepted,
+		Description: "A job that makes a backup of every database that pipelines read, each at one moment, the databases side by side. Nothing that follows them is " +
+			"stopped. One that does not answer is tried again once, and the others go on: then the job ends as partial, as it does where a database is of a kind that cannot be backed up.",
+	}, []int{http.StatusOK}, func(ctx context.Context, in *backup) (*ordered, error) {
+		var r jobs.BackupRequest
+		if in.Body != nil {
+			r = *in.Body
+		}
+		order, err := a.Work.Backup(ctx, r)
+		if err != nil {
+			return nil, problemOf(err)
+		}
+		return a.begin(ctx, order, in.Asking)
+	})
+	a.syncs()
+}
+
+func (a *API) syncs() {
 	type since struct {
 		Since *time.Time `json:"last_sync_time,omitempty" doc:"read again what was changed since; none: go on from the checkpoint"`
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/jobs"
@@ -53,15 +54,17 @@ func problem(status int, code, detail, remedy string) *ProblemError {
 	return &ProblemError{Title: http.StatusText(status), Status: status, Code: code, Detail: detail, Remedy: remedy}
 }
 
-// ownProblems makes problems of the errors that huma finds in requests.
-func ownProblems(_ huma.Context, _ string, v any) (any, error) {
-	e, ok := v.(*huma.ErrorModel)
-	if !ok {
+// ownProblems makes problems of the errors that huma finds in requests, and tells all in the language of the request.
+func ownProblems(ctx huma.Context, _ string, v any) (any, error) {
+	p, ok := v.(*ProblemError)
+	if e, theirs := v.(*huma.ErrorModel); theirs {
+		p = problem(e.Status, "ACQ-API-001", e.Detail, "look at /docs")
+		p.Errors = e.Errors
+	} else if !ok {
 		return v, nil
 	}
-	p := problem(e.Status, "ACQ-API-001", e.Detail, "look at /docs")
-	p.Errors = e.Errors
-	return p, nil
+	r, _ := humachi.Unwrap(ctx)
+	return spoken(r, p), nil
 }
 
 // problemOf is the answer to an error.
@@ -85,7 +88,7 @@ func problemOf(err error) error {
 		status = http.StatusNotFound
 	case fault.Of(err) == fault.Retryable:
 		status = http.StatusServiceUnavailable
-	case trouble.Code == "ACQ-API-004" || trouble.Code == "ACQ-API-005" || trouble.Code == "ACQ-JOB-005":
+	case trouble.Code == "ACQ-API-004" || trouble.Code == "ACQ-API-005" || trouble.Code == "ACQ-BACKUP-008":
 		status = http.StatusUnprocessableEntity
 	}
 	p := problem(status, trouble.Code, trouble.Reason, trouble.Remedy)
@@ -97,8 +100,8 @@ func problemOf(err error) error {
 }
 
 // writeProblem answers outside of huma.
-func writeProblem(w http.ResponseWriter, p *ProblemError) {
+func writeProblem(w http.ResponseWriter, r *http.Request, p *ProblemError) {
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // a client that has gone needs no answer
+	_ = json.NewEncoder(w).Encode(spoken(r, p)) // a client that has gone needs no answer
 }

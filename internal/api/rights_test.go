@@ -111,3 +111,18 @@ func TestRequestsAreLimited(t *testing.T) {
 		t.Errorf("another address is refused: %d", w.Code)
 	}
 }
+
+// Who asks in Spanish is told in Spanish; the code stays.
+func TestProblemsInSpanish(t *testing.T) {
+	t.Parallel()
+	for language, want := range map[string]string{"es-PE,es;q=0.9": "Hace falta un token válido", "en": "from 192.0.2.7:1 a token is needed", "": "a token is needed"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/status", http.NoBody)
+		r.RemoteAddr = "192.0.2.7:1"
+		r.Header.Set("Accept-Language", language)
+		w := httptest.NewRecorder()
+		guarded(&bytes.Buffer{}, 0).ServeHTTP(w, r)
+		if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), want) || !strings.Contains(w.Body.String(), `"ACQ-API-014"`) {
+			t.Errorf("%q: %d %s", language, w.Code, w.Body)
+		}
+	}
+}

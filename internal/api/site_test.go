@@ -52,15 +52,20 @@ func (l *locked) Write(p []byte) (int, error) {
 // serve serves the file of a folder until the test ends, or stop is called. %DSN% in it stands for the databases.
 func serve(t *testing.T, dir, file string, options ...func(*app.ServeOptions)) *site {
 	t.Helper()
+	return serveWith(t, app.LiveOptions{Plugins: catalog.Default()}, dir, file, options...)
+}
+
+// serveWith does it with other plugins, or with probes.
+func serveWith(t *testing.T, with app.LiveOptions, dir, file string, options ...func(*app.ServeOptions)) *site {
+	t.Helper()
 	path := filepath.Join(dir, "acequia.yaml")
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &site{dir: dir, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewJSONHandler(&locked{Writer: s.log}, nil))
-	live, problems, err := app.LoadLive(t.Context(), app.LiveOptions{
-		Plugins: catalog.Default(), Paths: []string{path}, Service: app.ServiceOptions{Log: log},
-	})
+	with.Paths, with.Service.Log = []string{path}, log
+	live, problems, err := app.LoadLive(t.Context(), with)
 	if err != nil || problems.Errors() {
 		t.Fatal(err, problems)
 	}

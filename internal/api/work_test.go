@@ -3,10 +3,13 @@ package api_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +166,10 @@ pipelines:
 	if wrong.Code != "ACQ-API-010" || !strings.Contains(wrong.Detail, "a: rooms, b: rooms") {
 		t.Errorf("%+v", wrong)
 	}
+	s.call(t, "POST", "/sync/room", "", 404, &wrong, "Accept-Language", "es")
+	if wrong.Code != "ACQ-API-009" || wrong.Detail != "No hay ninguna tabla de ese nombre" || wrong.Remedy != "¿quisiste decir rooms?" || wrong.Title != "No encontrado" {
+		t.Errorf("%+v", wrong)
+	}
 	s.call(t, "POST", "/sync/rooms?source_db=c", "", 422, &wrong)
 	s.call(t, "POST", "/sync/rooms", `{"last_sync_time":"yesterday"}`, 422, &wrong)
 	if wrong.Errors[0].Location != "body.last_sync_time" {
@@ -273,6 +280,51 @@ func TestTheSameWorkIsFound(t *testing.T) {
 	if len(list.Jobs) != 1 || list.Jobs[0].ID != job.ID || list.Next != "" {
 		t.Errorf("%+v", list)
 	}
+}
+
+// Of several orders of the same work at once one begins, and the others are given its job.
+//
+//nolint:paralleltest // a transaction that holds a lock holds back what other tests follow
+func TestOneOfManyOrdersBegins(t *testing.T) {
+	dsn := rooms(t)
+	s := serve(t, t.TempDir(), resting(dsn))
+	release := hold(t, dsn, "rooms")
+	const orders = 8
+	begun, told := make([]string, orders), make([]string, orders) // the place of the job
+	errs := make([]error, orders)
+	var asking sync.WaitGroup
+	for i := range orders {
+		asking.Go(func() {
+			answer, err := client().Post(s.url+"/migrate", "application/json", http.NoBody) //nolint:noctx // it is on this machine
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			switch errs[i] = answer.Body.Close(); answer.StatusCode {
+			case http.StatusAccepted:
+				begun[i] = answer.Header.Get("Location")
+			case http.StatusConflict:
+				told[i] = answer.Header.Get("Location")
+			default:
+				errs[i] = fmt.Errorf("it answers %s", answer.Status)
+			}
+		})
+	}
+	asking.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(begun)
+	slices.Sort(told)
+	if first := begun[orders-1]; first == "" || begun[orders-2] != "" || told[0] != "" || told[1] != first || told[orders-1] != first {
+		t.Errorf("begun %v, told %v", begun, told)
+	}
+	release()
+	var list api.JobList
+	if s.call(t, "GET", "/v1/jobs", "", 200, &list); len(list.Jobs) != 1 {
+		t.Errorf("%d jobs", len(list.Jobs))
+	}
+	s.wait(t, list.Jobs[0], "succeeded")
 }
 
 // listen reads the events of a job; what it gives waits for the last.

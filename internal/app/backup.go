@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/backup"
@@ -30,10 +29,11 @@ type BackupOptions struct {
 
 // BackupResult is a database, and its backup or why there is none.
 type BackupResult struct {
-	Source string         `json:"source"`
-	Backup *backup.Backup `json:"backup,omitempty"`
-	Error  string         `json:"error,omitempty"`
-	Err    error          `json:"-"`
+	Source   string         `json:"source"`
+	Attempts int            `json:"attempts"` // how often it was connected to
+	Backup   *backup.Backup `json:"backup,omitempty"`
+	Error    string         `json:"error,omitempty"`
+	Err      error          `json:"-"`
 }
 
 // Backups opens the folder of the backups.
@@ -50,8 +50,9 @@ func (p *Project) Backups(o BackupOptions) (*backup.Store, error) {
 	return backup.Open(p.backups, backup.Options{Format: format, Recipients: recipients, Identities: identities, Log: o.Log, Probe: o.Probe})
 }
 
-// CreateBackups makes a backup of each database, side by side. One that fails does not keep the others from theirs: its result says why.
-// One that cannot be reached is tried once more. The error is of what keeps all of them from being made.
+// CreateBackups makes a backup of each database, side by side. One that fails, or is of a kind that cannot be backed up, does not keep the
+// others from theirs: its result says why. One that cannot be reached is tried once more. The error is of what keeps all of them from
+// being made.
 func (p *Project) CreateBackups(ctx context.Context, o BackupOptions) ([]BackupResult, error) {
 	store, err := p.Backups(o)
 	if err != nil {
@@ -65,18 +66,9 @@ func (p *Project) CreateBackups(ctx context.Context, o BackupOptions) ([]BackupR
 	var making sync.WaitGroup
 	for i, part := range parts {
 		out[i].Source = part.Name
-		progress := o.Progress.of(part.Name)
 		making.Go(func() {
 			r := &out[i]
-			for tried := 0; ; tried++ {
-				r.Err = part.lend(ctx, p.hostOf(part, o.Log), func(s sources.Source) (err error) {
-					r.Backup, err = store.Create(ctx, backup.Database{Name: part.Name, Source: s}, backup.CreateOptions{Tables: o.Tables, Progress: progress})
-					return err
-				})
-				if r.Err == nil || tried > 0 || fault.Of(r.Err) != fault.Retryable || !pauses(ctx, backupPause) {
-					break
-				}
-			}
+			r.Err = p.createBackup(ctx, store, part, o, backup.CreateOptions{Tables: o.Tables, Progress: o.Progress.of(part.Name)}, r)
 			if r.Err != nil {
 				r.Error = r.Err.Error()
 			}
@@ -86,18 +78,32 @@ func (p *Project) CreateBackups(ctx context.Context, o BackupOptions) ([]BackupR
 	return out, nil
 }
 
-// backupPause is how long it is waited before a database that could not be reached is tried again.
-const backupPause = time.Second
+// createBackup makes the backup of one database. What may pass, such as tables that were changed while they were locked, is tried once more.
+func (p *Project) createBackup(ctx context.Context, store *backup.Store, part *SourcePart, o BackupOptions, how backup.CreateOptions, r *BackupResult) error {
+	if part.Plugin.Items {
+		return cannotBackUp(part)
+	}
+	return part.lend(ctx, p.hostOf(part, o.Log), func(s sources.Source) error {
+		if _, can := s.(sources.Snapshotter); !can {
+			return cannotBackUp(part)
+		}
+		if err := reach(ctx, s, func() { r.Attempts++ }); err != nil {
+			return err
+		}
+		for tried := 0; ; tried++ {
+			made, err := store.Create(ctx, backup.Database{Name: part.Name, Source: s}, how)
+			if err == nil || tried > 0 || fault.Of(err) != fault.Retryable || ctx.Err() != nil {
+				r.Backup = made
+				return err
+			}
+		}
+	})
+}
 
-// pauses waits, and says whether there is still somebody to wait for.
-func pauses(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+func cannotBackUp(part *SourcePart) error {
+	return &fault.Error{
+		Code: "ACQ-BACKUP-008", Place: part.Name, Err: fmt.Errorf("a source of type %s cannot be backed up", part.Plugin.Type),
+		Remedy: "back it up with the tools of its server, and name the sources that can be under backup.sources",
 	}
 }
 
@@ -109,46 +115,34 @@ func (p *Project) hostOf(part *SourcePart, log *slog.Logger) sources.Host {
 	return sources.Host{Pipeline: part.Name, Log: log.With(slog.String("source", part.Name))}
 }
 
-// databases gives the sources that can be backed up: those that are named, those of the settings, or all that pipelines read.
+// databases gives the sources that are backed up: those that are named, those of the settings, or every database that pipelines read, also
+// one of a kind that cannot be backed up: nobody may take it for kept.
 func (p *Project) databases(ctx context.Context, named []string) ([]*SourcePart, error) {
 	explicit := named
 	if len(explicit) == 0 {
 		explicit = p.Backup.Sources
 	}
-	var parts []*SourcePart
+	var out []*SourcePart
 	for _, name := range explicit {
 		part, err := p.source(name)
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, part)
+		out = append(out, part)
 	}
-	if len(explicit) == 0 {
-		for _, d := range p.Pipelines {
-			if d.Source != nil && !slices.Contains(parts, d.Source) {
-				parts = append(parts, d.Source)
-			}
-		}
+	if len(explicit) > 0 {
+		return out, nil
 	}
-	var out []*SourcePart
-	for _, part := range parts {
-		can := false
-		if !part.Plugin.Items {
-			err := part.lend(ctx, p.hostOf(part, nil), func(s sources.Source) error {
-				_, can = s.(sources.Snapshotter)
-				return nil
-			})
-			if err != nil {
-				return nil, err
-			}
+	for _, d := range p.Pipelines {
+		if d.Source == nil || slices.Contains(out, d.Source) {
+			continue
 		}
-		switch {
-		case can:
-			out = append(out, part)
-		case len(explicit) > 0:
-			return nil, &fault.Error{
-				Code: "ACQ-BACKUP-008", Place: part.Name, Err: fmt.Errorf("a source of type %s cannot be backed up", part.Plugin.Type), Remedy: "name a source that is a database",
-			}
+		is, err := p.isDatabase(ctx, d.Source)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			out = append(out, d.Source)
 		}
 	}
 	if len(out) == 0 {
@@ -157,6 +151,18 @@ func (p *Project) databases(ctx context.Context, named []string) ([]*SourcePart,
 		}
 	}
 	return out, nil
+}
+
+// isDatabase says whether a source is one: its plugin says so, or it can be backed up.
+func (p *Project) isDatabase(ctx context.Context, part *SourcePart) (is bool, err error) {
+	if part.Plugin.Server != "" || part.Plugin.Items {
+		return part.Plugin.Server != "", nil
+	}
+	err = part.lend(ctx, p.hostOf(part, nil), func(s sources.Source) error {
+		_, is = s.(sources.Snapshotter)
+		return nil
+	})
+	return is, err
 }
 
 // source finds a declared source.

@@ -103,7 +103,7 @@ func (s *Service) carriers(ctx context.Context, r *jobs.SyncRequest) ([]*turn, e
 	}
 	r.Table = full[0]
 	if r.SourceDB != "" {
-		r.SourceDB = serverOf(carry[0].declared)
+		r.SourceDB = serverOf(carry[0].declared.Source)
 	}
 	return carry, nil
 }
@@ -118,8 +118,10 @@ func only(name string) []string {
 // placesOf names where a table was found: by the kind of the database, or by the source where that says nothing.
 func placesOf(carry []*turn, full []string) (out []string) {
 	for i, t := range carry {
-		name := serverOf(t.declared)
-		if slices.ContainsFunc(carry, func(o *turn) bool { return o.declared.Source != t.declared.Source && serverOf(o.declared) == name }) {
+		name := serverOf(t.declared.Source)
+		if slices.ContainsFunc(carry, func(o *turn) bool {
+			return o.declared.Source != t.declared.Source && serverOf(o.declared.Source) == name
+		}) {
 			name = t.declared.Source.Name
 		}
 		if name += ": " + full[i]; !slices.Contains(out, name) {

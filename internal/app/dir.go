@@ -37,7 +37,7 @@ func OpenDir(path string) (*Dir, error) {
 		return nil, errors.Join(&fault.Error{
 			Class: fault.Fatal, Code: "ACQ-ENV-002", Place: d.Path,
 			Err:    errors.New("another acequia process holds this directory" + holder),
-			Remedy: "stop it, or give another --dir",
+			Remedy: "stop it, or give another --dir; acequia serve FILE is the API and the schedule in one process",
 		}, lock.Close())
 	}
 	if err != nil {

@@ -37,14 +37,14 @@ type part struct {
 	more  map[string]*jobs.Table // of what no run has counted
 }
 
-// serverOf names the kind of database of a pipeline.
-func serverOf(d *Declared) string { return cmp.Or(d.Source.Plugin.Server, d.Source.Plugin.Type) }
+// serverOf names the kind of database that a source reads.
+func serverOf(s *SourcePart) string { return cmp.Or(s.Plugin.Server, s.Plugin.Type) }
 
 func (s *Service) newErrand(task *jobs.Task, turns []*turn) *errand {
 	e := &errand{service: s, task: task}
 	for _, t := range turns {
 		e.parts = append(e.parts, &part{
-			turn: t, db: jobs.Database{Pipeline: t.declared.Name, SourceDB: serverOf(t.declared), State: jobs.Waiting},
+			turn: t, db: jobs.Database{Pipeline: t.declared.Name, Source: t.declared.Source.Name, SourceDB: serverOf(t.declared.Source), State: jobs.Waiting},
 			more: map[string]*jobs.Table{},
 		})
 	}
@@ -60,23 +60,30 @@ func (e *errand) note(text string) {
 // tellEvery is how often the report of a job that goes on is made anew.
 const tellEvery = 250 * time.Millisecond
 
-// each does a part of the work with every database, and goes on with the others when one fails. The error is of a job of which
-// nothing was done.
-func (e *errand) each(ctx context.Context, do func(ctx context.Context, p *part) error) (partial bool, err error) {
-	telling, told := context.WithCancel(ctx)
-	var teller, work sync.WaitGroup
+// telling makes the report of a job anew every now and then, until stop is called.
+func telling(ctx context.Context, t *jobs.Task, report func() jobs.Report) (stop func()) {
+	until, told := context.WithCancel(ctx)
+	var teller sync.WaitGroup
 	teller.Go(func() {
 		tick := time.NewTicker(tellEvery)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				_ = e.task.Tell(ctx, e.report()) // texts and numbers
-			case <-telling.Done():
+				_ = t.Tell(ctx, report()) // texts and numbers
+			case <-until.Done():
 				return
 			}
 		}
 	})
+	return func() { told(); teller.Wait() }
+}
+
+// each does a part of the work with every database, and goes on with the others when one fails. The error is of a job of which
+// nothing was done.
+func (e *errand) each(ctx context.Context, do func(ctx context.Context, p *part) error) (partial bool, err error) {
+	stop := telling(ctx, e.task, e.report)
+	var work sync.WaitGroup
 	errs := make([]error, len(e.parts))
 	for i, p := range e.parts {
 		work.Go(func() {
@@ -85,8 +92,7 @@ func (e *errand) each(ctx context.Context, do func(ctx context.Context, p *part)
 		})
 	}
 	work.Wait()
-	told()
-	teller.Wait()
+	stop()
 	report := e.report()
 	if err := e.task.Tell(ctx, report); err != nil {
 		return false, err
@@ -120,7 +126,7 @@ func (e *errand) visit(ctx context.Context, p *part, prepare func(ctx context.Co
 		return err
 	}
 	defer func() { err = errors.Join(err, closed()) }()
-	if err := p.reach(ctx, of.Source); err != nil {
+	if err := reach(ctx, of.Source, p.attempt); err != nil {
 		return err
 	}
 	if of.Retry == (routers.Retry{}) { // a job ends: three attempts, five seconds apart
@@ -149,10 +155,12 @@ func reachTimes() []time.Duration { return []time.Duration{3 * time.Second, 8 * 
 // reachPause is the time between the two.
 const reachPause = time.Second
 
-// reach looks whether the database answers. One that does not is tried once more, as a whole; what else is wrong, its run says.
-func (p *part) reach(ctx context.Context, source sources.Source) (err error) {
+// reach looks whether a database answers. One that does not is tried once more, as a whole; what else is wrong, who reads it is told. attempt
+// is called before each.
+func reach(ctx context.Context, source sources.Source, attempt func()) (err error) {
 	checker, ok := source.(sources.Checker)
 	if !ok {
+		attempt()
 		return nil
 	}
 	for i, patience := range reachTimes() {
@@ -165,7 +173,7 @@ func (p *part) reach(ctx context.Context, source sources.Source) (err error) {
 				return context.Cause(ctx)
 			}
 		}
-		p.attempt()
+		attempt()
 		asked, cancel := context.WithTimeout(ctx, patience)
 		err = checker.Check(asked)
 		cancel()
@@ -198,7 +206,7 @@ func (p *part) runs(run *routers.Run) {
 func (p *part) counted(t jobs.Table) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.Pipeline, t.SourceDB = p.db.Pipeline, p.db.SourceDB
+	t.Pipeline, t.Source, t.SourceDB = p.db.Pipeline, p.db.Source, p.db.SourceDB
 	p.more[t.Table] = &t
 }
 
@@ -283,7 +291,7 @@ func (p *part) tables() []jobs.Table {
 }
 
 func (p *part) table(name string, lanes []routers.LaneStatus) jobs.Table {
-	t := jobs.Table{Pipeline: p.db.Pipeline, SourceDB: p.db.SourceDB, Table: name}
+	t := jobs.Table{Pipeline: p.db.Pipeline, Source: p.db.Source, SourceDB: p.db.SourceDB, Table: name}
 	over, waits := true, true
 	var began, ended time.Time
 	for _, l := range lanes {

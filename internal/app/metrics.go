@@ -8,8 +8,8 @@ import (
 
 // metrics reads the status of the runs whenever Prometheus asks.
 type metrics struct {
-	status                                                                                          func() []routers.Status
-	read, committed, letters, retries, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
+	status                                                                                                   func() []routers.Status
+	read, committed, byTable, letters, retries, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
 }
 
 func newMetrics(status func() []routers.Status) *metrics {
@@ -20,6 +20,7 @@ func newMetrics(status func() []routers.Status) *metrics {
 		status:    status,
 		read:      describe("rows_read_total", "Records read from the source."),
 		committed: describe("rows_committed_total", "Records durable and visible in every sink."),
+		byTable:   describe("table_rows_total", "Records of a table that are durable, dead letters among them.", "table"),
 		letters:   describe("dead_letters_total", "Records kept as dead letters."),
 		retries:   describe("retries_total", "Restarts after failures that may pass."),
 		unrouted:  describe("unrouted_total", "Records that a route sent to no sink."),
@@ -36,7 +37,7 @@ func newMetrics(status func() []routers.Status) *metrics {
 
 // Describe gives what is collected.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.read, m.committed, m.letters, m.retries, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.held, m.lastSet} {
+	for _, d := range []*prometheus.Desc{m.read, m.committed, m.byTable, m.letters, m.retries, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.held, m.lastSet} {
 		out <- d
 	}
 }
@@ -52,6 +53,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		}
 		count(m.read, s.RowsRead)
 		count(m.committed, s.RowsCommitted)
+		for table, n := range s.ByStream {
+			out <- prometheus.MustNewConstMetric(m.byTable, prometheus.CounterValue, float64(n), s.Pipeline, table)
+		}
 		count(m.letters, s.DeadLetters)
 		count(m.retries, s.Retries)
 		count(m.unrouted, s.Unrouted)

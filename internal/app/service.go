@@ -36,10 +36,12 @@ type ServiceOptions struct {
 	Backfill *BackfillOptions
 	// Jobs says that jobs may be asked for: pipelines that read databases take turns with them.
 	Jobs bool
-	// Unscheduled says that no job begins by itself, whatever the schedule says.
-	Unscheduled bool
+	// Asked says that databases are read when a job asks for it, and only then: none is followed, and no job begins by itself.
+	Asked bool
 	// Wire is as in DemoOptions.
 	Wire func(p *routers.Pipeline, o *routers.Options)
+	// Probe is called at the points of backups that jobs make; for tests, may be nil.
+	Probe func(point string)
 }
 
 // Service is the running pipelines of a project.
@@ -282,7 +284,7 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 		}
 	})()
 	watch.Go(func() { s.keepLakes(ctx) })
-	if s.schedule != nil && !s.Unscheduled {
+	if s.schedule != nil && !s.Asked {
 		if err := s.schedule.Start(ctx); err != nil {
 			cancel()
 			pipelines.Wait()
@@ -297,6 +299,27 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 	cancel()
 	watch.Wait()
 	return errors.Join(errs...)
+}
+
+// KeepSchedule begins the jobs of the schedule at their times until ctx ends, and does nothing else: nothing flows but through them.
+// ACQ-USE-070: the files have no schedule.
+func (s *Service) KeepSchedule(ctx context.Context) error {
+	if len(s.project.Schedule.Jobs) == 0 {
+		return &fault.Error{
+			Code: "ACQ-USE-070", Place: "schedule", Err: errors.New("no job is to begin by itself"), Remedy: `add schedule: to the configuration file, such as { backup: "0 2 * * *" }`,
+		}
+	}
+	if err := s.schedule.Start(ctx); err != nil {
+		return err
+	}
+	entries, err := s.schedule.List(ctx)
+	for _, e := range entries {
+		s.Log.InfoContext(ctx, "job is scheduled", slog.String("schedule", e.Name), slog.String("does", e.Do), slog.String("cron", e.Cron), slog.String("time_zone", e.Zone), slog.Bool("paused", e.Paused))
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	return errors.Join(err, s.endJobs())
 }
 
 // keep runs a pipeline, or follows its database whenever no job has it.

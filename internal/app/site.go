@@ -24,6 +24,12 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 	if err := registry.Register(newMetrics(s.Status)); err != nil {
 		return nil, nil, err
 	}
+	health := s.newHealth()
+	if s.jobs != nil {
+		if err := registry.Register(newJobMetrics(s.jobs, health)); err != nil {
+			return nil, nil, err
+		}
+	}
 	pages, err := web.New(web.Config{
 		Query: engine, Status: s.shown, Metrics: obs.Handler(registry), Letters: s.desk, CountLetters: s.state.SomeDeadLetters, Log: s.Log,
 	})
@@ -34,9 +40,8 @@ func (s *Service) site(version string) (http.Handler, *query.Engine, error) {
 	if s.jobs == nil {
 		return site, engine, nil
 	}
-	health := s.newHealth()
 	return api.New(api.Config{
-		Version: version, Jobs: s.jobs, Work: s, Items: itemTables{s}, Health: health.look, Log: s.Log, Access: s.project.access(), Schedules: s.schedule,
+		Version: version, Jobs: s.jobs, Work: s, Items: itemTables{s}, Backups: s, Health: health.look, Log: s.Log, Access: s.project.access(), Schedules: s.schedule,
 		Pipelines: func(ctx context.Context) []api.Pipeline { return s.readiness(s.shown(ctx)) },
 	}, site), engine, nil
 }

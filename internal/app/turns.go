@@ -140,6 +140,7 @@ func addProgress(to *routers.Progress, p routers.Progress) {
 	to.RowsRead += p.RowsRead
 	to.BytesRead += p.BytesRead
 	to.RowsCommitted += p.RowsCommitted
+	to.ByStream = to.ByStream.Add(p.ByStream)
 	to.RowsRefused += p.RowsRefused
 	to.Truncates += p.Truncates
 	to.DeadLetters += p.DeadLetters
@@ -193,5 +194,5 @@ func (s *Service) turnOf(d *Declared, source sources.Source) *turn {
 	if _, ok := source.(sources.Backfiller); !ok || !s.Jobs {
 		return nil
 	}
-	return newTurn(d, s.project.follows(d))
+	return newTurn(d, !s.Asked && s.project.follows(d))
 }

@@ -26,7 +26,7 @@ func (s *Service) databases(only []string) (out []*turn, err error) {
 		if t == nil {
 			continue
 		}
-		names := []string{serverOf(t.declared), t.declared.Source.Name, t.declared.Name}
+		names := []string{serverOf(t.declared.Source), t.declared.Source.Name, t.declared.Name}
 		known = append(known, names...)
 		if len(only) > 0 && !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(only, n) }) {
 			continue
@@ -104,12 +104,12 @@ func (*errand) read(r jobs.Report) func([]string, string) (bool, error) {
 // scheduled is the job of a kind that begins by itself.
 func (s *Service) scheduled(ctx context.Context, kind string) (jobs.Order, error) {
 	switch kind {
-	case jobs.KindMigrate:
-		return s.Migrate(jobs.MigrateRequest{})
 	case jobs.KindSync:
 		return s.Sync(ctx, jobs.SyncRequest{})
+	case jobs.KindBackup:
+		return s.Backup(ctx, jobs.BackupRequest{Prune: s.project.Backup.Prune})
 	}
-	return jobs.Order{}, &fault.Error{Code: "ACQ-JOB-005", Place: kind, Err: errors.New("this acequia cannot do it"), Remedy: "take it out of schedule:"}
+	return s.Migrate(jobs.MigrateRequest{}) // there are no others
 }
 
 // workOf names work in full.

@@ -76,7 +76,7 @@ var beside = map[string][]string{
 	"internal/lakefiles": {"internal/blob", "internal/parquet"},
 	"internal/query":     {"schemas", "internal/lakefiles"},
 	"internal/backup":    {"internal/verify"},
-	"internal/api":       {"internal/jobs"},
+	"internal/api":       {"internal/jobs", "internal/backup"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.

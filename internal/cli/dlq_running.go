@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,16 +20,13 @@ func (c dlqRetryCmd) retryRunning(ctx context.Context, dir string) (app.Retried,
 	at, err := app.ReadAddress(dir)
 	if err != nil {
 		return app.Retried{}, &fault.Error{
-			Code: "ACQ-ENV-004", Place: dir, Err: errors.New("no acequia process with a web server runs on this directory"),
+			Code: codeNobody, Place: dir, Err: errors.New("no acequia process with a web server runs on this directory"),
 			Remedy: "name the configuration with -f; if it runs without a web server, stop it first",
 		}
 	}
 	began := time.Now()
-	body, err := json.Marshal(web.RetryOrder{Pipeline: c.Pipeline, IDs: c.IDs})
-	if err != nil {
-		return app.Retried{}, err
-	}
-	states, err := askRetries(ctx, at.URL, http.MethodPost, body)
+	var states []web.RetryState
+	err = askRunning(ctx, dir, http.MethodPost, web.RetriesPath, web.RetryOrder{Pipeline: c.Pipeline, IDs: c.IDs}, &states)
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
 	for err == nil {
@@ -50,7 +45,8 @@ func (c dlqRetryCmd) retryRunning(ctx context.Context, dir string) (app.Retried,
 		case <-ctx.Done():
 			return app.Retried{}, fmt.Errorf("the retry goes on in process %d: %w", at.PID, ctx.Err())
 		}
-		states, err = askRetries(ctx, at.URL, http.MethodGet, nil)
+		states = nil
+		err = askRunning(ctx, dir, http.MethodGet, web.RetriesPath, nil, &states)
 	}
 	return app.Retried{}, err
 }
@@ -60,28 +56,4 @@ func errorOf(t *web.TroubleLine) error {
 		return nil
 	}
 	return &fault.Error{Code: t.Code, Place: t.Place, Err: errors.New(t.Reason), Remedy: t.Remedy}
-}
-
-func askRetries(ctx context.Context, url, method string, body []byte) (states []web.RetryState, err error) {
-	request, err := http.NewRequestWithContext(ctx, method, url+web.RetriesPath, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	client := &http.Client{Timeout: 30 * time.Second}
-	answer, err := client.Do(request)
-	if err != nil {
-		return nil, &fault.Error{
-			Code: "ACQ-ENV-004", Place: url, Err: fmt.Errorf("the process that holds the state does not answer: %w", err), Remedy: "start it again, or stop it and retry then",
-		}
-	}
-	defer func() { err = errors.Join(err, answer.Body.Close()) }()
-	if answer.StatusCode == http.StatusOK {
-		return states, json.NewDecoder(answer.Body).Decode(&states)
-	}
-	var trouble web.TroubleLine
-	if err := json.NewDecoder(answer.Body).Decode(&trouble); err != nil || trouble.Reason == "" {
-		return nil, fmt.Errorf("ask %s: it answers %s", url, answer.Status)
-	}
-	return nil, errorOf(&trouble)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -49,7 +50,7 @@ func (c jobsListCmd) Run(ctx context.Context, t terminal) error {
 		query.Set("state", c.State)
 	}
 	var list api.JobList
-	if err := askRunning(ctx, project.State, http.MethodGet, "/v1/jobs?"+query.Encode(), &list); err != nil {
+	if err := askRunning(ctx, project.State, http.MethodGet, "/v1/jobs?"+query.Encode(), nil, &list); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -91,7 +92,7 @@ func (c oneJob) ask(ctx context.Context, t terminal, method, more string) error 
 		return err
 	}
 	var job api.Job
-	if err := askRunning(ctx, project.State, method, "/v1/jobs/"+url.PathEscape(c.ID)+more, &job); err != nil {
+	if err := askRunning(ctx, project.State, method, "/v1/jobs/"+url.PathEscape(c.ID)+more, nil, &job); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -117,7 +118,7 @@ func showJob(t terminal, j api.Job) error {
 	for _, d := range j.Report.Databases {
 		_, _ = fmt.Fprintf(w, "%s\t\t%s\t%s\t%s\t%.1f\t\n", d.SourceDB, d.State, thousands(d.Rows), thousands(d.DeadLetters), d.Seconds)
 		for _, one := range j.Report.Tables {
-			if one.Pipeline == d.Pipeline {
+			if one.Pipeline == d.Pipeline && one.Source == d.Source {
 				_, _ = fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%.1f\t\n", one.Table, one.State, thousands(one.Rows), thousands(one.DeadLetters), one.Seconds)
 			}
 		}
@@ -125,7 +126,7 @@ func showJob(t terminal, j api.Job) error {
 	err := w.Flush()
 	for _, d := range j.Report.Databases {
 		if e := d.Trouble; e != nil {
-			_, _ = fmt.Fprintf(t.out, "✗ %s of %s: %s %s: %s\n", d.SourceDB, d.Pipeline, e.Code, e.Place, e.Reason)
+			_, _ = fmt.Fprintf(t.out, "✗ %s of %s: %s %s: %s\n", d.SourceDB, cmp.Or(d.Pipeline, d.Source), e.Code, e.Place, e.Reason)
 		}
 	}
 	for _, n := range j.Report.Notes {

@@ -58,7 +58,7 @@ type cli struct {
 	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
 	Status   statusCmd   `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
-	Mode     modeCmd     `cmd:"" default:"withargs" hidden:"" help:"Start the cinema service as it always was: --mode api, migrate or backup."`
+	Mode     modeCmd     `cmd:"" default:"withargs" hidden:"" help:"Start the cinema service as it always was: --mode api, migrate, backup or scheduler."`
 
 	EnvFile string `help:"File of NAME=value lines that stand for variables the environment does not have; default .env, when it is there." type:"path" placeholder:"FILE"`
 }

@@ -15,7 +15,7 @@ import (
 // modeCmd is how the original cinema service is started: acequia --mode MODE. Its modes are commands of acequia over ./acequia.yaml, or
 // what the environment implies.
 type modeCmd struct {
-	Mode string `help:"What the service does: ${enum}." enum:"api,migrate,backup" required:""`
+	Mode string `help:"What the service does: ${enum}." enum:"api,migrate,backup,scheduler" required:""`
 	Host string `help:"Of api: address to listen on; by default only this machine reaches it." default:"127.0.0.1" placeholder:"ADDR"`
 	Port int    `help:"Of api: port; 0 takes a free one." default:"3006"`
 	JSON bool   `help:"Write what happens as lines of JSON."`
@@ -24,13 +24,15 @@ type modeCmd struct {
 // Help shows examples.
 func (modeCmd) Help() string {
 	return `Starts the cinema service as it always was: api answers requests and reads nothing until it is asked to, migrate reads every table
-once and writes its report, backup makes a backup of every database. What is read is in ./acequia.yaml, else in the environment
-(.env.example shows its variables).
+once and writes its report, backup makes a backup of every database, scheduler begins the jobs of the schedule at their times and does
+nothing else. What is read is in ./acequia.yaml, else in the environment (.env.example shows its variables). acequia serve is api and
+scheduler in one process: two processes cannot share one state.
 
 Examples:
   acequia --mode api --port 3006
   acequia --mode migrate
   acequia --mode backup
+  acequia --mode scheduler
 
 Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment, 4 partial: some tables or databases failed, or rows are dead letters.`
 }
@@ -39,15 +41,17 @@ Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment, 4 partia
 func (c modeCmd) Run(ctx context.Context, t terminal) error {
 	switch c.Mode {
 	case "api":
-		return serveCmd{Port: c.Port, Listen: c.Host, Lang: "en", JSON: c.JSON}.Run(ctx, t)
+		return serveCmd{Port: c.Port, Listen: c.Host, Lang: "en", JSON: c.JSON}.serve(ctx, t, true)
 	case "backup":
 		return backupCreateCmd{backupFlags: backupFlags{JSON: c.JSON}}.Run(ctx, t)
+	case "scheduler":
+		return c.opened(ctx, t, func(s *app.Service) error { return s.KeepSchedule(ctx) })
 	}
-	return c.migrate(ctx, t)
+	return c.opened(ctx, t, func(s *app.Service) error { return c.migrate(ctx, t, s) })
 }
 
-// migrate runs the job that POST /migrate asks for, and tells what became of it.
-func (c modeCmd) migrate(ctx context.Context, t terminal) (err error) {
+// opened makes the service, without running its pipelines, and hands it to do.
+func (modeCmd) opened(ctx context.Context, t terminal, do func(*app.Service) error) (err error) {
 	log, closed, err := t.log()
 	if err != nil {
 		return err
@@ -61,11 +65,16 @@ func (c modeCmd) migrate(ctx context.Context, t terminal) (err error) {
 		tell(t.err, problems)
 		return toldError{exitUsage}
 	}
-	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire, Forms: true, Jobs: true})
+	service, err := project.Open(ctx, app.ServiceOptions{Log: log, Wire: t.wire, Probe: t.probe, Forms: true, Jobs: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, service.Close(context.WithoutCancel(ctx))) }()
+	return do(service)
+}
+
+// migrate does the job that POST /migrate asks for, and tells what became of it.
+func (c modeCmd) migrate(ctx context.Context, t terminal, service *app.Service) error {
 	began := time.Now()
 	done, err := service.MigrateNow(ctx, jobs.MigrateRequest{})
 	if done != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,29 +13,43 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
-	"github.com/acequia-io/acequia/internal/api"
 	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/web"
 )
 
-// tokenEnv holds the token for a process that listens elsewhere than on this machine's own addresses.
+// tokenEnv holds the token that is sent to a running process. Who asks it on this machine needs none.
 const tokenEnv = "ACEQUIA_TOKEN" //nolint:gosec // the name of a variable
+
+// codeNobody is the code of errNobody.
+const codeNobody = "ACQ-ENV-004"
 
 // errNobody is of a state that no process with a web server holds.
 func errNobody(dir string) error {
 	return &fault.Error{
-		Code: "ACQ-ENV-004", Place: dir, Err: errors.New("no acequia process answers for this directory"), Remedy: "start it: acequia serve FILE",
+		Code: codeNobody, Place: dir, Err: errors.New("no acequia process answers for this directory"), Remedy: "start it: acequia serve FILE, or acequia demo --dir DIR",
 	}
 }
 
-// askRunning asks the API of the process that holds a state, and reads its answer into out.
-func askRunning(ctx context.Context, dir, method, path string, out any) error {
+// askRunning asks the process that holds a state, sends it body as JSON unless that is nil, and reads its answer into out.
+func askRunning(ctx context.Context, dir, method, path string, body, out any) error {
 	at, err := app.ReadAddress(dir)
 	if err != nil {
 		return errNobody(dir)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, at.URL+path, http.NoBody)
+	var sent io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, at.URL+path, sent)
 	if err != nil {
 		return err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	if token := os.Getenv(tokenEnv); token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
@@ -51,9 +66,12 @@ func askRunning(ctx context.Context, dir, method, path string, out any) error {
 	if answer.StatusCode < http.StatusBadRequest {
 		return json.Unmarshal(text, out)
 	}
-	var wrong api.ProblemError
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&wrong); err != nil || wrong.Detail == "" {
+	var wrong struct { // a problem of the API, or the trouble of a page
+		web.TroubleLine
+		Detail string `json:"detail"`
+	}
+	if err := json.Unmarshal(text, &wrong); err != nil || wrong.Detail+wrong.Reason == "" {
 		return fmt.Errorf("ask %s: it answers %s", at.URL, answer.Status)
 	}
-	return &fault.Error{Code: wrong.Code, Place: wrong.Place, Err: errors.New(wrong.Detail), Remedy: wrong.Remedy}
+	return &fault.Error{Code: wrong.Code, Place: wrong.Place, Err: errors.New(cmp.Or(wrong.Detail, wrong.Reason)), Remedy: wrong.Remedy}
 }

@@ -109,7 +109,7 @@ func (c scheduleRunCmd) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	var job api.Job
-	if err := askRunning(ctx, project.State, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/run", &job); err != nil {
+	if err := askRunning(ctx, project.State, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/run", nil, &job); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -156,8 +156,8 @@ func (c timedJob) set(ctx context.Context, t terminal, paused bool) error {
 		verb = "pause"
 	}
 	var list api.ScheduleList
-	err = askRunning(ctx, project.State, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/"+verb, &list)
-	if fault.Code(err) == "ACQ-ENV-004" { // nobody runs: the state file is ours
+	err = askRunning(ctx, project.State, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/"+verb, nil, &list)
+	if fault.Code(err) == codeNobody { // nobody runs: the state file is ours
 		err = pauseAtRest(ctx, project, c.Name, paused)
 		if err == nil {
 			list.Schedules, err = project.Timetable(ctx)

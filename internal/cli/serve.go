@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -24,9 +26,12 @@ type serveCmd struct {
 func (serveCmd) Help() string {
 	return `Runs the pipelines of the files as acequia run does, with a web server before them: forms at /forms/<table>, SQL over the
 lakes at /query, the pipelines at /status, and /v1/status, /livez, /readyz and /metrics for machines. Ctrl-C stops it cleanly:
-what was accepted is finished. Jobs are asked for at /migrate and /sync/TABLE; /docs shows the API. This machine needs no token; where
+what was accepted is finished. Jobs are asked for at /migrate, /backup and /sync/TABLE, and those under schedule: begin at their times; /docs shows the API. This machine needs no token; where
 --listen lets others in, they need one (api.tokens of the file) for all but forms. Where several lakes have a table of one name, /query
 shows that of the first.
+
+Without a file the environment alone says what there is (acequia --mode api): nothing is read until it is asked for, and no job begins by
+itself.
 
 With --watch a file that changes and has no mistakes takes the place of what runs; requests wait for that moment. One with
 mistakes is told, and nothing changes.
@@ -39,17 +44,27 @@ Exit codes: 0 ok, 1 a pipeline failed, 2 the configuration has mistakes, 3 envir
 }
 
 // Run serves until the context ends.
-func (c serveCmd) Run(ctx context.Context, t terminal) (err error) {
+func (c serveCmd) Run(ctx context.Context, t terminal) error {
+	_, err := os.Stat(usualFile)
+	return c.serve(ctx, t, len(c.Paths) == 0 && errors.Is(err, fs.ErrNotExist)) // what the environment alone implies waits to be asked
+}
+
+// serve serves; asked has databases read only when a job asks for it.
+func (c serveCmd) serve(ctx context.Context, t terminal, asked bool) (err error) {
 	log, closed, err := t.log()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closed()) }()
 	live, err := c.live(ctx, t, app.LiveOptions{
-		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, c.Lang}.tell,
+		Service: app.ServiceOptions{Log: log, Wire: t.wire, Probe: t.probe, Asked: asked}, Watch: c.Watch, Told: reloads{t, c.JSON, c.Lang}.tell,
 	})
 	if err != nil {
 		return err
+	}
+	if asked {
+		_, _ = fmt.Fprintln(t.err, c.say("Las bases de datos se leen cuando se pide: POST /migrate, /sync/TABLA, /backup. Para el horario: acequia --mode scheduler, o acequia serve FICHERO.",
+			"Databases are read when it is asked for: POST /migrate, /sync/TABLE, /backup. For the schedule: acequia --mode scheduler, or acequia serve FILE."))
 	}
 	began := time.Now()
 	err = app.Serve(ctx, live, app.ServeOptions{
@@ -62,6 +77,14 @@ func (c serveCmd) Run(ctx context.Context, t terminal) (err error) {
 		}
 	}
 	return err
+}
+
+// say chooses between the languages.
+func (c serveCmd) say(es, en string) string {
+	if c.Lang == "es" {
+		return es
+	}
+	return en
 }
 
 // servedEvent is the first line of --json.
@@ -85,12 +108,7 @@ func (c serveCmd) welcome(t terminal, at app.Served) error {
 			Event: "serving", URL: at.URL, Forms: forms, Query: at.URL + "/query", Status: at.URL + "/status", State: at.State,
 		})
 	}
-	say := func(es, en string) string {
-		if c.Lang == "es" {
-			return es
-		}
-		return en
-	}
+	say := c.say
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s\n\n", say("acequia está en marcha.", "acequia is running."))
 	for _, form := range forms {

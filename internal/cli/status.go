@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
-	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/obs"
 	"github.com/acequia-io/acequia/internal/web"
 )
@@ -42,6 +40,8 @@ Examples:
   acequia status -f shop.yaml --watch
   acequia status --dir D
 
+Where the process wants a token it is that of ACEQUIA_TOKEN.
+
 Exit codes: 0 ok, 2 usage or configuration, 3 nobody answers and there is no state.`
 }
 
@@ -52,8 +52,9 @@ func (c statusCmd) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	for {
-		report, err := c.ask(ctx, dir)
-		if err != nil && project != nil {
+		var report web.Report
+		err := askRunning(ctx, dir, http.MethodGet, "/v1/status", nil, &report)
+		if fault.Code(err) == codeNobody && project != nil {
 			report = web.Report{Time: time.Now().UTC()}
 			report.Pipelines, err = project.Standing(ctx, obs.NewLogger(t.err, slog.LevelError))
 		}
@@ -69,36 +70,6 @@ func (c statusCmd) Run(ctx context.Context, t terminal) error {
 			return nil
 		}
 	}
-}
-
-func (c statusCmd) ask(ctx context.Context, dir string) (web.Report, error) {
-	var report web.Report
-	none := func(err error) error {
-		return &fault.Error{
-			Code: "ACQ-ENV-004", Place: dir, Err: fmt.Errorf("no acequia process answers for this directory: %w", err),
-			Remedy: "start one with acequia serve FILE, or with acequia demo --dir " + dir,
-		}
-	}
-	at, err := app.ReadAddress(dir)
-	if err != nil {
-		return report, none(errors.New("it has none"))
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.URL+"/v1/status", nil)
-	if err != nil {
-		return report, none(err)
-	}
-	client := &http.Client{}
-	answer, err := client.Do(request)
-	if err != nil {
-		return report, none(err)
-	}
-	err = json.NewDecoder(answer.Body).Decode(&report)
-	if err = errors.Join(err, answer.Body.Close()); err != nil {
-		return report, none(err)
-	}
-	return report, nil
 }
 
 func (c statusCmd) show(out io.Writer, report web.Report) error {

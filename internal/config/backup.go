@@ -14,6 +14,7 @@ type Backup struct {
 	Sources []string      `yaml:"sources" doc:"The sources that are backed up; default: every database that a pipeline reads."`
 	Encrypt BackupEncrypt `yaml:"encrypt" doc:"Encrypts the files with age (256-bit keys); default: they are not encrypted."`
 	Keep    BackupKeep    `yaml:"keep" doc:"What acequia backup prune keeps; the newest whole backup of each database always stays."`
+	Prune   bool          `yaml:"prune" doc:"Has a backup that the schedule begins remove what keep does not, once every database has its backup; default false."`
 }
 
 // BackupEncrypt says who can read backups.

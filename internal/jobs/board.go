@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +50,8 @@ type Board struct {
 
 	mu      sync.Mutex
 	live    map[string]*Task
+	counts  map[outcome]int64
+	seconds map[string]Took // by kind
 	life    context.Context //nolint:containedctx // of jobs, which outlive who asks for them
 	end     context.CancelCauseFunc
 	running sync.WaitGroup
@@ -63,7 +66,16 @@ func OpenBoard(ctx context.Context, store *checkpoint.Store, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	b := &Board{store: store, log: log, live: map[string]*Task{}}
+	b := &Board{store: store, log: log, live: map[string]*Task{}, counts: map[outcome]int64{}, seconds: map[string]Took{}}
+	for _, kind := range []string{KindMigrate, KindSync, KindBackup} {
+		last, err := store.Jobs(ctx, checkpoint.JobFilter{Kind: kind, State: checkpoint.JobSucceeded}, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(last) > 0 {
+			b.seconds[kind] = Took{Last: last[0].Ended.Sub(last[0].Started), Succeeded: last[0].Ended}
+		}
+	}
 	b.life, b.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	return b, nil
 }
@@ -174,6 +186,51 @@ func (b *Board) Cancel(ctx context.Context, id string) (checkpoint.Job, error) {
 	return job, err
 }
 
+// outcome is what jobs are counted by.
+type outcome struct {
+	kind  string
+	state checkpoint.JobState
+}
+
+// Took is how long the jobs of a kind take.
+type Took struct {
+	Sum, Last time.Duration // of those that this process has ended; of the newest that ended, or succeeded before this process
+	Succeeded time.Time     // when one last did; zero: none has
+}
+
+func (b *Board) ended(j checkpoint.Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.live, j.ID)
+	b.counts[outcome{j.Kind, j.State}]++
+	took := b.seconds[j.Kind]
+	if !j.Started.IsZero() { // else it was canceled while it waited
+		took.Last = j.Ended.Sub(j.Started)
+		took.Sum += took.Last
+	}
+	if j.State == checkpoint.JobSucceeded {
+		took.Succeeded = j.Ended
+	}
+	b.seconds[j.Kind] = took
+}
+
+// Each tells of the kinds of jobs: how many are in each state, of those that are over since this process began, and how long they took.
+func (b *Board) Each(counted func(kind string, state checkpoint.JobState, n int64), took func(kind string, t Took)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := maps.Clone(b.counts)
+	for _, t := range b.live {
+		job, _ := t.look()
+		counts[outcome{job.Kind, job.State}]++
+	}
+	for o, n := range counts {
+		counted(o.kind, o.state, n)
+	}
+	for kind, t := range b.seconds {
+		took(kind, t)
+	}
+}
+
 // Task is a job that goes on, for what does its work.
 type Task struct {
 	board  *Board
@@ -250,9 +307,7 @@ func (t *Task) over(ctx context.Context, partial bool, err error) {
 			j.Code, j.Place, j.Reason, j.Remedy = trouble.Code, trouble.Place, trouble.Reason, trouble.Remedy
 		}
 	})
-	t.board.mu.Lock()
-	delete(t.board.live, t.job.ID)
-	t.board.mu.Unlock()
+	t.board.ended(t.job)
 	log := t.board.log.With(slog.String("job", t.job.ID), slog.String("kind", t.job.Kind), slog.String("state", string(state)))
 	if err != nil {
 		log.WarnContext(ctx, "job is over", slog.String("error", err.Error()))

@@ -42,7 +42,7 @@ func TestReportOfAMigration(t *testing.T) {
 		compact.WriteString(strings.TrimSpace(line))
 	}
 	const want = `{"migration_timestamp": "2024-01-01T12:00:00Z","record_counts": {"mongodb": {"movies": 150},"mysql": {"rooms": 100,"seats": 1000},` +
-		`"postgresql": {"users": 50}},"total_records_migrated": 1300,"migration_status": "SUCCESS","tables": [{"pipeline": "","source_db": "mongodb","table": "movies",`
+		`"postgresql": {"users": 50}},"total_records_migrated": 1300,"migration_status": "SUCCESS","tables": [{"source": "","source_db": "mongodb","table": "movies",`
 	if !strings.HasPrefix(compact.String(), want) {
 		t.Errorf("%s\nwant %s", &compact, want)
 	}

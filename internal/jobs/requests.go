@@ -26,6 +26,14 @@ type SyncRequest struct {
 	Since    *time.Time `json:"last_sync_time,omitempty"`
 }
 
+// BackupRequest says what is kept: every database that pipelines read, each as it stands at one moment.
+type BackupRequest struct {
+	Only   []string `json:"only,omitempty" nullable:"false" maxItems:"100" doc:"Only these: mysql, postgresql, mongodb, a source or a pipeline by its name."`
+	Tables []string `json:"tables,omitempty" nullable:"false" maxItems:"1000" doc:"Only these tables of them: patterns as tables: of the source has them."`
+	Format string   `json:"format,omitempty" enum:"parquet,ndjson" doc:"Default: that of the configuration."`
+	Prune  bool     `json:"prune,omitempty" doc:"Then remove the backups that the rules of the configuration do not keep."`
+}
+
 // UnknownError is of a name that nothing has.
 type UnknownError struct {
 	Name, Near string   // Near is what was probably meant; "": nothing

@@ -36,7 +36,7 @@ type Entry struct {
 	Cron   string     `json:"cron"`
 	Zone   string     `json:"time_zone"`
 	Paused bool       `json:"paused"`
-	Next   *time.Time `json:"next,omitempty" doc:"none while it is paused"`
+	Next   *time.Time `json:"next,omitempty" doc:"none while it is paused, or where this process begins none by itself"`
 	Last   string     `json:"last_job,omitempty" doc:"the ID of the job that it last began"`
 }
 
@@ -126,7 +126,17 @@ func (s *Schedule) begin(ctx context.Context, e config.Entry[config.Timed], by s
 }
 
 // List tells how each scheduled job stands, in the order of the configuration.
-func (s *Schedule) List(ctx context.Context) ([]Entry, error) { return Entries(ctx, s.config, s.store) }
+func (s *Schedule) List(ctx context.Context) ([]Entry, error) {
+	out, err := Entries(ctx, s.config, s.store)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cron == nil { // nothing begins by itself here
+		for i := range out {
+			out[i].Next = nil
+		}
+	}
+	return out, err
+}
 
 // Entries tells how the jobs of a schedule stand by the state file alone.
 func Entries(ctx context.Context, c config.Schedule, store *checkpoint.Store) ([]Entry, error) {
