@@ -121,7 +121,10 @@ pipelines:
 `, rooms(t), mute.Addr()))
 	began := time.Now()
 	var job api.Job
-	s.call(t, "POST", "/backup", "", 200, &job, "Prefer", "wait=40")
+	s.call(t, "POST", "/backup", `{"prune":true}`, 200, &job, "Prefer", "wait=40")
+	if strings.Contains(fmt.Sprint(job.Report.Notes), "old backups") {
+		t.Error("backups are removed while some database has no new one")
+	}
 	if took := time.Since(began); job.State != "partial" || took > 20*time.Second || len(job.Report.Databases) != 3 {
 		t.Fatalf("%s after %s: %+v", job.State, took, job.Report)
 	}
