@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/acequia-io/acequia/fault"
 )
 
 // ownSchema is where acequia keeps what it installs.
@@ -23,10 +25,19 @@ func ListTables(ctx context.Context, c *Conn, globs []string) ([]*Table, error) 
 	return tables, Explain(err, "list the tables", c.Config().Database)
 }
 
-// Denied gives the GRANT statements for the tables that the globs choose and that the role may not read.
-func Denied(ctx context.Context, c *Conn, globs []string) (grants []string, err error) {
+// Denied gives the GRANT statements for the tables that the globs choose, and those of among where there are any, and that the role may
+// not read.
+func Denied(ctx context.Context, c *Conn, globs, among []string) (grants []string, err error) {
 	found, err := relations(ctx, c, globs)
 	for _, r := range found {
+		if len(among) > 0 {
+			if in, err := Matches(among, r.Schema, r.Name); err != nil || !in {
+				if err != nil {
+					return nil, fault.Stop(err)
+				}
+				continue
+			}
+		}
 		for _, g := range r.grants() {
 			if !slices.Contains(grants, g) {
 				grants = append(grants, g)

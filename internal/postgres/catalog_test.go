@@ -151,7 +151,7 @@ func TestMissingRightsNameTheGrant(t *testing.T) {
 	if got := summary(tables); err != nil || !slices.Equal(got, []string{"hidden table (i) key ()", "open table (i) key ()"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-	grants, err := postgres.Denied(t.Context(), c, []string{"*.*"})
+	grants, err := postgres.Denied(t.Context(), c, []string{"*.*"}, nil)
 	want := []string{
 		`GRANT USAGE ON SCHEMA "inner_" TO "plain role"`, `GRANT SELECT ON "inner_"."t" TO "plain role"`, `GRANT SELECT ON "public"."shut" TO "plain role"`,
 	}

@@ -73,7 +73,7 @@ func (s *Source) Snapshot(ctx context.Context, tables []string) (sources.Snapsho
 func (m *standing) open(ctx context.Context, patterns []string) (same bool, err error) {
 	c := m.session
 	m.info = sources.SnapshotInfo{Engine: "postgresql", Database: c.Config().Database, Consistent: true}
-	if err := m.rights(ctx); err != nil {
+	if err := m.rights(ctx, patterns); err != nil {
 		return false, err
 	}
 	before, err := m.list(ctx, patterns)
@@ -106,9 +106,9 @@ func alike(a, b *postgres.Table) bool {
 	return a.OID == b.OID && a.Schema == b.Schema && a.Name == b.Name && markOf(a) == markOf(b)
 }
 
-// rights refuses a backup without the tables that the role may not read.
-func (m *standing) rights(ctx context.Context) error {
-	grants, err := postgres.Denied(ctx, m.session, m.source.config.Tables)
+// rights refuses a backup without those of the chosen tables that the role may not read.
+func (m *standing) rights(ctx context.Context, patterns []string) error {
+	grants, err := postgres.Denied(ctx, m.session, m.source.config.Tables, patterns)
 	if err != nil || len(grants) == 0 {
 		return err
 	}

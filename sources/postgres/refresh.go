@@ -93,7 +93,7 @@ func (s *Source) refresh(ctx context.Context, c *postgres.Conn) error {
 
 // sayDenied tells, once, which rights are missing to read tables that the settings choose. Without any table to read it is an error.
 func (s *Source) sayDenied(ctx context.Context, c *postgres.Conn, readable int) error {
-	grants, err := postgres.Denied(ctx, c, s.config.Tables)
+	grants, err := postgres.Denied(ctx, c, s.config.Tables, nil)
 	if err != nil {
 		return err
 	}
