@@ -36,8 +36,11 @@ type BackupResult struct {
 	Err      error          `json:"-"`
 }
 
-// Backups opens the folder of the backups.
+// Backups opens the folder of the backups. A key that the file names and that is not there is an error here, and nowhere else.
 func (p *Project) Backups(o BackupOptions) (*backup.Store, error) {
+	if err := p.Backup.Unset(); err != nil {
+		return nil, err
+	}
 	recipients, identities, err := backup.Keys(string(p.Backup.Encrypt.Key), p.Backup.Encrypt.Recipients)
 	if err != nil {
 		return nil, err

@@ -54,6 +54,14 @@ func (f backupFlags) say(english, spanish string) string {
 	return english
 }
 
+// told prints an error in the language that was asked for.
+func (f backupFlags) told(t terminal, err error) error {
+	if err == nil {
+		return nil
+	}
+	return toldError{reportIn(t.err, err, config.Translation(language(f.Lang)))}
+}
+
 // watched runs something long, and shows meanwhile how far it is.
 func (f backupFlags) watched(ctx context.Context, t terminal, do func(o app.BackupOptions) error) (err error) {
 	t.err = onScreen(t.err)
@@ -66,7 +74,7 @@ func (f backupFlags) watched(ctx context.Context, t terminal, do func(o app.Back
 	watching, done := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() {
-		(&progress{t: t, log: log, json: f.JSON, status: o.Progress.Status, expected: o.Progress.Expected, began: time.Now()}).follow(watching)
+		(&progress{t: t, log: log, json: f.JSON, status: o.Progress.Status, expected: o.Progress.Expected, began: time.Now(), lang: language(f.Lang)}).follow(watching)
 	})
 	err = do(o)
 	done()
@@ -103,7 +111,8 @@ databases have no backup.`
 }
 
 // Run makes them.
-func (c backupCreateCmd) Run(ctx context.Context, t terminal) error {
+func (c backupCreateCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
 	project, err := c.project(ctx, t, c.Paths...)
 	if err != nil {
 		return err
@@ -131,7 +140,7 @@ func (c backupCreateCmd) Run(ctx context.Context, t terminal) error {
 	}
 	failed := failures(results)
 	for _, r := range failed {
-		report(t.err, r.Err)
+		_ = c.told(t, r.Err)
 	}
 	switch {
 	case len(failed) == 0:
@@ -183,7 +192,8 @@ Exit codes: 0 ok, 2 usage or configuration, 3 environment, 5 a manifest cannot b
 }
 
 // Run lists them.
-func (c backupListCmd) Run(ctx context.Context, t terminal) error {
+func (c backupListCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
 	project, err := c.project(ctx, t, c.Paths...)
 	if err != nil {
 		return err
@@ -234,7 +244,8 @@ Exit codes: 0 it is whole (and equal), 1 it failed, 2 usage or configuration, 3 
 }
 
 // Run reads it.
-func (c backupVerifyCmd) Run(ctx context.Context, t terminal) error {
+func (c backupVerifyCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
 	project, err := c.project(ctx, t)
 	if err != nil {
 		return err
@@ -283,7 +294,8 @@ unreachable, rights).`
 }
 
 // Run makes it again.
-func (c backupRestoreCmd) Run(ctx context.Context, t terminal) error {
+func (c backupRestoreCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
 	project, err := c.project(ctx, t)
 	if err != nil {
 		return err
@@ -325,7 +337,8 @@ Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment.`
 }
 
 // Run removes.
-func (c backupPruneCmd) Run(ctx context.Context, t terminal) error {
+func (c backupPruneCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
 	project, err := c.project(ctx, t, c.Paths...)
 	if err != nil {
 		return err

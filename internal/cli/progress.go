@@ -30,7 +30,24 @@ type progress struct {
 	status   func() []routers.Status
 	expected func() app.Expected // rows of tables, as their source estimates them; nil: nobody does
 	began    time.Time
+	lang     string          // of what a terminal shows: es, or en for any other
 	before   map[string]mark // of the last drawing
+}
+
+// say chooses between two languages.
+func (p *progress) say(english, spanish string) string {
+	if p.lang == "es" {
+		return spanish
+	}
+	return english
+}
+
+// stateIn is how a terminal calls the state of a table.
+func (p *progress) stateIn(state string) string {
+	if p.lang != "es" {
+		return state
+	}
+	return map[string]string{"failed": "fallida", "done": "hecha", "following": "siguiendo", "waiting": "espera", "reading": "leyendo"}[state]
 }
 
 // mark is what had been read of something at a moment.
@@ -111,7 +128,7 @@ func (p *progress) record(ctx context.Context, s routers.Status, now time.Time) 
 func (p *progress) lines(s routers.Status, now time.Time) []string {
 	tables := tablesOf(s)
 	m := p.pace(s.Pipeline, now, s.RowsRead, s.BytesRead)
-	line := fmt.Sprintf("%s %s rows, %s/s, %.1f MB/s", s.Pipeline, thousands(s.RowsRead), thousands(int64(m.rate)), m.speed/1e6)
+	line := fmt.Sprintf(p.say("%s %s rows, %s/s, %.1f MB/s", "%s %s filas, %s/s, %.1f MB/s"), s.Pipeline, thousands(s.RowsRead), thousands(int64(m.rate)), m.speed/1e6)
 	var whole, read int64
 	for _, t := range tables {
 		if e := p.expects(s.Pipeline, t); e > 0 {
@@ -119,10 +136,10 @@ func (p *progress) lines(s routers.Status, now time.Time) []string {
 		}
 	}
 	if left := m.left(read, whole); left > 0 {
-		line += ", ETA " + left.Round(time.Second).String()
+		line += p.say(", ETA ", ", faltan ") + left.Round(time.Second).String()
 	}
 	if s.DeadLetters > 0 {
-		line += fmt.Sprintf(", %s dead letters", thousands(s.DeadLetters))
+		line += fmt.Sprintf(p.say(", %s dead letters", ", %s rechazados"), thousands(s.DeadLetters))
 	}
 	lines := []string{line}
 	if len(tables) < 2 {
@@ -131,17 +148,17 @@ func (p *progress) lines(s routers.Status, now time.Time) []string {
 	slices.SortStableFunc(tables, func(a, b table) int { return a.rank() - b.rank() })
 	for _, t := range tables[:min(len(tables), shownTables)] {
 		m := p.pace(s.Pipeline+"/"+t.stream, now, t.rows, t.bytes)
-		line := fmt.Sprintf("  %-24.24s %-9s %13s rows", t.stream, t.state(), thousands(t.rows))
+		line := fmt.Sprintf(p.say("  %-24.24s %-9s %13s rows", "  %-24.24s %-9s %13s filas"), t.stream, p.stateIn(t.state()), thousands(t.rows))
 		if expected := p.expects(s.Pipeline, t); expected > 0 {
 			line += fmt.Sprintf(" %3d %%", min(100, t.rows*100/expected))
 			if left := m.left(t.rows, expected); left > 0 {
-				line += fmt.Sprintf(" %10s/s  ETA %s", thousands(int64(m.rate)), left.Round(time.Second))
+				line += fmt.Sprintf(p.say(" %10s/s  ETA %s", " %10s/s  faltan %s"), thousands(int64(m.rate)), left.Round(time.Second))
 			}
 		}
 		lines = append(lines, line)
 	}
 	if more := len(tables) - shownTables; more > 0 {
-		lines = append(lines, fmt.Sprintf("  and %s more", count(more, "table")))
+		lines = append(lines, p.say("  and "+count(more, "table")+" more", "  y "+count(more, "tabla")+" más"))
 	}
 	return lines
 }

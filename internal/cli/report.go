@@ -13,6 +13,11 @@ import (
 
 // report prints an error as what, where, why and what to do, and gives the exit code.
 func report(w io.Writer, err error) int {
+	return reportIn(w, err, func(text string) string { return text })
+}
+
+// reportIn is report in a language.
+func reportIn(w io.Writer, err error, say func(text string) string) int {
 	if err == nil {
 		return exitOK
 	}
@@ -33,32 +38,36 @@ func report(w io.Writer, err error) int {
 	}
 	_, _ = fmt.Fprintf(w, "✗ %s %s\n", code, place)
 	if reason != nil {
-		_, _ = fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(reason.Error(), "\n", "\n  "))
+		_, _ = fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(say(reason.Error()), "\n", "\n  "))
 	}
 	if remedy != "" {
-		_, _ = fmt.Fprintf(w, "  → %s\n", remedy)
+		_, _ = fmt.Fprintf(w, "  → %s\n", say(remedy))
 	}
 	return exitCodeOf(code)
 }
 
 // exitCodeOf tells by the family of the code: a user can mend a usage error in the command, an environment error
-// outside of it. Of the lake's, those are the file system's, the scratch disk's and a damaged description; of PostgreSQL's, what
-// the server, the network and the role's rights say.
+// outside of it. Of the lake's, those are the file system's, the scratch disk's and a damaged description; of a database's, what the
+// server, the network and the role's rights say.
 func exitCodeOf(code string) int {
 	switch {
-	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"), slices.Contains(pgUsage(), code),
+	case strings.HasPrefix(code, "ACQ-USE-"), strings.HasPrefix(code, "ACQ-CFG-"), slices.Contains(databaseUsage(), code),
 		code == jobs.CodeNoTimed, code == jobs.ErrNoJob.Code,
 		code == "ACQ-BACKUP-002", code == "ACQ-BACKUP-008":
 		return exitUsage
 	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),
 		strings.HasPrefix(code, "ACQ-LAKE-00"), strings.HasPrefix(code, "ACQ-LAKE-02"), code == "ACQ-LAKE-012",
-		strings.HasPrefix(code, "ACQ-PG-00") && code != "ACQ-PG-001", code == "ACQ-PG-060", strings.HasPrefix(code, "ACQ-BACKUP-01"), code == "ACQ-BACKUP-004":
+		strings.HasPrefix(code, "ACQ-PG-00") && code != "ACQ-PG-001", code == "ACQ-PG-060",
+		strings.HasPrefix(code, "ACQ-MY-00") && code != "ACQ-MY-001", strings.HasPrefix(code, "ACQ-MG-00") && code != "ACQ-MG-001" && code != "ACQ-MG-006", strings.HasPrefix(code, "ACQ-BACKUP-01"), code == "ACQ-BACKUP-004":
 		return exitEnvironment
 	}
 	return exitFailed
 }
 
-// pgUsage are the codes of what is wrong in the settings or in the flags of who reads PostgreSQL.
-func pgUsage() []string {
-	return []string{"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042", "ACQ-PG-045", "ACQ-PG-070", "ACQ-PG-073"}
+// databaseUsage are the codes of what is wrong in the settings or in the flags of who reads a database.
+func databaseUsage() []string {
+	return []string{
+		"ACQ-PG-011", "ACQ-PG-038", "ACQ-PG-039", "ACQ-PG-041", "ACQ-PG-042", "ACQ-PG-045", "ACQ-PG-070", "ACQ-PG-073",
+		"ACQ-MY-011", "ACQ-MY-070", "ACQ-MY-073", "ACQ-MG-001", "ACQ-MG-039", "ACQ-MG-070", "ACQ-MG-073",
+	}
 }

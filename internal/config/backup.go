@@ -15,7 +15,13 @@ type Backup struct {
 	Encrypt BackupEncrypt `yaml:"encrypt" doc:"Encrypts the files with age (256-bit keys); default: they are not encrypted."`
 	Keep    BackupKeep    `yaml:"keep" doc:"What acequia backup prune keeps; the newest whole backup of each database always stays."`
 	Prune   bool          `yaml:"prune" doc:"Has a backup that the schedule begins remove what keep does not, once every database has its backup; default false."`
+
+	unset error
 }
+
+// Unset says why the key of the backups, which the file names, has no value; nil: it has one, or there is none. Without it no backup may be
+// made: it would not be encrypted.
+func (b *Backup) Unset() error { return b.unset }
 
 // BackupEncrypt says who can read backups.
 type BackupEncrypt struct {

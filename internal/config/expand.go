@@ -21,6 +21,7 @@ type expander struct {
 	lookup   func(string) (string, bool)
 	read     func(path string) ([]byte, error)
 	problems Problems
+	unset    error // the key of backups has no value, for this reason
 }
 
 // mistake is a reference that has no value: its place is in characters of the scalar.
@@ -236,7 +237,7 @@ func readSecret(path string) ([]byte, error) {
 	if path == "" {
 		return nil, errors.New("no file is named")
 	}
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) //nolint:gosec // the configuration names it
 	switch {
 	case err != nil:
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/acequia-io/acequia/fault"
 )
 
 const (
@@ -38,6 +40,7 @@ func parse(path string, text []byte, e *expander) (*File, Problems) {
 		return l.file, l.problems
 	}
 	l.file.root = root
+	e.backupKey(root)
 	for _, p := range root.pairs {
 		switch {
 		case p.key.text == "tests" || strings.HasPrefix(p.key.text, "x-"):
@@ -49,7 +52,7 @@ func parse(path string, text []byte, e *expander) (*File, Problems) {
 			e.all(p.value)
 		}
 	}
-	l.problems = append(l.problems, e.problems...)
+	l.problems, l.unset = append(l.problems, e.problems...), e.unset
 	l.top(root)
 	l.problems.Sort()
 	return l.file, l.problems
@@ -64,6 +67,22 @@ func (e *expander) pipeline(n *node) {
 	for _, p := range n.pairs {
 		if p.key.text != "tests" {
 			e.all(p.value)
+		}
+	}
+}
+
+// backupKey expands the key of backups. That it has no value is a warning for all but those who need it, see Backup.Unset.
+func (e *expander) backupKey(root *node) {
+	_, key, found := root.find(nil, []string{"backup", "encrypt", "key"})
+	if !found {
+		return
+	}
+	before := len(e.problems)
+	e.all(key)
+	for i := range e.problems[before:] {
+		if p := &e.problems[before+i]; p.Code == CodeUnset {
+			e.unset = &fault.Error{Class: fault.Fatal, Code: p.Code, Place: fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column), Err: errors.New(p.Message), Remedy: p.Remedy}
+			p.Warning = true
 		}
 	}
 }
@@ -177,7 +196,8 @@ func syntaxRemedy(line, message string) string {
 // linter checks the frame of a file: all but what plugins decode.
 type linter struct {
 	decoder
-	file *File
+	file  *File
+	unset error // see Backup.Unset
 }
 
 func (l *linter) top(root *node) {
@@ -206,6 +226,7 @@ func (l *linter) top(root *node) {
 	}
 	if _, there := root.get("backup"); there {
 		l.file.Backup = keys.Backup
+		keys.Backup.unset = l.unset
 		l.backup(keys.Backup, &uses)
 	}
 	l.tests(keys.Tests)
