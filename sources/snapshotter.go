@@ -76,7 +76,8 @@ type Restorer interface {
 	Restore(ctx context.Context, info SnapshotInfo) (Restoration, error)
 }
 
-// Restoration is a database that is being made again. It is for one goroutine. What is not finished leaves nothing, whatever ends it.
+// Restoration is a database that is being made again. It is for one goroutine. Of what is not finished nobody sees anything, whatever ends
+// it; what a process leaves that is killed stands apart, and the next restore removes it.
 type Restoration interface {
 	// Load puts the batches that next gives into a table, until it gives io.EOF.
 	Load(ctx context.Context, stream string, next func() (*record.Batch, error)) error

@@ -3,28 +3,65 @@ package backup_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"filippo.io/age"
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 
 	"github.com/acequia-io/acequia/internal/backup"
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/mongodb/mongodbtest"
+	"github.com/acequia-io/acequia/internal/mysql/mysqltest"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/postgres"
 )
 
-var server *postgrestest.Server
+// The servers that the tests share; each test has databases of its own.
+var (
+	server *postgrestest.Server
+	maria  *mysqltest.Server
+	mongo  *mongodbtest.Server
+)
 
-func TestMain(m *testing.M) {
-	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
+func TestMain(m *testing.M) { os.Exit(tested(m)) }
+
+func tested(m *testing.M) int {
+	var starting sync.WaitGroup
+	errs := make([]error, 3)
+	starting.Go(func() { server, errs[0] = postgrestest.Start() })
+	starting.Go(func() { maria, errs[1] = mysqltest.Start() })
+	starting.Go(func() { mongo, errs[2] = mongodbtest.Start() })
+	starting.Wait()
+	code := 1
+	if err := errors.Join(errs...); err == nil {
+		code = m.Run()
+	}
+	for i, s := range []io.Closer{server, maria, mongo} {
+		if errs[i] == nil {
+			errs[i] = s.Close()
+		}
+	}
+	err := errors.Join(errs...)
+	if err == nil {
+		err = goleak.Find()
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // database makes a source of a database.

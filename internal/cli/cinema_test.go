@@ -51,8 +51,26 @@ func TestCinema(t *testing.T) {
 		t.Errorf("report:\n%s", report)
 	}
 	cinemaItems(t, filepath.Join(dir, ".acequia", "items.db"))
+	cinemaBackups(t, file)
 	for _, table := range cinema.Tables() {
 		cinemaColumns(t, table, read(t, filepath.Join(dir, "analytics", "analytics_data", "_tables", table.Name+".json")))
+	}
+}
+
+// cinemaBackups keeps the three databases, and compares what was kept with them.
+func cinemaBackups(t *testing.T, file string) {
+	t.Helper()
+	code, out, err := once(t.Context(), order{}, "backup", "create", file, "--json")
+	if err != nil || code != exitOK {
+		t.Fatalf("backup: %d, %v\n%s", code, err, out)
+	}
+	for name, rows := range map[string]string{"mysql": "1310", "postgresql": "850", "mongodb": "3222"} {
+		if !strings.Contains(out, `"source_db": "`+name+`"`) || !strings.Contains(out, `"rows": `+rows+",") {
+			t.Errorf("the backup of %s is not of %s rows: %s", name, rows, out)
+		}
+		if code, out, err := once(t.Context(), order{}, "backup", "verify", "-f", file, "--source", name, "--against-source"); err != nil || code != exitOK {
+			t.Errorf("verify %s: %d, %v\n%s", name, code, err, out)
+		}
 	}
 }
 

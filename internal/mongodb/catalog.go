@@ -44,7 +44,7 @@ func (d *Database) Collections(ctx context.Context, patterns []string) ([]Collec
 		if err != nil {
 			return nil, err
 		}
-		if !in || strings.HasPrefix(l.Name, "system.") {
+		if !in || own(l.Name) {
 			continue
 		}
 		rows, err := d.Collection(l.Name).EstimatedDocumentCount(ctx)

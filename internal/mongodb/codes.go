@@ -9,6 +9,7 @@ const (
 	codeTLS        = "ACQ-MG-005"
 	codeServer     = "ACQ-MG-006"
 	codeTimeout    = "ACQ-MG-007"
+	codeMoment     = "ACQ-MG-008"
 	codeColumn     = "ACQ-MG-020"
 	codeUnfit      = "ACQ-MG-021"
 	codeType       = "ACQ-MG-022"

@@ -91,3 +91,10 @@ func (d *Database) Inspect(ctx context.Context) (Server, error) {
 	}
 	return Server{out.SetName, out.Msg == "isdbgrid", out.LocalTime, out.OperationTime}, nil
 }
+
+// Version is that of the server.
+func (d *Database) Version(ctx context.Context) (string, error) {
+	var out struct{ Version string }
+	err := d.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&out)
+	return out.Version, Explain(err, "ask the server for its version", d.Name())
+}

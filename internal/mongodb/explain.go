@@ -75,6 +75,8 @@ const (
 	codeHistoryLost           = 286
 	codeNotImplemented        = 238
 	codeSnapshotUnavailable   = 246
+	codeSnapshotTooOld        = 239
+	codeInvalidOptions        = 72
 	codeNoLongerPrimary       = 10107
 	codeShutdown              = 91
 	codeInterrupted           = 11601
@@ -85,6 +87,8 @@ func explainServer(e *fault.Error, c mongo.CommandError) {
 	switch c.Code {
 	case codeUnauthorized:
 		e.Code, e.Remedy = codeRights, "grant the role read on the database to the user: db.grantRolesToUser(USER, [{role: \"read\", db: DATABASE}])"
+	case codeSnapshotTooOld:
+		e.Code, e.Remedy = codeMoment, "let the server keep moments for as long as reading takes, in seconds: db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 3600})"
 	case codeMaxTimeMSExpired:
 		e.Class, e.Code, e.Remedy = fault.Retryable, codeTimeout, "it is tried again"
 	case codeCursorNotFound, codeWriteConflict, codeCappedPositionLost, codeQueryPlanKilled, codeSnapshotUnavailable, codeNoLongerPrimary, codeShutdown,
@@ -107,6 +111,26 @@ func Lost(err error) bool {
 func Unknown(err error) bool {
 	c, ok := errors.AsType[mongo.CommandError](err)
 	return ok && (c.HasErrorCode(codeCommandNotFound) || c.HasErrorCode(codeNotImplemented) || c.HasErrorCode(40324))
+}
+
+// NoSnapshots says whether the server shows moments in transactions alone.
+func NoSnapshots(err error) bool {
+	c, ok := errors.AsType[mongo.CommandError](err)
+	return ok && (c.HasErrorCode(codeInvalidOptions) || c.HasErrorCode(codeNotImplemented))
+}
+
+// There says whether what was to be made is there already.
+func There(err error) bool {
+	const namespaceExists, duplicateKey = 48, 11000
+	c, ok := errors.AsType[mongo.CommandError](err)
+	return ok && c.HasErrorCode(namespaceExists) || mongo.IsDuplicateKeyError(err) || ok && c.HasErrorCode(duplicateKey)
+}
+
+// Gone says whether what was asked for is not there.
+func Gone(err error) bool {
+	const namespaceNotFound = 26
+	c, ok := errors.AsType[mongo.CommandError](err)
+	return ok && c.HasErrorCode(namespaceNotFound)
 }
 
 // None says whether there is no document that was asked for.

@@ -16,8 +16,9 @@ import (
 const OwnDatabase = "acequia"
 
 // ListTables gives the tables whose database.name a glob matches and no glob after a ! does, in the order of their names, and the GRANT
-// statements for those of them that may not be read, which are left out. No glob: all of the dsn's database.
-func ListTables(ctx context.Context, c *Conn, globs []string) (tables []*Table, grants []string, err error) {
+// statements for those of them that may not be read, which are left out. No glob: all of the dsn's database. Where there are globs in among,
+// these choose too.
+func ListTables(ctx context.Context, c *Conn, globs, among []string) (tables []*Table, grants []string, err error) {
 	if len(globs) == 0 {
 		if c.Database() == "" {
 			return nil, nil, &fault.Error{
@@ -27,7 +28,7 @@ func ListTables(ctx context.Context, c *Conn, globs []string) (tables []*Table, 
 		}
 		globs = []string{escapeGlob(c.Database()) + ".*"}
 	}
-	all, err := relations(ctx, c, globs)
+	all, err := relations(ctx, c, globs, among)
 	if err == nil && len(all) > 0 {
 		err = columns(ctx, c, all, &grants)
 	}
@@ -91,10 +92,13 @@ func Look(ctx context.Context, c *Conn, t *Table) (*Table, error) {
 // systemDatabases are the server's own, and ours.
 const systemDatabases = `('mysql', 'information_schema', 'performance_schema', 'sys', '` + OwnDatabase + `')`
 
-// relations gives the tables and views that the globs choose.
-func relations(ctx context.Context, c *Conn, globs []string) (all []*Table, err error) {
+// RestorePrefix begins the names of databases in which tables are made again before anybody sees them.
+const RestorePrefix = "acequia_restore_"
+
+// relations gives the tables and views that the globs choose, and those of among where there are any.
+func relations(ctx context.Context, c *Conn, globs, among []string) (all []*Table, err error) {
 	rows, err := c.Query(ctx, `SELECT table_schema, table_name, table_type, engine, table_rows, data_length FROM information_schema.tables
-		WHERE table_schema NOT IN `+systemDatabases+` AND table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED') ORDER BY table_schema, table_name`)
+		WHERE table_schema NOT IN `+systemDatabases+` AND LEFT(table_schema, ?) <> ? AND table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED') ORDER BY table_schema, table_name`, len(RestorePrefix), RestorePrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +109,11 @@ func relations(ctx context.Context, c *Conn, globs []string) (all []*Table, err 
 		}
 		t.home = t.Database == c.Database()
 		ok, err := Matches(globs, t.Database, t.Name)
+		if ok && err == nil && len(among) > 0 {
+			ok, err = Matches(among, t.Database, t.Name)
+		}
 		if err != nil {
-			return nil, err
+			return nil, fault.Stop(err)
 		}
 		if ok {
 			all = append(all, t)

@@ -19,5 +19,6 @@ const (
 	codeNoColumns   = "ACQ-MY-020" // a table without columns
 	codeUnfit       = "ACQ-MY-021" // a value that its column cannot hold
 	codeChanged     = "ACQ-MY-022" // the table is not as it was when the statement was made
+	codeType        = "ACQ-MY-023" // a column is of another type than its rows
 	codeHuge        = "ACQ-MY-025" // a row larger than a message may be
 )

@@ -84,7 +84,7 @@ func connect(t *testing.T, database string) *Conn {
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	c := connect(t, server.Database(t, typesTable...))
-	tables, grants, err := ListTables(t.Context(), c, nil)
+	tables, grants, err := ListTables(t.Context(), c, nil, nil)
 	if err != nil || len(tables) != 1 || len(grants) != 0 {
 		t.Fatalf("%v tables, %v, %v", tables, grants, err)
 	}

@@ -53,6 +53,18 @@ const (
 	sweepEvery   = 15 * time.Minute
 )
 
+// Elsewhere gives the settings for another server, and the database that its connection string names, or else the same.
+func (c *Config) Elsewhere(uri config.Secret) any {
+	other := *c
+	other.URI = uri
+	if _, rest, ok := strings.Cut(string(uri), "://"); ok {
+		_, after, _ := strings.Cut(rest, "/")
+		name, _, _ := strings.Cut(after, "?")
+		other.Database = cmp.Or(name, c.Database)
+	}
+	return &other
+}
+
 func (c Config) filled() Config {
 	if len(c.Collections) == 0 {
 		c.Collections = []string{"*"}

@@ -28,6 +28,7 @@ type Source struct {
 	claim     func(ctx context.Context, stream string) error // as in sources.Host
 	partRows  int64                                          // of a part of a backfill
 	chunkRows int                                            // of a chunk
+	lease     time.Duration                                  // how long a restore is believed to be alive
 
 	opening  sync.Mutex
 	database *mongodb.Database // nil: nothing was asked yet
@@ -85,7 +86,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 	}
 	return &Source{
 		config: c.filled(), pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, collections: map[string]*collection{},
-		asked: map[string]*collection{}, unfit: map[string]map[string]int64{}, partRows: partRows, chunkRows: chunkRows,
+		asked: map[string]*collection{}, unfit: map[string]map[string]int64{}, partRows: partRows, chunkRows: chunkRows, lease: restoreLease,
 	}, nil
 }
 

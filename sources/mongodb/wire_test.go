@@ -219,6 +219,8 @@ func (r *replica) do(name string, command bson.Raw) bson.D {
 		return r.aggregate(command, batch)
 	case "getMore":
 		return r.more(command, batch)
+	case "buildInfo":
+		return bson.D{{Key: "version", Value: "7.0.0"}, {Key: "ok", Value: 1.0}}
 	case "killCursors", "endSessions", "ping":
 		return bson.D{{Key: "ok", Value: 1.0}}
 	}

@@ -43,6 +43,13 @@ type Capture struct {
 	Cascades string        `yaml:"cascades" enum:"refuse,sweep" doc:"A foreign key with CASCADE, SET NULL or SET DEFAULT changes rows that neither triggers nor the log tell of: refuse follows no such table, so that auto reads it anew every so often (default); sweep follows it and leaves these changes to acequia sweep."`
 }
 
+// Elsewhere gives the settings for another database.
+func (c *Config) Elsewhere(dsn config.Secret) any {
+	other := *c
+	other.DSN = dsn
+	return &other
+}
+
 func (c Config) filled() Config {
 	c.Parallel = cmp.Or(c.Parallel, 2)
 	c.Unfit = cmp.Or(c.Unfit, "text")

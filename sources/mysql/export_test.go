@@ -1,6 +1,10 @@
 package mysql
 
-import "time"
+import (
+	"time"
+
+	"github.com/acequia-io/acequia/sources"
+)
 
 // PartRows makes the parts of backfills smaller than they are worth outside tests.
 func PartRows(s *Source, rows int64) { s.partRows = rows }
@@ -23,4 +27,13 @@ func Stale(s *Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refreshed = time.Time{}
+}
+
+// Readers counts the sessions that read in a snapshot.
+func Readers(s sources.Snapshot) int {
+	m, ok := s.(*standing)
+	if !ok {
+		return 0
+	}
+	return len(m.readers)
 }

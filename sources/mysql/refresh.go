@@ -106,7 +106,7 @@ func (s *Source) inspect(ctx context.Context, c *mysql.Conn) error {
 // catalog asks which tables there are, and remembers it. It tells, once, which rights are missing to read tables that the settings
 // choose. Without any table to read it is an error.
 func (s *Source) catalog(ctx context.Context, c *mysql.Conn) ([]*mysql.Table, error) {
-	found, grants, err := mysql.ListTables(ctx, c, s.config.Tables)
+	found, grants, err := mysql.ListTables(ctx, c, s.config.Tables, nil)
 	if err != nil {
 		return nil, err
 	}
