@@ -115,7 +115,7 @@ func TestARestoredMariaDBIsTheSame(t *testing.T) {
 			t.Parallel()
 			s := open(t, t.TempDir(), o)
 			made := create(t, s, onMaria(t, from))
-			if !made.Consistent || made.Position["binlog_file"] == "" || !strings.Contains(made.Position["gtid"], "-") || made.SourceDB != "mysql" || made.Rows != 8+1991+50+3+1500+3+0+2 {
+			if !made.Consistent || made.Position["binlog_file"] == "" || !strings.Contains(made.Position["gtid"], "-") || made.SourceDB != "mysql" || made.Rows != 8+1991+50+3+1500+3+0+2+1 {
 				t.Errorf("the backup is %+v", made)
 			}
 			to := maria.Database(t)
@@ -141,6 +141,7 @@ func TestARestoredMariaDBIsTheSame(t *testing.T) {
 			}
 			refused(t, to, "INSERT INTO `before` VALUES (9, NULL, 5000)")
 			refused(t, to, "DELETE FROM rooms WHERE id = 0")
+			refused(t, to, "INSERT INTO older (id, n) VALUES (2, -1)")
 			maria.Exec(t, to, "DELETE FROM rooms WHERE id = 7", "INSERT INTO rooms (name, seats) VALUES ('next', 1)")
 			if got := asked(t, to, "SELECT (SELECT count(*) FROM `odd ``name, (x`), max(id) FROM rooms"); got[0] != "49 2001" {
 				t.Errorf("after a delete that cascades, and an insert: %s", got)
@@ -272,6 +273,49 @@ func TestRestoreOfMariaDBAcrossDatabases(t *testing.T) {
 	restored, err := s.Restore(t.Context(), made.ID, backup.Filter{}, onMaria(t, to), backup.RestoreOptions{Choose: func(table string) (bool, error) { return table == "looks", nil }})
 	if err != nil || len(restored.LeftOut) != 1 || !strings.Contains(restored.LeftOut[0], "REFERENCES `"+other+"`.`users`") {
 		t.Errorf("restored %+v, %v", restored, err)
+	}
+}
+
+// TestRestoreIntoMariaDBNeedsLittle restores as a user who has what docs/BACKUPS.md says, and as one who has less.
+func TestRestoreIntoMariaDBNeedsLittle(t *testing.T) {
+	t.Parallel()
+	from := maria.Database(t, "CREATE TABLE a (id int PRIMARY KEY, KEY (id))", "INSERT INTO a VALUES (1)", "CREATE TABLE b (id int, CONSTRAINT x FOREIGN KEY (id) REFERENCES a (id))")
+	s := open(t, t.TempDir(), backup.Options{})
+	made := create(t, s, onMaria(t, from))
+	to := maria.Database(t)
+	user := "maker_" + to
+	maria.Exec(t, to, "CREATE USER "+user+"@127.0.0.1", "GRANT CREATE, INSERT ON "+to+".* TO "+user+"@127.0.0.1")
+	into := mariaAs(t, strings.Replace(maria.DSN(to), "root@", user+"@", 1))
+	if _, err := s.Restore(t.Context(), made.ID, backup.Filter{}, into, backup.RestoreOptions{}); fault.Code(err) != "ACQ-MY-005" {
+		t.Errorf("without rights it says %v", err)
+	}
+	maria.Exec(t, to, "GRANT ALL ON `acequia\\_restore\\_%`.* TO "+user+"@127.0.0.1")
+	if _, err := s.Restore(t.Context(), made.ID, backup.Filter{}, mariaAs(t, strings.Replace(maria.DSN(to), "root@", user+"@", 1)), backup.RestoreOptions{}); err != nil {
+		t.Error(err)
+	}
+	refused(t, to, "INSERT INTO b VALUES (2)")
+}
+
+// TestVersionedTables keeps the rows of a system-versioned table as they are now, and says that their history is not kept. Times of the server's
+// own in columns cannot be made again.
+func TestVersionedTables(t *testing.T) {
+	t.Parallel()
+	from := maria.Database(t, "CREATE TABLE a (id int PRIMARY KEY, v int) WITH SYSTEM VERSIONING", "INSERT INTO a VALUES (1, 1), (2, 1)", "UPDATE a SET v = 2 WHERE id = 1")
+	s := open(t, t.TempDir(), backup.Options{})
+	b := create(t, s, onMaria(t, from))
+	if b.Rows != 2 || !slices.Equal(b.NotKept, []string{"the history of `" + from + "`.`a`"}) {
+		t.Errorf("it is %+v", b)
+	}
+	to := maria.Database(t)
+	if _, err := s.Restore(t.Context(), b.ID, backup.Filter{}, onMaria(t, to), backup.RestoreOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if rows := asked(t, to, "SELECT concat(id, '=', v) FROM a ORDER BY 1"); !slices.Equal(rows, []string{"1=2", "2=1"}) {
+		t.Errorf("it has %v", rows)
+	}
+	maria.Exec(t, from, "CREATE TABLE b (id int PRIMARY KEY, s timestamp(6) GENERATED ALWAYS AS ROW START, e timestamp(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING")
+	if _, err := s.Create(t.Context(), onMaria(t, from), backup.CreateOptions{}); fault.Code(err) != "ACQ-MY-076" || !strings.Contains(err.Error(), "column s") {
+		t.Errorf("it says %v", err)
 	}
 }
 

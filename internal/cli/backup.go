@@ -281,13 +281,14 @@ type backupRestoreCmd struct {
 // Help shows examples.
 func (backupRestoreCmd) Help() string {
 	return `Makes the tables of a backup again, with their rows, keys, indexes and links, in a database that has none of them: where one is there it refuses,
-and changes nothing. All of it is one transaction: every table is read back and compared with the backup before anybody sees it, and
-whatever goes wrong, the database is as it was. What a backup does not keep (views, triggers, functions, rights) is said.
+and changes nothing. Every table is read back and compared with the backup before anybody sees it, and whatever goes wrong, the database
+is as it was. What a backup does not keep (views, triggers, functions, rights) is said.
 
 Examples:
   acequia backup restore -f cinema.yaml
   acequia backup restore 20261201T020000-1a2b3c4d5e6f -f cinema.yaml --into copy
   ACEQUIA_RESTORE_DSN=postgres://admin@127.0.0.1/new acequia backup restore -f cinema.yaml --tables 'public.res*' --json
+  ACEQUIA_RESTORE_DSN=mysql://admin@127.0.0.1/new acequia backup restore -f cinema.yaml --source mysql
 
 Exit codes: 0 ok, 1 it failed or was interrupted, 2 usage or configuration (also a database that is not empty), 3 environment (key,
 unreachable, rights).`

@@ -1,10 +1,14 @@
 package mysql_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
@@ -95,5 +99,77 @@ func TestSnapshotWithoutALog(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLongRows restores rows that come near the longest statement that the server takes, and one that is beyond it.
+func TestLongRows(t *testing.T) {
+	t.Parallel()
+	small, long := strings.Repeat("s", 100), strings.Repeat("'", 1900) // twice as long between quotes
+	texts := []string{small, long, small, small, long, long, small}
+	from := server.Database(t, "CREATE TABLE a (v text)")
+	for _, text := range texts {
+		server.Exec(t, from, "INSERT INTO a VALUES (\""+text+"\")")
+	}
+	open := func(database string) *mysql.Source {
+		s, err := mysql.New(mysql.Config{DSN: config.Secret(server.DSN(database))}, sources.Host{Pipeline: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return s
+	}
+	snapshot, err := open(from).Snapshot(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := snapshot.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	restore := func(packet int) (rows int, err error) {
+		r, err := open(server.Database(t)).Restore(t.Context(), snapshot.About())
+		if err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, r.Close(t.Context())) }()
+		mysql.Packet(r, packet)
+		var kept []*record.Batch
+		err = snapshot.Scan(t.Context(), "a", 0, func(b *record.Batch) error {
+			b.Retain()
+			kept = append(kept, b)
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		err = r.Load(t.Context(), "a", func() (*record.Batch, error) {
+			if len(kept) == 0 {
+				return nil, io.EOF
+			}
+			b := kept[0]
+			kept = kept[1:]
+			return b, nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		return rows, r.Scan(t.Context(), "a", func(b *record.Batch) error {
+			rows += b.Rows
+			return nil
+		})
+	}
+	for _, packet := range []int{4096, 8192, 1 << 20} {
+		if rows, err := restore(packet); err != nil || rows != len(texts) {
+			t.Errorf("with statements of %d bytes: %d rows, %v", packet, rows, err)
+		}
+	}
+	if _, err := restore(3800); fault.Code(err) != "ACQ-MY-078" {
+		t.Errorf("a row that is too long: %v", err)
 	}
 }

@@ -37,3 +37,10 @@ func Readers(s sources.Snapshot) int {
 	}
 	return len(m.readers)
 }
+
+// Packet makes statements of a restoration shorter than the server takes them.
+func Packet(r sources.Restoration, bytes int) {
+	if r, ok := r.(*restoration); ok {
+		r.packet = bytes
+	}
+}

@@ -32,6 +32,11 @@ INSERT INTO parted SELECT seq, date_add('2018-01-01', INTERVAL seq DAY) FROM seq
 CREATE TABLE keyless (v varchar(10) CHARACTER SET utf8mb3 COLLATE utf8mb3_bin);
 INSERT INTO keyless VALUES ('a'), ('a'), (NULL);
 CREATE TABLE none (id int PRIMARY KEY) DEFAULT CHARSET=latin1;
+CREATE TABLE older (id int PRIMARY KEY, room bigint unsigned, n int, hidden int INVISIBLE DEFAULT 5, made varchar(50) DEFAULT concat('a', '), (', uuid()), flat blob COMPRESSED DEFAULT 'x',
+  CONSTRAINT positive CHECK (n > 0), CONSTRAINT named FOREIGN KEY (room) REFERENCES rooms (id));
+SET foreign_key_checks = 0, check_constraint_checks = 0;
+INSERT INTO older (id, room, n) VALUES (1, 77777, -1);
+UPDATE older SET hidden = 7, flat = repeat('y', 500);
 CREATE VIEW looks AS SELECT id FROM rooms;
 CREATE TRIGGER told BEFORE INSERT ON rooms FOR EACH ROW SET NEW.notes = upper(NEW.notes);
 CREATE SEQUENCE tickets START WITH 100;
