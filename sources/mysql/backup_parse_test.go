@@ -9,7 +9,7 @@ import (
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]string{
-		"\n  `a` int,\n  KEY `b,)` (`a`)\n) ENGINE=InnoDB": {"`a` int", "KEY `b,)` (`a`)", " ENGINE=InnoDB"},
+		"\n  `a` int,\n  KEY `b,)` (`a`)\n) ENGINE=InnoDB":                                        {"`a` int", "KEY `b,)` (`a`)", " ENGINE=InnoDB"},
 		"`a``,` enum('x,)','it''s','\\'),(') DEFAULT 'y\\\\', PRIMARY KEY (`a``,`)) COMMENT='(,'": {"`a``,` enum('x,)','it''s','\\'),(') DEFAULT 'y\\\\'", "PRIMARY KEY (`a``,`)", " COMMENT='(,'"},
 		"`a` int": nil, "`a int)": nil, "`a` char(2) DEFAULT 'x)": nil,
 	} {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -24,14 +23,16 @@ var _ sources.Restorer = (*Source)(nil)
 // their places with one RENAME TABLE at the end. What a process leaves that is killed is in those databases alone; the next restore
 // drops them. A lock of the server keeps two of them apart.
 type restoration struct {
-	source   *Source
-	conn     *mysql.Conn
-	info     sources.SnapshotInfo
-	staged   map[string]string // of each database that tables are of, the one in which they are made
-	tables   map[string]*kept
-	packet   int  // the longest statement that the server takes
-	locked   bool // nobody else restores into the databases
-	finished bool
+	source    *Source
+	conn      *mysql.Conn
+	info      sources.SnapshotInfo
+	staged    map[string]string // of each database that tables are of, the one in which they are made
+	tables    map[string]*kept
+	sequences []sequence
+	placed    bool // the sequences are in their places, and the tables are not
+	packet    int  // the longest statement that the server takes
+	locked    bool // nobody else restores into the databases
+	finished  bool
 }
 
 // lockPatience is how long another restore into the same database is waited for, in seconds: the server may not have noticed yet that its
@@ -74,6 +75,11 @@ func (r *restoration) begin(ctx context.Context) error {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(database))
 		r.staged[database] = fmt.Sprintf("%s%016x", mysql.RestorePrefix, h.Sum64())
+	}
+	for i := range r.info.Tables {
+		if err := r.find(&r.info.Tables[i]); err != nil {
+			return err
+		}
 	}
 	if err := r.settings(ctx); err != nil {
 		return err
@@ -183,6 +189,11 @@ func (r *restoration) empty(ctx context.Context) error {
 				there = append(there, r.info.Tables[i].Definition.Name)
 			}
 		}
+		for _, q := range r.sequences {
+			if slices.ContainsFunc(rows, func(row mysql.Row) bool { return same(mysql.Quote(row.Text(0))+"."+mysql.Quote(row.Text(1)), q.to) }) {
+				there = append(there, "sequence "+q.name)
+			}
+		}
 	}
 	if len(there) == 0 {
 		return nil
@@ -261,105 +272,6 @@ func (r *restoration) table(stream string) (*kept, error) {
 	return nil, fault.Stop(fmt.Errorf("mysql: %q is not being restored", stream))
 }
 
-const (
-	// insertBytes is how long a statement gets that inserts rows, and commitAfter how many of them are one transaction.
-	insertBytes = 1 << 20
-	commitAfter = 32
-)
-
-// Load inserts rows into a table.
-func (r *restoration) Load(ctx context.Context, stream string, next func() (*record.Batch, error)) error {
-	k, err := r.table(stream)
-	if err != nil {
-		return err
-	}
-	mode := loadMode
-	if slices.ContainsFunc(k.table.Columns, func(c mysql.Column) bool { return c.Type.Data == "enum" }) {
-		mode = looseMode
-	}
-	if err := r.run(ctx, stream, "SET SESSION "+mode, "START TRANSACTION"); err != nil {
-		return err
-	}
-	l := &loading{restoration: r, kept: k, stream: stream, inserter: k.layout.Inserter()}
-	for {
-		b, err := next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		for row := 0; row < b.Rows && err == nil; row++ {
-			err = l.add(ctx, b, row)
-		}
-		b.Release()
-		if err != nil {
-			return err
-		}
-	}
-	if err := l.send(ctx); err != nil {
-		return err
-	}
-	return r.run(ctx, stream, "COMMIT")
-}
-
-// loading is rows on their way into a table.
-type loading struct {
-	*restoration
-
-	kept     *kept
-	stream   string
-	inserter *mysql.Inserter
-	text     []byte // the statement
-	sent     int
-}
-
-// add puts a row into the statement, after sending it if it is long enough. A row that alone is too long for the server is an error.
-func (l *loading) add(ctx context.Context, b *record.Batch, row int) (err error) {
-	if len(l.text) == 0 {
-		l.text = append(l.text, l.inserter.Head()...)
-	} else {
-		l.text = append(l.text, ',')
-	}
-	before := len(l.text)
-	if l.text, err = l.inserter.Append(l.text, b, row); err != nil {
-		return err
-	}
-	const room = 64 // for what goes with a statement
-	if limit := l.packet - room; len(l.text) > limit && before > len(l.inserter.Head()) {
-		last := slices.Clone(l.text[before:])
-		l.text = l.text[:before-1]
-		if err := l.send(ctx); err != nil {
-			return err
-		}
-		l.text = append(append(l.text, l.inserter.Head()...), last...)
-	}
-	if len(l.text) > l.packet-room {
-		return &fault.Error{
-			Code: "ACQ-MY-078", Place: l.stream, Err: fmt.Errorf("a row takes a statement of %d bytes, and the server takes %d", len(l.text), l.packet),
-			Remedy: "SET GLOBAL max_allowed_packet to more, at most 1 GiB, and restore again; nothing was changed",
-		}
-	}
-	if len(l.text) >= insertBytes {
-		return l.send(ctx)
-	}
-	return nil
-}
-
-func (l *loading) send(ctx context.Context) error {
-	if len(l.text) == 0 {
-		return nil
-	}
-	err := l.conn.Exec(ctx, string(l.text))
-	if l.text = l.text[:0]; err != nil {
-		return mysql.Explain(err, "load rows", l.stream)
-	}
-	if l.sent++; l.sent%commitAfter == 0 {
-		return l.run(ctx, l.stream, "COMMIT", "START TRANSACTION")
-	}
-	return nil
-}
-
 // Scan reads a table back.
 func (r *restoration) Scan(ctx context.Context, stream string, each func(*record.Batch) error) error {
 	k, err := r.table(stream)
@@ -374,15 +286,22 @@ func (r *restoration) Finish(ctx context.Context) error {
 	if err := r.run(ctx, r.place(), "SET SESSION "+loadMode); err != nil {
 		return err
 	}
-	var renames []string
+	var renames, counting []string
 	for i := range r.info.Tables {
 		t := &r.info.Tables[i]
 		for _, s := range t.Definition.Finish {
-			s, err := r.moved(t, "ALTER", s)
-			if err != nil {
-				return err
+			own, is := r.ofSequence(s)
+			if !is {
+				var err error
+				if own, err = r.moved(t, "ALTER", s); err != nil {
+					return err
+				}
 			}
-			if err := r.run(ctx, t.Schema.Stream, s); err != nil {
+			if later := r.counting(own); later != own {
+				counting = append(counting, later)
+				continue
+			}
+			if err := r.run(ctx, t.Schema.Stream, own); err != nil {
 				return err
 			}
 		}
@@ -409,10 +328,13 @@ func (r *restoration) Finish(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.run(ctx, r.place(), "RENAME TABLE "+strings.Join(renames, ", ")); err != nil {
+	if err := r.placeSequences(ctx); err != nil {
 		return err
 	}
-	r.finished = true
+	if err := r.run(ctx, r.place(), append(counting, "RENAME TABLE "+strings.Join(renames, ", "))...); err != nil {
+		return err
+	}
+	r.placed, r.finished = false, true
 	return nil
 }
 
@@ -464,8 +386,16 @@ func (r *restoration) Close(ctx context.Context) (err error) {
 	return err
 }
 
-// drop drops the databases that nobody else restores in.
+// drop drops the databases that nobody else restores in, and sequences whose tables did not follow.
 func (r *restoration) drop(ctx context.Context, c *mysql.Conn) error {
+	for _, q := range r.sequences {
+		if !r.placed {
+			break
+		}
+		if err := c.Exec(ctx, "DROP SEQUENCE IF EXISTS "+q.to); err != nil {
+			return mysql.Explain(err, "drop "+q.to, r.place())
+		}
+	}
 	for _, name := range slices.Sorted(maps.Values(r.staged)) {
 		row, err := c.QueryRow(ctx, "SELECT GET_LOCK(?, 0)", name)
 		if err == nil && row.Int(0) == 1 {

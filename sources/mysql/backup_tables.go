@@ -16,6 +16,7 @@ import (
 type definer struct {
 	conn *mysql.Conn
 	info *sources.SnapshotInfo
+	kept []string // sequences that are made again
 }
 
 func (d *definer) notKept(format string, args ...any) {
@@ -66,7 +67,10 @@ func (d *definer) table(ctx context.Context, t *mysql.Table) (out sources.Defini
 		case kind == oneKey && later:
 			single = append(single, "ADD "+item)
 		default:
-			first = append(first, d.plain(t, item, &out))
+			if item, err = d.plain(ctx, t, item, &out); err != nil {
+				return out, err
+			}
+			first = append(first, item)
 		}
 	}
 	out.Create = []string{"CREATE TABLE " + out.Name + " (\n  " + strings.Join(first, ",\n  ") + "\n)" + text}
@@ -116,19 +120,27 @@ func (d *definer) columns(ctx context.Context, t *mysql.Table, out *sources.Defi
 	return counted, nil
 }
 
-// plain gives a line of CREATE TABLE. A default that counts by a SEQUENCE is left out, for a backup does not have that; the values are there.
-func (d *definer) plain(t *mysql.Table, item string, out *sources.Definition) string {
+// plain gives a line of CREATE TABLE. A default that counts by a SEQUENCE is set when that is there; where it cannot be made again it is left
+// out, and said. The values are there in any case.
+func (d *definer) plain(ctx context.Context, t *mysql.Table, item string, out *sources.Definition) (string, error) {
 	for i := range out.Columns {
 		c := &out.Columns[i]
-		name, calls := mysql.Quote(c.Name)+" ", strings.Contains(strings.ToLower(c.Default), "nextval(")
-		if !calls || !strings.HasPrefix(item, name) {
+		name := mysql.Quote(c.Name) + " "
+		if outside(c.Default, nextOf) < 0 || !strings.HasPrefix(item, name) {
 			continue
 		}
-		d.notKept("default of %s.%s: it calls %s", t.Quoted(), mysql.Quote(c.Name), c.Default)
 		item = name + strings.Replace(strings.TrimPrefix(item, name), " DEFAULT "+c.Default, "", 1)
-		c.Default = ""
+		counts, ok, err := d.countsBy(ctx, t, c, out.Name)
+		if err != nil {
+			return "", err
+		}
+		if !ok {
+			d.notKept("default of %s.%s: it calls %s", t.Quoted(), mysql.Quote(c.Name), c.Default)
+			c.Default = ""
+		}
+		out.Finish = append(out.Finish, counts...)
 	}
-	return item
+	return item, nil
 }
 
 // link makes the statement of a foreign key.
@@ -173,7 +185,9 @@ func (d *definer) rest(ctx context.Context, tables []*mysql.Table) error {
 		return mysql.Explain(err, "ask what is not kept", d.info.Database)
 	}
 	for _, r := range rows {
-		d.info.NotKept = append(d.info.NotKept, r.Text(0))
+		if name, ok := strings.CutPrefix(r.Text(0), "sequence "); !ok || !slices.Contains(d.kept, name) {
+			d.info.NotKept = append(d.info.NotKept, r.Text(0))
+		}
 	}
 	return nil
 }

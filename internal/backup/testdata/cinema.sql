@@ -40,5 +40,7 @@ UPDATE older SET hidden = 7, flat = repeat('y', 500);
 CREATE VIEW looks AS SELECT id FROM rooms;
 CREATE TRIGGER told BEFORE INSERT ON rooms FOR EACH ROW SET NEW.notes = upper(NEW.notes);
 CREATE SEQUENCE tickets START WITH 100;
+CREATE SEQUENCE unused;
+CREATE TABLE halves (id int PRIMARY KEY, n bigint DEFAULT (nextval(tickets) * 2), word varchar(40) DEFAULT 'nextval(`tickets`)');
 CREATE TABLE sold (id bigint NOT NULL DEFAULT nextval(tickets), who text);
 INSERT INTO sold (who) VALUES ('a'), ('b')
