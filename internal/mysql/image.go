@@ -176,6 +176,9 @@ func fixedLength(meta int) int {
 
 // Row reads one image, and gives the values, valid until the next, and what stands behind it. bitmap says which columns are there: all must be.
 func (im *Images) Row(data, bitmap []byte) (values [][]byte, rest []byte, err error) {
+	if len(bitmap)*8 < len(im.columns) {
+		return nil, nil, errMalformed
+	}
 	for i := range im.columns {
 		if bitmap[i>>3]>>(i&7)&1 == 0 {
 			return nil, nil, columnError(im.Names[i], ErrImage)
@@ -242,7 +245,7 @@ func (c *imageColumn) value(im *Images, v []byte) (n int, err error) {
 		}
 		im.buf = binary.LittleEndian.AppendUint16(im.buf, year)
 	case mysql.MYSQL_TYPE_NEWDECIMAL:
-		im.buf = appendDecimal(im.buf, v, c.meta>>8, c.meta&0xff)
+		im.buf, err = appendDecimal(im.buf, v, c.meta>>8, c.meta&0xff)
 	case mysql.MYSQL_TYPE_TIMESTAMP2:
 		im.buf = appendMoment(im.buf, int64(binary.BigEndian.Uint32(v)), fraction(v[4:]))
 	case mysql.MYSQL_TYPE_DATETIME2:
@@ -255,7 +258,7 @@ func (c *imageColumn) value(im *Images, v []byte) (n int, err error) {
 	default: // as it is
 		im.buf = append(im.buf, v...)
 	}
-	return n, nil
+	return n, err
 }
 
 // size is the bytes of a value of a type that has always as many.

@@ -13,8 +13,11 @@ import (
 // decimalBytes is how many bytes hold so many digits; nine are held by four (strings/decimal.c of MySQL, decimal2bin).
 var decimalBytes = [...]int{0, 1, 1, 2, 2, 3, 3, 4, 4} //nolint:gochecknoglobals // a constant table
 
+// tens are the powers of ten: digits of a group make less.
+var tens = [...]uint64{1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000} //nolint:gochecknoglobals // a constant table
+
 // appendDecimal writes a packed decimal with all digits of its scale, as the server prints it.
-func appendDecimal(dst, v []byte, precision, scale int) []byte {
+func appendDecimal(dst, v []byte, precision, scale int) ([]byte, error) {
 	var room [32]byte // of 65 digits
 	packed := append(room[:0], v...)
 	negative := packed[0]&0x80 == 0
@@ -25,6 +28,7 @@ func appendDecimal(dst, v []byte, precision, scale int) []byte {
 		}
 		dst = append(dst, '-')
 	}
+	sound := true
 	take := func(digits int) uint64 {
 		size := 4
 		if digits < 9 {
@@ -35,6 +39,7 @@ func appendDecimal(dst, v []byte, precision, scale int) []byte {
 			n = n<<8 | uint64(b)
 		}
 		packed = packed[size:]
+		sound = sound && n < tens[digits]
 		return n
 	}
 	whole := precision - scale
@@ -59,25 +64,28 @@ func appendDecimal(dst, v []byte, precision, scale int) []byte {
 	if leading {
 		dst = append(dst, '0')
 	}
-	if scale == 0 {
-		return dst
+	if scale > 0 {
+		dst = append(dst, '.')
 	}
-	dst = append(dst, '.')
 	for range scale / 9 {
 		dst = appendDigits(dst, take(9), 9)
 	}
 	if rest := scale % 9; rest > 0 {
 		dst = appendDigits(dst, take(rest), rest)
 	}
-	return dst
+	if !sound {
+		return dst, errMalformed
+	}
+	return dst, nil
 }
 
-// appendDigits writes a number with zeros before it.
+// appendDigits writes the last digits of a number, with zeros before it.
 func appendDigits(dst []byte, n uint64, digits int) []byte {
+	before := len(dst)
 	for range digits {
 		dst = append(dst, '0')
 	}
-	for i := len(dst) - 1; n > 0; i-- {
+	for i := len(dst) - 1; i >= before; i-- {
 		dst[i] = byte('0' + n%10)
 		n /= 10
 	}
@@ -204,6 +212,9 @@ func wideUTF8(dst, text []byte, width int) ([]byte, error) {
 		if width == 2 && r >= 0xd800 && r < 0xdc00 && at+4 <= len(text) {
 			at += width
 			low := rune(text[at])<<8 | rune(text[at+1])
+			if low&^0x3ff != 0xdc00 {
+				return dst, errUTF8
+			}
 			r = (r-0xd800)<<10 + low - 0xdc00 + 0x10000
 		}
 		if !utf8.ValidRune(r) {

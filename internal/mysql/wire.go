@@ -147,6 +147,11 @@ func (c *Conn) answer(id uint32, t rowTaker) (said, err error) {
 		c.buf = make([]byte, bufferBytes+gather.Slack)
 	}
 	w := &wire{net: c.Conn.Conn.Conn, taker: t, buf: c.buf} // what was read so far is all of the answer before
+	return w.all()
+}
+
+// all takes the whole answer. said is an error of the server.
+func (w *wire) all() (said, err error) {
 	for {
 		done, err := w.packets()
 		if err == nil && done {
