@@ -210,7 +210,7 @@ func (s *Source) ScanSince(ctx context.Context, stream string, since time.Time, 
 		if err := db.Collection(stream).FindOne(ctx, bson.D{{Key: column, Value: bson.D{{Key: "$type", Value: "date"}}}}).Err(); mongodb.None(err) {
 			return &fault.Error{
 				Class: fault.Fatal, Code: "ACQ-MG-045", Place: stream,
-				Err:    fmt.Errorf("no document has a date in %s, so that nothing tells when they were changed", column),
+				Err:    fmt.Errorf("no document has a date in %s: %w", column, sources.ErrNoTimes),
 				Remedy: "name the field with capture.column, or read the whole collection",
 			}
 		}

@@ -112,8 +112,14 @@ func triggersOf(ctx context.Context, c *mysql.Conn, t *mysql.Table) (all []trigg
 func (s *Source) Install(ctx context.Context, r sources.InstallRequest) ([]sources.Statement, error) {
 	var all []sources.Statement
 	switch {
+	case r.Strategy == byLog:
+		err := s.with(ctx, func(c *mysql.Conn) (err error) {
+			all, err = s.installLog(ctx, c)
+			return err
+		})
+		return all, err
 	case r.Strategy != queue:
-		return nil, &fault.Error{Code: "ACQ-MY-041", Err: fmt.Errorf("there is nothing to install for strategy %q", r.Strategy), Remedy: "say queue"}
+		return nil, &fault.Error{Code: "ACQ-MY-041", Err: fmt.Errorf("there is nothing to install for strategy %q", r.Strategy), Remedy: "say queue or log"}
 	case r.Overflow == overflowStops:
 		return nil, &fault.Error{
 			Code: "ACQ-MY-043", Err: errors.New("triggers of MySQL cannot stop writing: what one transaction decides others see too late"),
@@ -183,6 +189,9 @@ func installQueue(t *table, m means) (all []sources.Statement) {
 // Uninstall gives the statements that take away what Install puts there.
 func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) ([]sources.Statement, error) {
 	var all []sources.Statement
+	if r.Strategy == byLog { // the server's settings are others' too
+		return nil, nil
+	}
 	if r.Strategy != queue && r.Strategy != "" {
 		return nil, &fault.Error{Code: "ACQ-MY-041", Err: fmt.Errorf("there is nothing to uninstall for strategy %q", r.Strategy), Remedy: "say queue"}
 	}

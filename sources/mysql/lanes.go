@@ -42,7 +42,7 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 		all := s.lanesOf(t)
 		lanes = append(lanes, all...)
 		for _, l := range all {
-			if t.logged() && t.err == nil {
+			if t.logged() && t.err == nil && s.feed.failed[t.stream] != t.note.Epoch {
 				reads = append(reads, l.ID)
 			}
 		}

@@ -31,6 +31,7 @@ type feed struct {
 	drained bool    // the lane has given all there was
 	means   logMeans
 	reader  *logReader
+	failed  map[string]uint16 // by stream the incarnation of which a lane that reads it has failed for good
 }
 
 // logNote is what is kept of the log between runs, under the key "log".

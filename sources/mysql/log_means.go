@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mysql"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -54,25 +55,65 @@ func inspectLog(ctx context.Context, c *mysql.Conn) (m logMeans, err error) {
 	return m, nil
 }
 
+// logSettings are what the log needs of the server's settings, which can be changed while it runs.
+var logSettings = []struct{ name, value, why string }{ //nolint:gochecknoglobals // a constant table
+	{"binlog_format", "ROW", "the log must have the rows, not the statements that changed them; sessions that are open keep theirs"},
+	{"binlog_row_image", "FULL", "each row must have all of its columns; sessions that are open keep theirs"},
+	{"binlog_row_metadata", "FULL", "the log must name the columns"},
+}
+
+// never says why no statement makes a log that can be read, or "".
+func (m logMeans) never(flavor mysql.Flavor) (reason, remedy string) {
+	switch {
+	case flavor != mysql.MariaDB:
+		return "the logs of MySQL are not read yet, those of MariaDB are", "use another strategy"
+	case m.variables["log_bin"] != "ON":
+		return "the server has no binary log", "set log_bin in the server's configuration, and start it again"
+	}
+	return "", ""
+}
+
+// installLog gives the statements that let the log tell all, and the user read it. They last until the server starts again: its configuration
+// must say the same.
+func (s *Source) installLog(ctx context.Context, c *mysql.Conn) (all []sources.Statement, err error) {
+	m, err := inspectLog(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if reason, remedy := m.never(c.Flavor); reason != "" {
+		return nil, &fault.Error{Class: fault.Fatal, Code: unfitCode, Place: c.Host(), Err: fmt.Errorf("strategy %s cannot be had: %s", byLog, reason), Remedy: remedy}
+	}
+	for _, w := range logSettings {
+		if m.variables[w.name] != w.value {
+			all = append(all, sources.Statement{SQL: "SET GLOBAL " + w.name + " = " + w.value, Why: w.why + "; write it into the server's configuration too"})
+		}
+	}
+	if m.replica {
+		return all, nil
+	}
+	row, err := c.QueryRow(ctx, "SELECT CURRENT_USER()")
+	if err != nil {
+		return nil, mysql.Explain(err, "ask who the user is", c.Host())
+	}
+	at := strings.LastIndexByte(row.Text(0), '@')
+	user := mysql.Quote(row.Text(0)[:at]) + "@" + mysql.Quote(row.Text(0)[at+1:])
+	return append(all, sources.Statement{SQL: "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO " + user, Why: "the user must read the log"}), nil
+}
+
 // lacksLog says why a table cannot be followed by the log; nil: it can.
 func (s *Source) lacksLog(t *table, no func(string, string, ...any) *sources.Missing) *sources.Missing {
 	s.mu.Lock()
 	m, flavor := s.feed.means, s.server.Flavor
 	s.mu.Unlock()
-	setting := func(name, want string) *sources.Missing {
-		return no(fmt.Sprintf("%s is %s", name, m.variables[name]), "SET GLOBAL %s = %s, in the server's configuration too; sessions that are open keep theirs until they are made anew", name, want)
+	if reason, remedy := m.never(flavor); reason != "" {
+		return no(reason, "%s", remedy)
+	}
+	for _, w := range logSettings {
+		if m.variables[w.name] != w.value {
+			return no(fmt.Sprintf("%s is %s", w.name, m.variables[w.name]), "SET GLOBAL %s = %s, in the server's configuration too; sessions that are open keep theirs until they are made anew", w.name, w.value)
+		}
 	}
 	switch {
-	case flavor != mysql.MariaDB:
-		return no("the logs of MySQL are not read yet, those of MariaDB are", "use another strategy")
-	case m.variables["log_bin"] != "ON":
-		return no("the server has no binary log", "set log_bin in the server's configuration, and start it again")
-	case m.variables["binlog_format"] != "ROW":
-		return setting("binlog_format", "ROW")
-	case m.variables["binlog_row_image"] != "FULL":
-		return setting("binlog_row_image", "FULL")
-	case m.variables["binlog_row_metadata"] != "FULL":
-		return setting("binlog_row_metadata", "FULL")
 	case !m.replica:
 		return no("the user may not read the log", "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO the user of the dsn")
 	case m.filters != "":

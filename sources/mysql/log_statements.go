@@ -99,7 +99,7 @@ func (p *logPump) all(ctx context.Context, why string) error {
 
 // follows says whether what the transaction tells of a table concerns what is known of it.
 func (p *logPump) follows(t *table) bool {
-	return t.logged() && t.note.Log.Feed == p.epoch && p.number >= t.note.Log.From
+	return t.logged() && t.note.Log.Feed == p.epoch && t.note.Log.Broken == "" && p.number >= t.note.Log.From
 }
 
 // harmless are statements that change no rows of tables that have any, by their first word.

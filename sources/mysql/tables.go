@@ -164,11 +164,11 @@ func (s *Source) ScanSince(ctx context.Context, stream string, since time.Time, 
 	return s.asked(ctx, stream, func(t *mysql.Table, l *mysql.Layout) (string, error) {
 		name := s.config.Capture.Column
 		refuse := func(reason, remedy string) error {
-			return &fault.Error{Class: fault.Fatal, Code: "ACQ-MY-045", Place: stream, Err: errors.New(reason), Remedy: remedy}
+			return &fault.Error{Class: fault.Fatal, Code: "ACQ-MY-045", Place: stream, Err: fmt.Errorf("%s: %w", reason, sources.ErrNoTimes), Remedy: remedy}
 		}
 		switch column := t.Column(name); {
 		case column == nil || column.Type.Data != withZone && column.Type.Data != withoutZone:
-			return "", refuse(fmt.Sprintf("it has no column %s of times, so that nothing tells when its rows were changed", name),
+			return "", refuse(fmt.Sprintf("it has no column %s of times", name),
 				"name the column with capture.column, or read the whole table")
 		case column.Type.Data == withoutZone && s.config.Capture.Zone == "":
 			return "", refuse(fmt.Sprintf("the times of column %s have no zone", name), "say it with capture.zone")
