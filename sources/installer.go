@@ -21,7 +21,7 @@ type Installer interface {
 
 // InstallRequest chooses what is installed.
 type InstallRequest struct {
-	Strategy string   // log, queue or xid; to uninstall, "" is every one of them
+	Strategy string   // log, queue, xid or time; to uninstall, "" is every one of them
 	Tables   []string // patterns, among the tables of the source; none: all of them
 	PerRow   bool     // queue: a trigger that is called for each row, where one a statement would do
 	Overflow string   // queue: alert (or ""), or stop_trigger: above MaxRows the triggers stop writing, and the table must be read anew
@@ -30,7 +30,7 @@ type InstallRequest struct {
 
 // Statement is one statement, with why it is needed.
 type Statement struct {
-	SQL   string `json:"sql"`
+	SQL   string `json:"sql"` // or what the shell of a database takes that speaks none
 	Why   string `json:"why"`
 	Table string `json:"table,omitempty"` // "": it is for all
 }

@@ -29,7 +29,7 @@ type captured struct {
 
 type captureInstallCmd struct {
 	captured
-	Strategy string `help:"What to install: log, queue or xid; docs/POSTGRES.md compares them." enum:"log,queue,xid" required:"" placeholder:"NAME"`
+	Strategy string `help:"What to install: log, queue, xid or time; docs/POSTGRES.md, MYSQL.md and MONGODB.md compare them." enum:"log,queue,xid,time" required:"" placeholder:"NAME"`
 	PerRow   bool   `help:"Queue: triggers for each row, where one for each statement would do."`
 	Overflow string `help:"Queue: alert, or stop_trigger, which stops writing above --max-rows; the table is read anew then." enum:"alert,stop_trigger" default:"alert" placeholder:"WHAT"`
 	MaxRows  int64  `help:"Queue: changes of one table that may wait; default 10,000,000." placeholder:"N"`
@@ -45,6 +45,7 @@ Examples:
   acequia capture install shop.yaml --strategy queue --apply
   acequia capture install shop.yaml shop --strategy xid --tables 'public.order*'
   acequia capture install shop.yaml --strategy log > install.sql
+  acequia capture install films.yaml --strategy time
 
 Exit codes: 0 ok, 1 a statement failed, 2 usage or configuration, 3 environment, such as missing rights.`
 }
@@ -57,7 +58,7 @@ func (c captureInstallCmd) Run(ctx context.Context, t terminal) error {
 
 type captureUninstallCmd struct {
 	captured
-	Strategy string `help:"What to remove: log, queue or xid; default: all of them." enum:",log,queue,xid" default:"" placeholder:"NAME"`
+	Strategy string `help:"What to remove: log, queue, xid or time; default: all of them." enum:",log,queue,xid,time" default:"" placeholder:"NAME"`
 }
 
 // Help shows examples.
@@ -137,18 +138,22 @@ func (c captured) each(
 	})
 }
 
-// printStatements writes SQL that can be run as it stands, by a person with more rights, too.
+// printStatements writes SQL, or the commands of a database that speaks none, that can be run as it stands, by a person with more rights, too.
 func printStatements(out io.Writer, pipeline, what string, statements []sources.Statement) {
 	if len(statements) == 0 {
 		_, _ = fmt.Fprintf(out, "-- pipeline %s: there is nothing to %s\n", pipeline, what)
 		return
 	}
-	_, _ = fmt.Fprintf(out, "-- pipeline %s: %s\n", pipeline, what)
+	mark := "--"
+	if strings.HasPrefix(statements[0].SQL, "db.") { // for mongosh
+		mark = "//"
+	}
+	_, _ = fmt.Fprintf(out, "%s pipeline %s: %s\n", mark, pipeline, what)
 	why := ""
 	for _, s := range statements {
 		if reason := strings.TrimSpace(strings.TrimSpace(s.Table) + ": " + s.Why); reason != why {
 			why = reason
-			_, _ = fmt.Fprintf(out, "\n-- %s\n", strings.TrimPrefix(why, ": "))
+			_, _ = fmt.Fprintf(out, "\n%s %s\n", mark, strings.TrimPrefix(why, ": "))
 		}
 		_, _ = fmt.Fprintf(out, "%s;\n", strings.TrimSuffix(strings.TrimSpace(s.SQL), ";"))
 	}
@@ -254,6 +259,8 @@ func (r captureReport) show(out io.Writer) error {
 			until = fmt.Sprintf("; at the rate of now the first of it is lost in %.1f hours", r.Loss.Hours())
 		}
 		_, _ = fmt.Fprintf(out, "  the database keeps %s of its log for the pipeline%s\n", sizeOf(r.Held), until)
+	} else if r.Loss > 0 {
+		_, _ = fmt.Fprintf(out, "  the database's log forgets what is to be read next in %.1f hours, at the rate at which it was written\n", r.Loss.Hours())
 	}
 	for _, w := range r.Warnings {
 		_, _ = fmt.Fprintf(out, "  warning: %s\n", w)

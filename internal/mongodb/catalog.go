@@ -90,26 +90,34 @@ func Matches(patterns []string, name string) (bool, error) {
 	return chosen, nil
 }
 
-// Indexed says whether an index begins with a field, so that documents are found by it without reading all.
-func (d *Database) Indexed(ctx context.Context, collection, field string) (bool, error) {
+// Index is an index of a collection.
+type Index struct {
+	Name    string
+	Field   string // the first
+	Partial bool   // it has only some of the documents
+}
+
+// Indexes lists those of a collection.
+func (d *Database) Indexes(ctx context.Context, collection string) ([]Index, error) {
 	cursor, err := d.Collection(collection).Indexes().List(ctx)
 	if err != nil {
-		return false, Explain(err, "list the indexes of "+collection, collection)
+		return nil, Explain(err, "list the indexes of "+collection, collection)
 	}
-	var indexes []struct {
+	var listed []struct {
+		Name    string
 		Key     bson.D
-		Sparse  bool
 		Partial bson.Raw `bson:"partialFilterExpression"`
 	}
-	if err := cursor.All(ctx, &indexes); err != nil {
-		return false, Explain(err, "list the indexes of "+collection, collection)
+	if err := cursor.All(ctx, &listed); err != nil {
+		return nil, Explain(err, "list the indexes of "+collection, collection)
 	}
-	for _, i := range indexes {
-		if len(i.Key) > 0 && i.Key[0].Key == field && i.Partial == nil {
-			return true, nil
+	var out []Index
+	for _, l := range listed {
+		if len(l.Key) > 0 {
+			out = append(out, Index{l.Name, l.Key[0].Key, l.Partial != nil})
 		}
 	}
-	return false, nil
+	return out, nil
 }
 
 // Sample gives up to so many documents of a collection: by chance where the server can, else the first.

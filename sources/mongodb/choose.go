@@ -26,14 +26,20 @@ const unfitCode = "ACQ-MG-040"
 type means struct {
 	logged  bool
 	indexed bool // by the field of times
+	ours    bool // there is an index of capture install
 }
 
 func (s *Source) means(ctx context.Context, db *mongodb.Database, server mongodb.Server, c *collection) (means, error) {
-	indexed, err := db.Indexed(ctx, c.Name, s.config.Capture.Column)
-	return means{server.Logged(), indexed}, err
+	m := means{logged: server.Logged()}
+	indexes, err := db.Indexes(ctx, c.Name)
+	for _, i := range indexes {
+		m.indexed = m.indexed || i.Field == s.config.Capture.Column && !i.Partial // documents are found by it without reading all
+		m.ours = m.ours || i.Name == s.indexName()
+	}
+	return m, err
 }
 
-// lacks says why a collection cannot have a strategy; nil: it can. One that was asked for by name needs no index.
+// lacks says why a collection cannot have a strategy; nil: it can. One that the configuration names needs no index.
 func (s *Source) lacks(m means, strategy string) *sources.Missing {
 	missing := sources.Missing{Strategy: strategy}
 	switch {
@@ -41,7 +47,7 @@ func (s *Source) lacks(m means, strategy string) *sources.Missing {
 		missing.Reason, missing.Remedy = "the server stands alone, and only a replica set keeps a log", "make it a replica set of one: rs.initiate()"
 	case strategy == byTime && !m.indexed && s.config.Capture.Strategy == auto:
 		missing.Reason = "no index begins with " + s.config.Capture.Column
-		missing.Remedy = "db.COLLECTION.createIndex({" + s.config.Capture.Column + ": 1, _id: 1}), where every write sets it"
+		missing.Remedy = "where every write sets it: acequia capture install --strategy time --apply"
 	default:
 		return nil
 	}

@@ -166,6 +166,8 @@ func tokenData(token bson.Raw) string {
 // the collection read anew.
 func (w *follower) run(ctx context.Context) error {
 	s, c := w.source, w.collection
+	s.stands(c.Name, w.at.Time)
+	defer s.stands(c.Name, 0)
 	until, err := w.until(ctx)
 	for err == nil {
 		err = w.stream(ctx, until)
@@ -221,6 +223,7 @@ func (w *follower) idle(stream *mongo.ChangeStream, until string) error {
 	if token == nil || len(w.fragments) > 0 {
 		return nil
 	}
+	w.source.stands(w.collection.Name, 0)
 	if until != "" && tokenData(token) >= until {
 		return errDrained
 	}
@@ -268,6 +271,7 @@ func (w *follower) event(ctx context.Context, doc bson.Raw) (ended bool, err err
 			w.at.Ordinal = 0
 		}
 		w.at.Time = number
+		w.source.stands(w.collection.Name, number)
 	}
 	switch kind := string(textOf(w.field("operationType"))); kind {
 	case "insert":

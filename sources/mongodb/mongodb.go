@@ -44,6 +44,7 @@ type Source struct {
 	only        backfillOnly
 	asked       map[string]*collection      // what Streams found, for the reads beside the lanes
 	unfit       map[string]map[string]int64 // by stream and column, see sources.StreamReport
+	behind      map[string]uint64           // by stream, see stands
 }
 
 var (
@@ -86,7 +87,8 @@ func New(c Config, host sources.Host) (*Source, error) {
 	}
 	return &Source{
 		config: c.filled(), pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, collections: map[string]*collection{},
-		asked: map[string]*collection{}, unfit: map[string]map[string]int64{}, partRows: partRows, chunkRows: chunkRows, lease: restoreLease,
+		asked: map[string]*collection{}, unfit: map[string]map[string]int64{}, behind: map[string]uint64{}, partRows: partRows, chunkRows: chunkRows,
+		lease: restoreLease,
 	}, nil
 }
 

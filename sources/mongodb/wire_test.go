@@ -61,6 +61,9 @@ type cursor struct {
 	past  bool
 }
 
+// logBegins is the time of the oldest entry of the log.
+const logBegins = 40
+
 func newReplica(t *testing.T) *replica {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -208,7 +211,17 @@ func (r *replica) do(name string, command bson.Raw) bson.D {
 		return batch(0, "firstBatch", bson.A{bson.D{{Key: "key", Value: bson.D{{Key: "_id", Value: 1}}}, {Key: "name", Value: "_id_"}}})
 	case "count":
 		return bson.D{{Key: "n", Value: len(r.docs)}, {Key: "ok", Value: 1.0}}
+	case "collMod":
+		r.past, _ = command.Lookup("changeStreamPreAndPostImages", "enabled").BooleanOK()
+		return bson.D{{Key: "ok", Value: 1.0}}
 	case "find":
+		if command.Lookup("find").StringValue() == "oplog.rs" {
+			at := bson.Timestamp{T: logBegins, I: 1}
+			if command.Lookup("sort", "$natural").AsInt64() < 0 {
+				at.T = r.clock
+			}
+			return batch(0, "firstBatch", bson.A{bson.D{{Key: "ts", Value: at}}})
+		}
 		r.finds = append(r.finds, slices.Clone(command))
 		docs := bson.A{}
 		for _, d := range r.docs {
