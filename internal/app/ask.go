@@ -30,12 +30,11 @@ func (p *Project) ask(ctx context.Context, pipeline string, log *slog.Logger, do
 	if err != nil {
 		return err
 	}
-	var state *checkpoint.Store
-	path := filepath.Join(p.State, "state.db")
-	if _, statErr := os.Stat(path); !errors.Is(statErr, fs.ErrNotExist) {
-		if state, err = checkpoint.OpenToRead(ctx, path); err != nil {
-			return err
-		}
+	state, err := p.stateToRead(ctx)
+	if err != nil {
+		return err
+	}
+	if state != nil {
 		defer func() { err = errors.Join(err, state.Close()) }()
 	}
 	for _, d := range chosen {
@@ -45,6 +44,15 @@ func (p *Project) ask(ctx context.Context, pipeline string, log *slog.Logger, do
 		}
 	}
 	return nil
+}
+
+// stateToRead opens the state beside a process that may run; nil: nothing has run yet.
+func (p *Project) stateToRead(ctx context.Context) (*checkpoint.Store, error) {
+	path := filepath.Join(p.State, "state.db")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // said above
+	}
+	return checkpoint.OpenToRead(ctx, path)
 }
 
 // lend makes the source, and closes what it has opened.
@@ -77,6 +85,12 @@ func (s *readState) Load(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (*readState) Save(context.Context, string, []byte) error { return errReadOnly }
+
+// comparedState is that of a source whose records are compared: it reads them as its lanes do, by the columns that it has noted, and
+// their numbers are looked at by nobody.
+type comparedState struct{ *readState }
+
+func (comparedState) Next(context.Context, string) (uint64, error) { return 0, nil }
 
 // Captures hands the sources to do into which the capture of changes can be installed: that of a pipeline, or of all for "".
 func (p *Project) Captures(ctx context.Context, pipeline string, log *slog.Logger, do func(pipeline string, i sources.Installer) error) error {

@@ -113,6 +113,13 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 		return stores[file], nil
 	}}
 	running := p.held()
+	state, err := p.stateToRead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state != nil {
+		defer func() { err = errors.Join(err, state.Close()) }()
+	}
 	return c.run(func(d *Declared) error {
 		key, err := p.keyToRead(d)
 		if err != nil {
@@ -128,8 +135,7 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 				c.Settle = settleRunning + d.gathers()
 			}
 		}
-		// it remembers nothing: what is only read needs no number
-		host := sources.Host{Pipeline: d.Name, Log: log.With(slog.String("pipeline", d.Name))}
+		host := sources.Host{Pipeline: d.Name, Log: log.With(slog.String("pipeline", d.Name)), State: comparedState{&readState{store: state, pipeline: d.Name}}}
 		return d.Source.lend(ctx, host, func(source sources.Source) error {
 			return c.pipeline(ctx, d, routers.Pipeline{Name: d.Name, Source: source, Steps: steps})
 		})

@@ -7,11 +7,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,12 +40,19 @@ type order struct {
 	Drain   bool   // it ends when nothing is left
 }
 
-// server is shared by the tests; each has a database of its own.
+// server is shared by the tests; each has databases of its own: a warehouse, and what is read where that is PostgreSQL.
 var server *postgrestest.Server
+
+// waiting is how many trials run at the same time at least: much of their time they wait for writers, deaths and servers.
+const waiting = 4
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
+	}
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); runtime.GOMAXPROCS(0) < waiting && at.Value.String() == at.DefValue {
+		_ = at.Value.Set(strconv.Itoa(waiting)) // a number
 	}
 	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
 }

@@ -23,34 +23,22 @@ import (
 	"github.com/acequia-io/acequia/internal/query"
 )
 
-// inDatabase reads a subject from the database: each value as the server writes it, in UTC.
-func inDatabase(ctx context.Context, c *pgx.Conn, s subject) (held, error) {
-	if _, err := c.Exec(ctx, "set TimeZone = 'UTC'"); err != nil {
-		return held{}, err
-	}
-	var columns []string
-	err := c.QueryRow(ctx, `select array_agg(attname::text order by attnum) from pg_attribute
-		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped and attname <> 'acequia_xid'`, s.name).Scan(&columns)
-	if err != nil {
-		return held{}, err
-	}
-	return selected(ctx, c, s, pgx.Identifier{s.name}, columns)
-}
-
-// inWarehouse reads a subject from the warehouse, in the same words. A table that no record came to is not there.
+// inWarehouse reads a subject from the warehouse, in the same words. A table that no record came to is not there, nor is a column.
 func inWarehouse(ctx context.Context, c *pgx.Conn, s subject, columns []string) (held, error) {
 	if _, err := c.Exec(ctx, "set TimeZone = 'UTC'"); err != nil {
 		return held{}, err
 	}
 	name := pgx.Identifier{"analytics", s.name}
-	var there bool
-	if err := c.QueryRow(ctx, "select to_regclass($1) is not null", name.Sanitize()).Scan(&there); err != nil {
+	var there []string
+	err := c.QueryRow(ctx, "select coalesce(array_agg(attname::text), '{}') from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped", name.Sanitize()).Scan(&there)
+	if err != nil {
 		return held{}, err
 	}
-	if !there {
+	if len(there) == 0 {
 		return hold(s, columns, nil)
 	}
-	return selected(ctx, c, s, name, columns)
+	known := slices.DeleteFunc(slices.Clone(columns), func(column string) bool { return !slices.Contains(there, column) })
+	return selected(ctx, c, s, name, known)
 }
 
 func selected(ctx context.Context, c *pgx.Conn, s subject, name pgx.Identifier, columns []string) (held, error) {
@@ -85,10 +73,19 @@ func rowOf(columns []string, values []*string) row {
 			r[name] = *values[i]
 		}
 	}
-	if at, ok := r["updated_at"]; ok { // 2026-01-02 03:04:05.06+00, or without the zone
-		r["updated_at"] = strings.TrimSuffix(at, "+00")
+	if at, ok := r["updated_at"]; ok {
+		r["updated_at"] = moment(at)
 	}
 	return r
+}
+
+// moment writes the texts of a moment in UTC in one way: 2026-01-02 03:04:05.06+00, or without the zone, and 2026-01-02T03:04:05.060000Z.
+func moment(text string) string {
+	text = strings.Replace(strings.TrimSuffix(strings.TrimSuffix(text, "Z"), "+00"), "T", " ", 1)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }
 
 // noItems is the code of a table that nobody has declared.
@@ -123,9 +120,8 @@ func inItems(ctx context.Context, path string, s subject, columns []string) (h h
 				rows[i][name] = fmt.Sprint(v)
 			}
 		}
-		if at, ok := rows[i]["updated_at"]; ok { // 2026-01-02T03:04:05.060000Z
-			at = strings.Replace(strings.TrimSuffix(at, "Z"), "T", " ", 1)
-			rows[i]["updated_at"] = strings.TrimRight(strings.TrimRight(at, "0"), ".")
+		if at, ok := rows[i]["updated_at"]; ok {
+			rows[i]["updated_at"] = moment(at)
 		}
 	}
 	return hold(s, columns, rows)

@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Writers is how many write at the same time.
@@ -20,9 +18,9 @@ const writerCount = 12
 
 // load is the work of all writers: the same seed gives the same transactions of each writer; how they meet is the machine's to say.
 type load struct {
-	dsn  string
-	seed uint64
-	hold time.Duration // the longest a transaction stays open
+	database database
+	seed     uint64
+	hold     time.Duration // the longest a transaction stays open
 
 	value    atomic.Int64 // of each write, and never the same: equal values are the same write
 	fresh    atomic.Int64 // keys that nobody has had
@@ -34,8 +32,8 @@ type load struct {
 // firstFresh is above all keys that are chosen at random.
 const firstFresh = 1_000_000
 
-func newLoad(dsn string, seed uint64, hold time.Duration) *load {
-	l := &load{dsn: dsn, seed: seed, hold: hold}
+func newLoad(d database, seed uint64, hold time.Duration) *load {
+	l := &load{database: d, seed: seed, hold: hold}
 	l.fresh.Store(firstFresh)
 	return l
 }
@@ -55,32 +53,30 @@ func (l *load) run(ctx context.Context, transactions int, atMost time.Duration) 
 	return errors.Join(errs...)
 }
 
-// writer makes one transaction after the other on a connection of its own.
+// writer makes one transaction after the other in a session of its own.
 type writer struct {
 	*load
 	number int
 	rand   *rand.Rand
-	conn   *pgx.Conn
+}
+
+// session is what a writer has of its database.
+type session interface {
+	turn(ctx context.Context, n int) error // makes the writer's n-th transaction
+	close(ctx context.Context) error
 }
 
 func (w *writer) run(ctx context.Context, transactions int, until time.Time) (err error) {
-	if w.conn, err = pgx.Connect(ctx, w.dsn); err != nil {
+	s, err := w.database.session(ctx, w)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.conn.Close(context.WithoutCancel(ctx))) }()
-	if _, err := w.conn.Exec(ctx, "set lock_timeout = '3s'; set deadlock_timeout = '100ms'"); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
 	for n := range transactions {
 		if time.Now().After(until) || ctx.Err() != nil {
 			break
 		}
-		if w.number == 0 && n%15 == 10 {
-			if err := w.reshape(ctx, n/15); err != nil {
-				return err
-			}
-		}
-		if err := w.transaction(ctx, n); err != nil {
+		if err := s.turn(ctx, n); err != nil {
 			return fmt.Errorf("writer %d, transaction %d: %w", w.number, n, err)
 		}
 		w.pause(ctx, time.Duration(w.rand.IntN(8))*time.Millisecond)
@@ -88,22 +84,29 @@ func (w *writer) run(ctx context.Context, transactions int, until time.Time) (er
 	return nil
 }
 
-// transaction begins, now and then long before it writes, writes, and ends, now and then late, in a rollback or by two phases.
-func (w *writer) transaction(ctx context.Context, n int) error {
-	tx, err := w.conn.Begin(ctx)
-	if err != nil {
+// statements is a session of a database that speaks SQL.
+type statements interface {
+	exec(ctx context.Context, sql string, args ...any) error
+	write(ctx context.Context) error         // one change, of one of the kinds that captures get wrong
+	commit(ctx context.Context, n int) error // ends the n-th transaction
+	conflict(err error) bool                 // what writers do to each other: deadlocks, timeouts of locks, keys that are taken, columns that are gone
+}
+
+// transaction begins, now and then long before it writes, writes, and ends, now and then late or in a rollback.
+func (w *writer) transaction(ctx context.Context, s statements, n int) error {
+	if err := s.exec(ctx, "begin"); err != nil {
 		return err
 	}
 	if w.chance(25) { // its now() is old when it writes
-		if _, err := tx.Exec(ctx, "select 1"); err != nil {
+		if err := s.exec(ctx, "select 1"); err != nil {
 			return err
 		}
 		w.pause(ctx, w.some(200*time.Millisecond))
 	}
 	for range 1 + w.rand.IntN(5) {
-		if err := w.step(ctx, tx); err != nil {
+		if err := w.step(ctx, s); err != nil {
 			w.aborts.Add(1)
-			return errors.Join(unlessConflict(err), tx.Rollback(ctx))
+			return errors.Join(unless(s, err), s.exec(ctx, "rollback"))
 		}
 	}
 	switch k := w.rand.IntN(100); {
@@ -114,77 +117,44 @@ func (w *writer) transaction(ctx context.Context, n int) error {
 	}
 	if w.chance(10) {
 		w.aborts.Add(1)
-		return tx.Rollback(ctx)
+		return s.exec(ctx, "rollback")
 	}
-	if w.chance(4) {
-		return w.twoPhases(ctx, tx, n)
-	}
-	return w.ended(tx.Commit(ctx))
+	return s.commit(ctx, n)
 }
 
 // step is one statement, or some in a savepoint that is given up half of the time.
-func (w *writer) step(ctx context.Context, tx pgx.Tx) error {
+func (w *writer) step(ctx context.Context, s statements) error {
 	if !w.chance(12) {
-		return w.write(ctx, tx)
+		return s.write(ctx)
 	}
-	save, err := tx.Begin(ctx)
-	if err != nil {
+	if err := s.exec(ctx, "savepoint one"); err != nil {
 		return err
 	}
 	for range 1 + w.rand.IntN(3) {
-		if err := w.write(ctx, save); err != nil {
+		if err := s.write(ctx); err != nil {
 			return err
 		}
 	}
 	if w.chance(50) {
-		return save.Rollback(ctx)
+		return s.exec(ctx, "rollback to savepoint one")
 	}
-	return save.Commit(ctx)
+	return s.exec(ctx, "release savepoint one")
 }
 
-// twoPhases prepares the transaction, leaves it for a while, and then ends it.
-func (w *writer) twoPhases(ctx context.Context, tx pgx.Tx, n int) error {
-	name := fmt.Sprintf("oracle_%s_%d_%d_%d", w.conn.Config().Database, w.seed, w.number, n)
-	if _, err := tx.Exec(ctx, "prepare transaction '"+name+"'"); err != nil {
-		w.aborts.Add(1)
-		return errors.Join(unlessConflict(err), tx.Rollback(ctx))
-	}
-	if err := tx.Rollback(ctx); err != nil && !errors.Is(err, pgx.ErrTxClosed) { // the session has none any more
-		return err
-	}
-	w.pause(ctx, w.some(w.hold/2))
-	if w.chance(30) {
-		w.aborts.Add(1)
-		_, err := w.conn.Exec(ctx, "rollback prepared '"+name+"'")
-		return err
-	}
-	w.prepared.Add(1)
-	_, err := w.conn.Exec(ctx, "commit prepared '"+name+"'")
-	return w.ended(err)
-}
-
-func (w *writer) ended(err error) error {
-	switch {
-	case err == nil:
+// ended counts a transaction that was to be committed.
+func (w *writer) ended(s statements, err error) error {
+	if err == nil {
 		w.commits.Add(1)
 		return nil
-	case unlessConflict(err) == nil:
-		w.aborts.Add(1)
-		return nil
 	}
-	return err
+	w.aborts.Add(1)
+	return unless(s, err)
 }
 
-// unlessConflict lets pass what writers do to each other: deadlocks, timeouts of locks, keys that are taken, columns that are gone.
-func unlessConflict(err error) error {
-	if errors.Is(err, pgx.ErrTxCommitRollback) {
+// unless lets conflicts pass.
+func unless(s statements, err error) error {
+	if s.conflict(err) {
 		return nil
-	}
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch e.Code {
-		case "40P01", "40001", "55P03", "23505", "42703", "25P02", "0A000":
-			return nil
-		}
 	}
 	return err
 }
@@ -203,3 +173,24 @@ func (w *writer) pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+// What writers of all databases write.
+
+func (w *writer) region() string { return []string{"east", "north", "Süd", "west"}[w.rand.IntN(4)] }
+
+func (w *writer) word() string {
+	return []string{"", "plain", "quote \" and ' and \\", "tab\tand\nline", "ñandú 鳥", "null"}[w.rand.IntN(6)]
+}
+
+// body is null, short, or long enough to be stored out of line.
+func (w *writer) body() any {
+	switch w.rand.IntN(4) {
+	case 0:
+		return nil
+	case 1:
+		return w.word()
+	}
+	return strings.Repeat(fmt.Sprint(w.rand.Uint64()), 130+w.rand.IntN(300))
+}
+
+func (w *writer) maybe() any { return []any{nil, true, false}[w.rand.IntN(3)] }

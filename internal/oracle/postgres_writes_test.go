@@ -4,20 +4,84 @@ package oracle
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// postgresSession is a writer's session of PostgreSQL.
+type postgresSession struct {
+	*writer
+	conn *pgx.Conn
+}
+
+func (p *postgres) session(ctx context.Context, w *writer) (session, error) {
+	conn, err := pgx.Connect(ctx, p.dsn)
+	if err != nil {
+		return nil, err
+	}
+	s := &postgresSession{w, conn}
+	return s, s.exec(ctx, "set lock_timeout = '3s'; set deadlock_timeout = '100ms'")
+}
+
+func (w *postgresSession) close(ctx context.Context) error { return w.conn.Close(ctx) }
+
+func (w *postgresSession) turn(ctx context.Context, n int) error {
+	if w.number == 0 && n%15 == 10 {
+		if err := w.reshape(ctx, n/15); err != nil {
+			return err
+		}
+	}
+	return w.transaction(ctx, w, n)
+}
+
+// errRolledBack is of a COMMIT that a failed statement has made a ROLLBACK.
+var errRolledBack = errors.New("the transaction was rolled back instead")
+
+func (w *postgresSession) exec(ctx context.Context, sql string, args ...any) error {
+	tag, err := w.conn.Exec(ctx, sql, args...)
+	if err == nil && sql == "commit" && tag.String() != "COMMIT" {
+		return errRolledBack
+	}
+	return err
+}
+
+func (w *postgresSession) conflict(err error) bool {
+	if errors.Is(err, errRolledBack) {
+		return true
+	}
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains([]string{"40P01", "40001", "55P03", "23505", "42703", "25P02", "0A000"}, e.Code)
+}
+
+// commit ends the transaction, now and then by two phases.
+func (w *postgresSession) commit(ctx context.Context, n int) error {
+	if !w.chance(4) {
+		return w.ended(w, w.exec(ctx, "commit"))
+	}
+	name := fmt.Sprintf("oracle_%s_%d_%d_%d", w.conn.Config().Database, w.seed, w.number, n)
+	if err := w.exec(ctx, "prepare transaction '"+name+"'"); err != nil {
+		w.aborts.Add(1)
+		return errors.Join(unless(w, err), w.exec(ctx, "rollback"))
+	}
+	w.pause(ctx, w.some(w.hold/2))
+	if w.chance(30) {
+		w.aborts.Add(1)
+		return w.exec(ctx, "rollback prepared '"+name+"'")
+	}
+	w.prepared.Add(1)
+	return w.ended(w, w.exec(ctx, "commit prepared '"+name+"'"))
+}
+
 // write makes one change of one of the kinds that captures get wrong.
-func (w *writer) write(ctx context.Context, tx pgx.Tx) error {
+func (w *postgresSession) write(ctx context.Context) error {
 	v := w.value.Add(1)
 	account, region, n := w.rand.Int64N(accountKeys), w.region(), w.rand.IntN(pairKeys)
-	exec := func(sql string, args ...any) error {
-		_, err := tx.Exec(ctx, sql, args...)
-		return err
-	}
+	exec := func(sql string, args ...any) error { return w.exec(ctx, sql, args...) }
 	switch k := w.rand.IntN(1000); {
 	case k < 250:
 		return exec(`insert into accounts (id, v, body, price, open) values ($1, $2, $3, $4::int / 4.0, $5) on conflict (id) do update
@@ -59,7 +123,7 @@ func (w *writer) write(ctx context.Context, tx pgx.Tx) error {
 	case k < 966:
 		return exec("truncate scratch")
 	case k < 976:
-		return w.copyRows(ctx, tx)
+		return w.copyRows(ctx)
 	case k < 990:
 		return exec("insert into loose values ($1, $2), ($1, $2)", v, w.word())
 	case k < 995:
@@ -69,19 +133,19 @@ func (w *writer) write(ctx context.Context, tx pgx.Tx) error {
 }
 
 // copyRows brings many rows in one statement: all of them have the same time and the same transaction.
-func (w *writer) copyRows(ctx context.Context, tx pgx.Tx) error {
+func (w *postgresSession) copyRows(ctx context.Context) error {
 	rows := 50 + w.rand.IntN(300)
 	if w.chance(10) {
 		rows = 6000 // more than a page
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "v"}, pgx.CopyFromSlice(rows, func(int) ([]any, error) {
+	_, err := w.conn.CopyFrom(ctx, pgx.Identifier{"accounts"}, []string{"id", "v"}, pgx.CopyFromSlice(rows, func(int) ([]any, error) {
 		return []any{w.fresh.Add(1), w.value.Add(1)}, nil
 	}))
 	return err
 }
 
 // reshape adds, renames, fills and drops columns of one table.
-func (w *writer) reshape(ctx context.Context, n int) error {
+func (w *postgresSession) reshape(ctx context.Context, n int) error {
 	name := fmt.Sprintf("extra_%d", n/4)
 	var sql string
 	switch n % 4 {
@@ -95,25 +159,5 @@ func (w *writer) reshape(ctx context.Context, n int) error {
 		sql = "alter table shifting drop column if exists " + name + "_renamed"
 	}
 	sql = strings.ReplaceAll(sql, "nextval('shifted')", fmt.Sprint(w.value.Add(1)))
-	_, err := w.conn.Exec(ctx, sql)
-	return unlessConflict(err)
+	return unless(w, w.exec(ctx, sql))
 }
-
-func (w *writer) region() string { return []string{"east", "north", "Süd", "west"}[w.rand.IntN(4)] }
-
-func (w *writer) word() string {
-	return []string{"", "plain", "quote \" and ' and \\", "tab\tand\nline", "ñandú 鳥", "null"}[w.rand.IntN(6)]
-}
-
-// body is null, short, or long enough to be stored out of line.
-func (w *writer) body() any {
-	switch w.rand.IntN(4) {
-	case 0:
-		return nil
-	case 1:
-		return w.word()
-	}
-	return strings.Repeat(fmt.Sprint(w.rand.Uint64()), 130+w.rand.IntN(300))
-}
-
-func (w *writer) maybe() any { return []any{nil, true, false}[w.rand.IntN(3)] }
