@@ -70,8 +70,8 @@ func own(name string) bool {
 // usualIndex is the version of indexes that servers make; not all take it when it is said.
 const usualIndex = int32(2)
 
-// Indexes gives what makes the indexes of a collection again, but that of _id, which each has.
-func (d *Database) Indexes(ctx context.Context, collection string) ([]bson.D, error) {
+// IndexDefinitions gives what makes the indexes of a collection again, but that of _id, which each has.
+func (d *Database) IndexDefinitions(ctx context.Context, collection string) ([]bson.D, error) {
 	cursor, err := d.Collection(collection).Indexes().List(ctx)
 	if err != nil {
 		return nil, Explain(err, "list the indexes of "+collection, collection)

@@ -155,7 +155,7 @@ func (m *standing) describe(ctx context.Context, d mongodb.Definition) error {
 		return err
 	}
 	definition.Create = []string{create}
-	indexes, err := m.db.Indexes(ctx, d.Name)
+	indexes, err := m.db.IndexDefinitions(ctx, d.Name)
 	if err != nil {
 		return err
 	}

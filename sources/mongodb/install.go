@@ -24,8 +24,8 @@ const (
 	commandEnds   = ")"
 )
 
-// command writes a statement.
-func command(c *collection, why string, doc bson.D) (sources.Statement, error) {
+// installing writes a statement.
+func installing(c *collection, why string, doc bson.D) (sources.Statement, error) {
 	text, err := bson.MarshalExtJSON(doc, false, false)
 	return sources.Statement{SQL: commandBegins + string(text) + commandEnds, Why: why, Table: c.Name}, err
 }
@@ -44,11 +44,11 @@ func (s *Source) Install(ctx context.Context, r sources.InstallRequest) (all []s
 			lack := s.lacks(m, byLog)
 			return &fault.Error{Class: fault.Fatal, Code: unfitCode, Place: c.Name, Err: fmt.Errorf("strategy %s cannot be had: %s", byLog, lack.Reason), Remedy: lack.Remedy}
 		case r.Strategy == byLog && !c.Past:
-			one, err = command(c, "a delete tells what the document was; the server keeps that for as long as its log", bson.D{
+			one, err = installing(c, "a delete tells what the document was; the server keeps that for as long as its log", bson.D{
 				{Key: "collMod", Value: c.Name}, {Key: "changeStreamPreAndPostImages", Value: bson.D{{Key: "enabled", Value: true}}},
 			})
 		case r.Strategy == byTime && !m.indexed:
-			one, err = command(c, "polls find what was changed without reading all", bson.D{{Key: "createIndexes", Value: c.Name}, {Key: "indexes", Value: bson.A{bson.D{
+			one, err = installing(c, "polls find what was changed without reading all", bson.D{{Key: "createIndexes", Value: c.Name}, {Key: "indexes", Value: bson.A{bson.D{
 				{Key: "key", Value: bson.D{{Key: s.config.Capture.Column, Value: 1}, {Key: "_id", Value: 1}}}, {Key: "name", Value: s.indexName()},
 			}}}})
 		default:
@@ -70,7 +70,7 @@ func (s *Source) Uninstall(ctx context.Context, r sources.InstallRequest) (all [
 		if !m.ours {
 			return nil
 		}
-		one, err := command(c, "polls do not need it any more", bson.D{{Key: "dropIndexes", Value: c.Name}, {Key: "index", Value: s.indexName()}})
+		one, err := installing(c, "polls do not need it any more", bson.D{{Key: "dropIndexes", Value: c.Name}, {Key: "index", Value: s.indexName()}})
 		all = append(all, one)
 		return err
 	})
