@@ -17,6 +17,7 @@ import (
 // engine is a kind of database that a trial has one of.
 type engine struct {
 	name       string
+	seeds      int // of CI, a strategy
 	strategies []strategy
 	subjects   []subject
 	keyless    string // a table that nothing follows; "": there is none

@@ -24,7 +24,7 @@ type mariaDB struct {
 
 func onMariaDB(s *mysqltest.Server) engine {
 	return engine{
-		name: "mariadb", subjects: mariaSubjects(), keyless: "loose",
+		name: "mariadb", seeds: 1, subjects: mariaSubjects(), keyless: "loose",
 		strategies: []strategy{
 			{name: "log", deletes: true},
 			{name: "queue", installed: true, deletes: true},

@@ -30,7 +30,7 @@ const mongoMargin = 3 * time.Second
 
 func onMongoDB(s *mongodbtest.Server) engine {
 	return engine{
-		name: "mongodb", subjects: mongoSubjects(),
+		name: "mongodb", seeds: 1, subjects: mongoSubjects(),
 		strategies: []strategy{{name: "time", installed: true}, {name: "sweep", deletes: true}},
 		create: func(t *testing.T, of strategy, _ uint64) (database, string) {
 			t.Helper()

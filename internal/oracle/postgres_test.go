@@ -20,7 +20,7 @@ type postgres struct {
 
 func onPostgres() engine {
 	return engine{
-		name: "postgres", subjects: postgresSubjects(), keyless: "loose",
+		name: "postgres", seeds: 2, subjects: postgresSubjects(), keyless: "loose",
 		strategies: []strategy{
 			{name: "auto", deletes: true, still: true},
 			{name: "queue", installed: true, deletes: true},
