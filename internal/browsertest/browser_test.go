@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,7 +109,11 @@ func program(t *testing.T) string {
 		return path
 	}
 	path := filepath.Join(t.TempDir(), "acequia")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/acequia") //nolint:gosec // our own command
+	args := []string{"build", "-o", path}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race") // it watches the pages' server too, and what the other tests compiled serves again
+	}
+	build := exec.CommandContext(t.Context(), "go", append(args, "../../cmd/acequia")...) //nolint:gosec // our own command
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build acequia: %v\n%s", err, text)
 	}
