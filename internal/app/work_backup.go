@@ -159,7 +159,7 @@ func (k *keeping) made(ctx context.Context, results []BackupResult) (out jobs.Re
 // notesOf says what a restore of a backup would not bring.
 func notesOf(b *backup.Backup) (out []string) {
 	if !b.Consistent {
-		out = append(out, fmt.Sprintf("%s is not of one moment: the database cannot show one", b.Source))
+		out = append(out, b.Source+" is not of one moment: the database cannot show one")
 	}
 	const most = 5
 	switch n := len(b.NotKept); {
