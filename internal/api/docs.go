@@ -60,7 +60,7 @@ func (a *API) groups(at string) []docsGroup {
 			item := spec.Paths[path]
 			for _, op := range []*huma.Operation{item.Get, item.Post} {
 				if op != nil && slices.Contains(op.Tags, tag.Name) {
-					out[i].Operations = append(out[i].Operations, documented(op, at))
+					out[i].Operations = append(out[i].Operations, a.documented(op, at))
 				}
 			}
 		}
@@ -68,7 +68,7 @@ func (a *API) groups(at string) []docsGroup {
 	return out
 }
 
-func documented(op *huma.Operation, at string) docsOperation {
+func (a *API) documented(op *huma.Operation, at string) docsOperation {
 	d := docsOperation{Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description}
 	path := op.Path
 	for _, p := range op.Parameters {
@@ -79,6 +79,7 @@ func documented(op *huma.Operation, at string) docsOperation {
 			}
 		}
 	}
+	d.Parameters = append(d.Parameters, a.bodyOf(op)...)
 	d.Curl = "curl " + at + path
 	if op.Method != http.MethodGet {
 		d.Curl = "curl -X " + op.Method + " " + at + path
@@ -86,4 +87,19 @@ func documented(op *huma.Operation, at string) docsOperation {
 	d.Answers = strings.Join(slices.Sorted(maps.Keys(op.Responses)), ", ")
 	d.Answers = strings.Replace(d.Answers, "default", "problem+json", 1)
 	return d
+}
+
+// bodyOf gives the fields of the JSON that an operation takes.
+func (a *API) bodyOf(op *huma.Operation) (out []docsParameter) {
+	if op.RequestBody == nil || op.RequestBody.Content["application/json"] == nil {
+		return nil
+	}
+	schema := op.RequestBody.Content["application/json"].Schema
+	if schema.Ref != "" {
+		schema = a.huma.OpenAPI().Components.Schemas.SchemaFromRef(schema.Ref)
+	}
+	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
+		out = append(out, docsParameter{name, "JSON", schema.Properties[name].Description})
+	}
+	return out
 }

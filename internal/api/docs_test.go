@@ -37,7 +37,7 @@ func TestEveryCurlOfTheDocsWorks(t *testing.T) {
 		t.Errorf("only %d calls were found", n)
 	}
 	_, html := s.raw(t, "GET", "/docs", "", nil)
-	for _, want := range []string{"curl -X POST " + s.url + "/sync/rooms", "GET /dynamodb/{table_name}/items", `href="/openapi.json"`} {
+	for _, want := range []string{"curl -X POST " + s.url + "/sync/rooms", "GET /dynamodb/{table_name}/items", "<code>prune</code> (JSON)", "<code>last_sync_time</code> (JSON)", `href="/openapi.json"`} {
 		if !strings.Contains(string(html), want) {
 			t.Errorf("/docs has no %q", want)
 		}

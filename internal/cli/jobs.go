@@ -125,6 +125,9 @@ func showJob(t terminal, j api.Job) error {
 	}
 	err := w.Flush()
 	for _, d := range j.Report.Databases {
+		if d.Backup != "" {
+			_, _ = fmt.Fprintf(t.out, "✓ %s: backup %s\n", d.Source, d.Backup)
+		}
 		if e := d.Trouble; e != nil {
 			_, _ = fmt.Fprintf(t.out, "✗ %s of %s: %s %s: %s\n", d.SourceDB, cmp.Or(d.Pipeline, d.Source), e.Code, e.Place, e.Reason)
 		}
