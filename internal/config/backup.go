@@ -9,19 +9,15 @@ import (
 
 // Backup says where backups of databases are kept, and for how long.
 type Backup struct {
+	unset error // see Unset
+
 	URL     string        `yaml:"url" doc:"Folder of the backups: a path, or file:///dir; default: backups beside the file."`
 	Format  string        `yaml:"format" enum:"parquet,ndjson" doc:"How rows are written, compressed with zstd; default parquet."`
 	Sources []string      `yaml:"sources" doc:"The sources that are backed up; default: every database that a pipeline reads."`
 	Encrypt BackupEncrypt `yaml:"encrypt" doc:"Encrypts the files with age (256-bit keys); default: they are not encrypted."`
 	Keep    BackupKeep    `yaml:"keep" doc:"What acequia backup prune keeps; the newest whole backup of each database always stays."`
 	Prune   bool          `yaml:"prune" doc:"Has a backup that the schedule begins remove what keep does not, once every database has its backup; default false."`
-
-	unset error
 }
-
-// Unset says why the key of the backups, which the file names, has no value; nil: it has one, or there is none. Without it no backup may be
-// made: it would not be encrypted.
-func (b *Backup) Unset() error { return b.unset }
 
 // BackupEncrypt says who can read backups.
 type BackupEncrypt struct {
@@ -40,6 +36,10 @@ type BackupKeep struct {
 func NewBackup() *Backup {
 	return &Backup{Format: "parquet", Keep: BackupKeep{Daily: 7, Weekly: 4, Monthly: 12}}
 }
+
+// Unset says why the key of the backups, which the file names, has no value; nil: it has one, or there is none. Without it no backup may be
+// made: it would not be encrypted.
+func (b *Backup) Unset() error { return b.unset }
 
 // Folder gives the folder of the backups; what is relative begins at base.
 func (b *Backup) Folder(base string) (string, error) {

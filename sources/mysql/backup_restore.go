@@ -286,34 +286,19 @@ func (r *restoration) Finish(ctx context.Context) error {
 	if err := r.run(ctx, r.place(), "SET SESSION "+loadMode); err != nil {
 		return err
 	}
-	var renames, counting []string
+	var last, renames []string
 	for i := range r.info.Tables {
 		t := &r.info.Tables[i]
-		for _, s := range t.Definition.Finish {
-			own, is := r.ofSequence(s)
-			if !is {
-				var err error
-				if own, err = r.moved(t, "ALTER", s); err != nil {
-					return err
-				}
-			}
-			if later := r.counting(own); later != own {
-				counting = append(counting, later)
-				continue
-			}
-			if err := r.run(ctx, t.Schema.Stream, own); err != nil {
-				return err
-			}
+		later, err := r.keys(ctx, t)
+		if err != nil {
+			return err
 		}
 		database, name, err := r.target(t)
 		if err != nil {
 			return err
 		}
-		from, err := r.at(t)
-		if err != nil {
-			return err
-		}
-		renames = append(renames, from+" TO "+mysql.Quote(database)+"."+mysql.Quote(name))
+		last = append(last, later...)
+		renames = append(renames, mysql.Quote(r.staged[database])+"."+mysql.Quote(name)+" TO "+mysql.Quote(database)+"."+mysql.Quote(name))
 	}
 	for i := range r.info.Tables {
 		if err := r.links(ctx, &r.info.Tables[i]); err != nil {
@@ -331,11 +316,31 @@ func (r *restoration) Finish(ctx context.Context) error {
 	if err := r.placeSequences(ctx); err != nil {
 		return err
 	}
-	if err := r.run(ctx, r.place(), append(counting, "RENAME TABLE "+strings.Join(renames, ", "))...); err != nil {
+	if err := r.run(ctx, r.place(), append(last, "RENAME TABLE "+strings.Join(renames, ", "))...); err != nil {
 		return err
 	}
 	r.placed, r.finished = false, true
 	return nil
+}
+
+// keys makes the keys and indexes of a table, and the sequences that it counts by; later are its defaults that want these in their places.
+func (r *restoration) keys(ctx context.Context, t *sources.SnapshotTable) (later []string, err error) {
+	for _, s := range t.Definition.Finish {
+		own, is := r.ofSequence(s)
+		if !is {
+			if own, err = r.moved(t, "ALTER", s); err != nil {
+				return nil, err
+			}
+		}
+		if counts := r.counting(own); counts != own {
+			later = append(later, counts)
+			continue
+		}
+		if err := r.run(ctx, t.Schema.Stream, own); err != nil {
+			return nil, err
+		}
+	}
+	return later, nil
 }
 
 // links makes the foreign keys of a table.
