@@ -17,9 +17,10 @@ if [ ! -d $pages/node_modules/playwright-core ] || ! cmp -s $pages/package-lock.
 fi
 export ACEQUIA_TEST_OUTPUT=$PWD/test-output/pages # screenshots
 
+# Four tests of a package at the same time, also on two CPUs: the long ones mostly wait for programs to die and servers to answer.
 run() { # name of the events' file, then go test's arguments
     "$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --hide-summary skipped \
-        --jsonfile-timing-events "test-output/$1.json" -- -shuffle=on -count=1 "${@:2}"
+        --jsonfile-timing-events "test-output/$1.json" -- -shuffle=on -count=1 -parallel 4 "${@:2}"
 }
 failed=0
 # Everything, under the race detector; fuzz targets run their seeds and browser tests their pages.

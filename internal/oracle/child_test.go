@@ -7,13 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -43,16 +41,9 @@ type order struct {
 // server is shared by the tests; each has databases of its own: a warehouse, and what is read where that is PostgreSQL.
 var server *postgrestest.Server
 
-// waiting is how many trials run at the same time at least: much of their time they wait for writers, deaths and servers.
-const waiting = 4
-
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
-	}
-	flag.Parse()
-	if at := flag.Lookup("test.parallel"); runtime.GOMAXPROCS(0) < waiting && at.Value.String() == at.DefValue {
-		_ = at.Value.Set(strconv.Itoa(waiting)) // a number
 	}
 	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
 }
