@@ -55,7 +55,7 @@ bench-api: ## what the API takes for an answer, at 200 requests a second, beside
 
 torture: ## the crash tests with 200 kills at random moments instead of CI's 40; the oracle of PostgreSQL with SEEDS seeds a strategy
 	@scripts/needs.sh go gcc postgresql
-	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 90m -v ./routers ./internal/cli
+	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 3h -parallel 4 -v ./routers ./internal/cli
 	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_TORTURE=$(SEEDS) go test -race -count=1 -timeout 12h -parallel 4 -v ./internal/oracle
 
 fuzz: ## every fuzz target for FUZZTIME

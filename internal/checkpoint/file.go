@@ -219,7 +219,12 @@ func explain(path, doing string, err error) error {
 		return damaged(path, err)
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
 		return unusable(path, err)
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM:
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL: // the last: who holds the index of its log stands still
+		return &fault.Error{
+			Class: fault.Retryable, Code: "ACQ-STATE-005", Place: path, Err: err,
+			Remedy: "see which other process holds it, and whether it still works; it is tried again",
+		}
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM:
 		return &fault.Error{
 			Class: fault.Retryable, Code: "ACQ-STATE-005", Place: path, Err: err,
 			Remedy: "see that its disk has space; it is tried again",
