@@ -137,12 +137,12 @@ func (c *column) takeWides(col *record.Column, s span) {
 }
 
 func (c *column) takeVersions(v *record.Versions, s span) {
-	for i := range s.len() {
-		r := s.lo + i
-		if s.pick != nil {
-			r = int(s.pick[i])
-		}
-		x := v.At(r)
+	n := s.len()
+	if c.encoding != asPlain && len(v.Hi) <= 1 && len(v.Lo) <= 1 && len(v.Index) > 1 {
+		n = min(n, 1) // the rest differ from it in their index alone
+	}
+	for i := range n {
+		x := v.At(s.at(i))
 		c.bounds.version(x)
 		if c.encoding == asPlain {
 			c.data = x.AppendText(append(c.data, record.VersionLen, 0, 0, 0), 0)
@@ -158,6 +158,31 @@ func (c *column) takeVersions(v *record.Versions, s span) {
 			c.data = x.AppendText(c.data, common)
 		}
 		c.last = x
+	}
+	if n < s.len() {
+		c.takeIndexes(v.Index, s.part(n, s.len()-n))
+	}
+}
+
+// takeIndexes takes versions that differ from the one before in their index alone, as those of a snapshot: only its eight digits are looked at.
+func (c *column) takeIndexes(index []uint32, s span) {
+	const before = record.VersionLen - 8
+	n := s.len()
+	c.prefixes, c.lens, c.data = slices.Grow(c.prefixes, n), slices.Grow(c.lens, n), slices.Grow(c.data, 2*n)
+	last, least, most := c.last.Index, c.last.Index, c.last.Index
+	for i := range n {
+		x := index[s.at(i)]
+		least, most = min(least, x), max(most, x)
+		common := bits.LeadingZeros32(x^last) / 4 // 8: it is the same
+		c.prefixes, c.lens = append(c.prefixes, int32(before+common)), append(c.lens, int32(8-common)) //nolint:gosec // below 46
+		if common < 8 {
+			c.data = record.Version{Index: x}.AppendText(c.data, before+common)
+		}
+		last = x
+	}
+	for _, x := range [...]uint32{least, most, last} {
+		c.last.Index = x
+		c.bounds.version(c.last)
 	}
 }
 

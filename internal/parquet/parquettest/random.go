@@ -98,8 +98,15 @@ func column(r *rand.Rand, f record.Field, rows int) record.Column {
 func versions(r *rand.Rand, rows int) record.Versions {
 	v := record.Versions{Epoch: 7}
 	wide, index := r.IntN(2) == 0, r.IntN(2) == 0
-	if r.IntN(4) == 0 {
+	switch r.IntN(4) {
+	case 0:
 		rows = 1 // one for all
+	case 1: // of a snapshot: only the index tells them apart
+		v.Lo = []uint64{r.Uint64() >> r.IntN(64)}
+		for range rows {
+			v.Index = append(v.Index, r.Uint32()>>r.IntN(32))
+		}
+		return v
 	}
 	for range rows {
 		v.Lo = append(v.Lo, r.Uint64()>>r.IntN(64))
