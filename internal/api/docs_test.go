@@ -67,7 +67,7 @@ func TestSchedules(t *testing.T) {
 	}
 	var job api.Job
 	s.call(t, "POST", "/v1/schedules/sync/run", "", 202, &job)
-	if done := s.wait(t, job, "succeeded"); done.By != "this machine" || done.Report.Databases[0].Rows != 5020 {
+	if done := s.wait(t, job, "succeeded"); done.By != "this machine" || done.Report.Databases[0].Rows != 520 {
 		t.Errorf("%+v %+v", done, done.Report)
 	}
 	s.call(t, "POST", "/v1/schedules/sync/pause", "", 200, &list)
@@ -77,7 +77,7 @@ func TestSchedules(t *testing.T) {
 	var wrong api.ProblemError
 	s.call(t, "POST", "/v1/schedules/snyc/pause", "", 404, &wrong)
 	s.call(t, "POST", "/v1/schedules/backup/run", "", 202, &job)
-	if done := s.wait(t, job, "succeeded"); done.Kind != "backup" || done.Report.Databases[0].Rows != 5020 || done.Report.Databases[0].Backup == "" {
+	if done := s.wait(t, job, "succeeded"); done.Kind != "backup" || done.Report.Databases[0].Rows != 520 || done.Report.Databases[0].Backup == "" {
 		t.Errorf("%+v %+v", done, done.Report)
 	}
 	if err := s.stop(); err != nil {

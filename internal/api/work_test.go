@@ -22,7 +22,7 @@ func rooms(t *testing.T) (dsn string) {
 	return server.Database(t,
 		`create table rooms (id int primary key, name text, screen_type text, updated_at timestamptz not null default now())`,
 		`insert into rooms select i, 'Sala ' || i, case when i % 2 = 0 then 'IMAX' else '2D' end from generate_series(1, 20) i`,
-		`create table seats (id int primary key, room int)`, `insert into seats select i, i % 20 from generate_series(1, 5000) i`)
+		`create table seats (id int primary key, room int)`, `insert into seats select i, i % 20 from generate_series(1, 500) i`)
 }
 
 const itemsSink = `items: { type: items, tables: { rooms: { name: cinema-rooms, indexes: [ { name: by_screen, columns: [screen_type] } ] } } }`
@@ -57,14 +57,14 @@ func TestMigrateAndSync(t *testing.T) {
 		t.Error(answer.Header)
 	}
 	report := job.Report
-	if job.State != "succeeded" || len(report.Databases) != 1 || report.Databases[0].Rows != 5020 || report.Databases[0].SourceDB != "postgresql" {
+	if job.State != "succeeded" || len(report.Databases) != 1 || report.Databases[0].Rows != 520 || report.Databases[0].SourceDB != "postgresql" {
 		t.Fatalf("%+v %+v", job, report)
 	}
 	got := map[string]int64{}
 	for _, table := range report.Tables {
 		got[table.Table+" "+table.State] = table.Rows
 	}
-	if fmt.Sprint(got) != "map[rooms succeeded:20 seats succeeded:5000]" {
+	if fmt.Sprint(got) != "map[rooms succeeded:20 seats succeeded:500]" {
 		t.Error(got)
 	}
 	s.call(t, "GET", "/dynamodb/tables", "", 200, &tables)
@@ -224,7 +224,7 @@ pipelines:
 		t.Errorf("%s after %s", job.State, took)
 	}
 	a, b := job.Report.Databases[0], job.Report.Databases[1]
-	if a.State != "succeeded" || a.Rows != 5020 || a.Attempts != 1 || a.Seconds > 10 || b.State != "failed" || b.Attempts != 2 || b.Trouble.Code != "ACQ-PG-002" {
+	if a.State != "succeeded" || a.Rows != 520 || a.Attempts != 1 || a.Seconds > 10 || b.State != "failed" || b.Attempts != 2 || b.Trouble.Code != "ACQ-PG-002" {
 		t.Errorf("%+v\n%+v\n%+v", a, b, b.Trouble)
 	}
 	s.call(t, "POST", "/migrate", `{"only":["mute"]}`, 200, &job, "Prefer", "wait=40")
@@ -267,7 +267,7 @@ func TestTheSameWorkIsFound(t *testing.T) {
 	s.call(t, "POST", "/v1/jobs/"+job.ID+"/cancel", "", 200, &again)
 	release()
 	done := s.wait(t, waits, "succeeded")
-	if done.Report.Databases[0].Rows != 5020 {
+	if done.Report.Databases[0].Rows != 520 {
 		t.Errorf("%+v", done.Report)
 	}
 	s.call(t, "POST", "/v1/jobs/"+waits.ID+"/cancel", "", 409, &wrong)
@@ -391,7 +391,7 @@ func TestInterruptedJobsAreTold(t *testing.T) {
 		t.Errorf("%+v", told)
 	}
 	s.call(t, "POST", "/migrate", "", 200, &job, "Prefer", "wait=40")
-	if job.State != "succeeded" || job.Report.Databases[0].Rows != 5020 {
+	if job.State != "succeeded" || job.Report.Databases[0].Rows != 520 {
 		t.Errorf("%+v %+v", job, job.Report)
 	}
 }
@@ -430,7 +430,7 @@ func TestMigrateBesideFollowing(t *testing.T) {
 	sql(t, dsn, `insert into rooms values (31, 'meanwhile', '2D')`)
 	release()
 	done := s.wait(t, job, "succeeded")
-	if done.Report.Databases[0].Rows < 5021 {
+	if done.Report.Databases[0].Rows < 521 {
 		t.Errorf("%+v", done.Report)
 	}
 	follows(32, "after")
