@@ -195,7 +195,8 @@ func command(doc bson.D) (string, error) {
 // About tells what the database was.
 func (m *standing) About() sources.SnapshotInfo { return m.info }
 
-// Scan reads a part of a collection at the moment: in the order of keys, which no write changes, or, of a capped one, in its own.
+// Scan reads a part of a collection at the moment, as it comes. Without a moment it goes by the keys, which no write changes; a capped
+// collection has an order of its own.
 func (m *standing) Scan(ctx context.Context, stream string, part int, each func(*record.Batch) error) error {
 	k := m.kept[stream]
 	if k == nil || part < 0 || part >= len(k.parts) {
@@ -205,13 +206,14 @@ func (m *standing) Scan(ctx context.Context, stream string, part int, each func(
 	if err != nil {
 		return err
 	}
-	order := bson.D{{Key: mongodb.KeyColumn, Value: 1}}
-	if k.capped {
-		order = bson.D{{Key: "$natural", Value: 1}}
+	find := bson.D{{Key: "find", Value: stream}, {Key: "filter", Value: filter}, {Key: "batchSize", Value: int32(batchRows)}}
+	switch {
+	case k.capped:
+		find = append(find, bson.E{Key: "sort", Value: bson.D{{Key: "$natural", Value: 1}}})
+	case m.at.IsZero():
+		find = append(find, bson.E{Key: "sort", Value: bson.D{{Key: mongodb.KeyColumn, Value: 1}}})
 	}
-	cursor, err := m.db.RunCommandCursor(ctx, m.reading(bson.D{
-		{Key: "find", Value: stream}, {Key: "filter", Value: filter}, {Key: "sort", Value: order}, {Key: "batchSize", Value: int32(batchRows)},
-	}))
+	cursor, err := m.db.RunCommandCursor(ctx, m.reading(find))
 	if err != nil {
 		return mongodb.Explain(err, "read "+stream, stream)
 	}
