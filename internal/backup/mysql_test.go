@@ -301,6 +301,45 @@ func TestRestoreIntoMariaDBNeedsLittle(t *testing.T) {
 	refused(t, to, "INSERT INTO b VALUES (2)")
 }
 
+// TestLostSessionsOfMariaDB ends the sessions of a backup, and then that of a restore, as a server does that is restarted: there is no backup, and nothing
+// is left of the tables.
+func TestLostSessionsOfMariaDB(t *testing.T) {
+	t.Parallel()
+	from := maria.Database(t, "CREATE TABLE a (id int PRIMARY KEY)", "INSERT INTO a SELECT seq FROM seq_1_to_1000", "CREATE TABLE b (id int PRIMARY KEY)")
+	to := maria.Database(t)
+	root := t.TempDir()
+	end := func(database string) {
+		for _, id := range asked(t, "", "SELECT id FROM information_schema.processlist WHERE db = '"+database+"'") {
+			maria.Exec(t, "", "KILL "+id)
+		}
+	}
+	cut := open(t, root, backup.Options{Probe: func(at string) {
+		switch at {
+		case backup.AfterSnapshot:
+			end(from)
+		case backup.AfterTable:
+			end(to)
+		}
+	}})
+	if _, err := cut.Create(t.Context(), onMaria(t, from), backup.CreateOptions{}); fault.Of(err) != fault.Retryable {
+		t.Errorf("a backup whose sessions are lost says %v", err)
+	}
+	if all, bad, err := cut.List(t.Context(), backup.Filter{}); len(all)+len(bad) > 0 || err != nil {
+		t.Errorf("there are %v, %v, %v", all, bad, err)
+	}
+	s := open(t, root, backup.Options{})
+	made := create(t, s, onMaria(t, from))
+	if _, err := cut.Restore(t.Context(), made.ID, backup.Filter{}, onMaria(t, to), backup.RestoreOptions{}); err == nil {
+		t.Error("a restore whose session is lost succeeds")
+	}
+	if left := asked(t, "", "SELECT schema_name FROM information_schema.schemata WHERE schema_name = '"+stagingOf(to)+"'"); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+	if _, err := s.Restore(t.Context(), made.ID, backup.Filter{}, onMaria(t, to), backup.RestoreOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestVersionedTables keeps the rows of a system-versioned table as they are now, and says that their history is not kept. Times of the server's
 // own in columns cannot be made again.
 func TestVersionedTables(t *testing.T) {
