@@ -17,16 +17,35 @@ import (
 func fuzzedColumns() []imageColumn {
 	labels := []string{"a", "b,c", "ñ"}
 	return []imageColumn{
-		{kind: mysql.MYSQL_TYPE_TINY}, {kind: mysql.MYSQL_TYPE_SHORT, unsigned: true}, {kind: mysql.MYSQL_TYPE_INT24}, {kind: mysql.MYSQL_TYPE_LONG},
-		{kind: mysql.MYSQL_TYPE_LONGLONG, unsigned: true}, {kind: mysql.MYSQL_TYPE_FLOAT}, {kind: mysql.MYSQL_TYPE_DOUBLE}, {kind: mysql.MYSQL_TYPE_YEAR},
-		{kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 12<<8 | 2}, {kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 38<<8 | 10}, {kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 65<<8 | 30},
-		{kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 9<<8 | 9}, {kind: mysql.MYSQL_TYPE_BIT, meta: 0<<8 | 7}, {kind: mysql.MYSQL_TYPE_BIT, meta: 8 << 8},
-		{kind: mysql.MYSQL_TYPE_DATE}, {kind: mysql.MYSQL_TYPE_TIMESTAMP2, meta: 6}, {kind: mysql.MYSQL_TYPE_DATETIME2, meta: 3}, {kind: mysql.MYSQL_TYPE_DATETIME2},
-		{kind: mysql.MYSQL_TYPE_TIME2, meta: 6}, {kind: mysql.MYSQL_TYPE_TIME2, meta: 1}, {kind: mysql.MYSQL_TYPE_VARCHAR, meta: 80, charset: "utf8mb4"},
-		{kind: mysql.MYSQL_TYPE_VARCHAR, meta: 400, charset: "latin1"}, {kind: mysql.MYSQL_TYPE_VARCHAR, meta: 80, charset: "utf16"},
-		{kind: mysql.MYSQL_TYPE_BLOB, meta: 2, charset: "binary"}, {kind: mysql.MYSQL_TYPE_BLOB, meta: 4, charset: "utf32"},
-		{kind: mysql.MYSQL_TYPE_STRING, meta: 20, charset: "utf8mb4"}, {kind: mysql.MYSQL_TYPE_STRING, meta: 4, charset: "binary"},
-		{kind: mysql.MYSQL_TYPE_ENUM, meta: 1, labels: slices.Clone(labels), charset: "utf8mb4"}, {kind: mysql.MYSQL_TYPE_SET, meta: 8, labels: slices.Clone(labels), charset: "utf8mb4"},
+		{kind: mysql.MYSQL_TYPE_TINY},
+		{kind: mysql.MYSQL_TYPE_SHORT, unsigned: true},
+		{kind: mysql.MYSQL_TYPE_INT24},
+		{kind: mysql.MYSQL_TYPE_LONG},
+		{kind: mysql.MYSQL_TYPE_LONGLONG, unsigned: true},
+		{kind: mysql.MYSQL_TYPE_FLOAT},
+		{kind: mysql.MYSQL_TYPE_DOUBLE},
+		{kind: mysql.MYSQL_TYPE_YEAR},
+		{kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 12<<8 | 2},
+		{kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 38<<8 | 10},
+		{kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 65<<8 | 30},
+		{kind: mysql.MYSQL_TYPE_NEWDECIMAL, meta: 9<<8 | 9},
+		{kind: mysql.MYSQL_TYPE_BIT, meta: 0<<8 | 7},
+		{kind: mysql.MYSQL_TYPE_BIT, meta: 8 << 8},
+		{kind: mysql.MYSQL_TYPE_DATE},
+		{kind: mysql.MYSQL_TYPE_TIMESTAMP2, meta: 6},
+		{kind: mysql.MYSQL_TYPE_DATETIME2, meta: 3},
+		{kind: mysql.MYSQL_TYPE_DATETIME2},
+		{kind: mysql.MYSQL_TYPE_TIME2, meta: 6},
+		{kind: mysql.MYSQL_TYPE_TIME2, meta: 1},
+		{kind: mysql.MYSQL_TYPE_VARCHAR, meta: 80, charset: "utf8mb4"},
+		{kind: mysql.MYSQL_TYPE_VARCHAR, meta: 400, charset: "latin1"},
+		{kind: mysql.MYSQL_TYPE_VARCHAR, meta: 80, charset: "utf16"},
+		{kind: mysql.MYSQL_TYPE_BLOB, meta: 2, charset: "binary"},
+		{kind: mysql.MYSQL_TYPE_BLOB, meta: 4, charset: "utf32"},
+		{kind: mysql.MYSQL_TYPE_STRING, meta: 20, charset: "utf8mb4"},
+		{kind: mysql.MYSQL_TYPE_STRING, meta: 4, charset: "binary"},
+		{kind: mysql.MYSQL_TYPE_ENUM, meta: 1, labels: slices.Clone(labels), charset: "utf8mb4"},
+		{kind: mysql.MYSQL_TYPE_SET, meta: 8, labels: slices.Clone(labels), charset: "utf8mb4"},
 		{kind: mysql.MYSQL_TYPE_GEOMETRY, meta: 4},
 	}
 }
@@ -138,7 +157,8 @@ func FuzzRows(f *testing.F) {
 	f.Add(slices.Concat(head, []byte("\xff\xff\xff\x00")))
 	f.Add(packet("\x00"))
 	table := &Table{Database: "d", Name: "t", Columns: []Column{
-		{Name: "a", Type: Type{Data: "int", Name: "int(11)"}}, {Name: "b", Type: Type{Data: "varchar", Name: "varchar(9)", Charset: "utf8mb4"}},
+		{Name: "a", Type: Type{Data: "int", Name: "int(11)"}},
+		{Name: "b", Type: Type{Data: "varchar", Name: "varchar(9)", Charset: "utf8mb4"}},
 		{Name: "c", Type: Type{Data: "datetime", Name: "datetime(6)", Fraction: 6}},
 	}}
 	f.Fuzz(func(t *testing.T, v []byte) {
