@@ -1,5 +1,5 @@
 # make demo and make test are all that a newcomer needs; the rest is for who changes the code.
-.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-api torture fuzz clean
+.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema torture fuzz clean
 
 SHELL := /bin/bash
 TOOLS := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/acequia/bin
@@ -43,18 +43,20 @@ tree-check: ## fails when a path or a host of somebody's machine is in the tree
 
 bench: ## speed and memory, each as a ratio to its floor
 	@scripts/needs.sh go gcc
-	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench '^Benchmark[^PA]' -benchtime 1x -timeout 60m ./internal/bench/...
+	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench '^Benchmark[^PA]' -skip Cinema -benchtime 1x -timeout 60m ./internal/bench/...
 
 bench-postgres: ## backfill, following and verify of PostgreSQL beside COPY; fills its tables once (3 minutes, 6 GB)
 	@scripts/needs.sh go gcc postgresql
 	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench Postgres -benchtime 1x -timeout 90m ./internal/bench/...
 
-bench-api: ## what the API takes for an answer, at 200 requests a second, beside a migration and beside nothing
-	@scripts/needs.sh go gcc postgresql
-	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench API -benchtime 1x -timeout 30m ./internal/bench/...
+bench-cinema: ## MySQL beside its own client, MongoDB beside a bare cursor, items, and what the API takes for an answer beside a migration
+	@scripts/needs.sh go gcc mariadb-server postgresql
+	@scripts/tools.sh ferretdb
+	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench 'Cinema|API' -benchtime 1x -timeout 90m ./internal/bench/...
 
-torture: ## the crash tests with 200 kills at random moments instead of CI's 40; the oracle of PostgreSQL with SEEDS seeds a strategy
-	@scripts/needs.sh go gcc postgresql
+torture: ## the crash tests with 200 kills at random moments instead of CI's 40; the oracle of PostgreSQL, MariaDB and MongoDB with SEEDS seeds a strategy
+	@scripts/needs.sh go gcc postgresql mariadb-server
+	@scripts/tools.sh ferretdb
 	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 3h -parallel 4 -v ./routers ./internal/cli
 	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_TORTURE=$(SEEDS) go test -race -count=1 -timeout 12h -parallel 4 -v ./internal/oracle
 

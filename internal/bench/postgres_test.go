@@ -150,26 +150,33 @@ func (s *pgServer) copyOut(ctx context.Context, t pgTable) (got sample, err erro
 	return got, err
 }
 
-// backfill runs the program until it has read a table and nothing has changed.
-func (s *pgServer) backfill(ctx context.Context, program, dir string, t pgTable, source string) (got sample, err error) {
-	text := fmt.Sprintf(pgProject, s.dsn(), t.name, source, t.lake)
-	if err := os.WriteFile(filepath.Join(dir, "acequia.yaml"), []byte(text), 0o600); err != nil {
-		return got, err
-	}
-	before, err := s.serverCPU()
-	if err != nil {
+// backfill runs the program in a folder until it has read so many rows, as the settings say.
+func backfill(ctx context.Context, program, dir, settings string, rows int) (got sample, err error) {
+	if err := os.WriteFile(filepath.Join(dir, "acequia.yaml"), []byte(settings), 0o600); err != nil {
 		return got, err
 	}
 	cmd := exec.CommandContext(ctx, program, "backfill", "--json") //nolint:gosec // our own program
 	cmd.Dir = dir
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
-	got = sample{Rows: int64(t.rows), Wall: time.Since(began), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
-	if err != nil || !strings.Contains(string(out), fmt.Sprintf(`"rows_committed":%d`, t.rows)) {
+	got = sample{Rows: int64(rows), Wall: time.Since(began), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	if err != nil || !strings.Contains(string(out), fmt.Sprintf(`"rows_committed":%d`, rows)) {
 		return got, fmt.Errorf("%w: %s", err, out)
 	}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		got.Peak = usage.Maxrss << 10
+	}
+	return got, nil
+}
+
+// backfill runs the program until it has read a table and nothing has changed.
+func (s *pgServer) backfill(ctx context.Context, program, dir string, t pgTable, source string) (got sample, err error) {
+	before, err := s.serverCPU()
+	if err != nil {
+		return got, err
+	}
+	if got, err = backfill(ctx, program, dir, fmt.Sprintf(pgProject, s.dsn(), t.name, source, t.lake), t.rows); err != nil {
+		return got, err
 	}
 	after, err := s.serverCPU()
 	if err != nil {
@@ -183,7 +190,7 @@ func (s *pgServer) backfill(ctx context.Context, program, dir string, t pgTable,
 	if t.verify {
 		compare := exec.CommandContext(ctx, program, "verify") //nolint:gosec // as above
 		compare.Dir = dir
-		began = time.Now()
+		began := time.Now()
 		if out, err := compare.CombinedOutput(); err != nil {
 			return got, fmt.Errorf("verify: %w: %s", err, out)
 		}
