@@ -92,7 +92,7 @@ func told(ctx context.Context, s sources.Source, streams []sources.Stream) ([]st
 			line += fmt.Sprintf(", about %d rows", stream.Rows)
 		}
 		if stream.Bytes > 0 {
-			line += fmt.Sprintf(" in %s", humanize.IBytes(uint64(stream.Bytes)))
+			line += " in " + humanize.IBytes(uint64(stream.Bytes))
 		}
 		at := slices.IndexFunc(installed, func(i sources.Installed) bool { return i.Stream == stream.Schema.Stream })
 		if at < 0 {

@@ -164,13 +164,14 @@ func films(b *testing.B, rows int) (read func(context.Context) (sample, error), 
 		}
 		return m.stop(n), errors.Join(cursor.Err(), cursor.Close(ctx))
 	}
-	return read, fmt.Sprintf("type: mongodb, uri: %q, database: %s, capture: { strategy: sweep }", s.URI, db.Name())
+	return read, fmt.Sprintf("type: mongodb, uri: %q, database: %s, capture: { strategy: time, column: released }", s.URI, db.Name())
 }
 
 // BenchmarkCinemaMongoDB reads a collection of 12 fields into zstd Parquet by the program itself. The floor is the driver's cursor, in a loop
-// that looks at no document.
+// that looks at no document. The server of the tests reads all of a collection for each query, and the more slowly the more there is: so there
+// are few documents, and a strategy whose first read is one query.
 func BenchmarkCinemaMongoDB(b *testing.B) {
-	const rows = 20_000
+	const rows = 10_000
 	path := program(b)
 	read, source := films(b, rows)
 	const name, floor = "backfill", "cursor alone"
@@ -187,7 +188,7 @@ func BenchmarkCinemaMongoDB(b *testing.B) {
 		}
 		samples[name] = append(samples[name], got)
 	}
-	table(b, "MongoDB's protocol (FerretDB): 20,000 documents of 12 fields into the lake", []string{floor, name}, samples, perCPUSecond(), seconds(), peakMemory())
+	table(b, "MongoDB's protocol (FerretDB): 10,000 documents of 12 fields into the lake", []string{floor, name}, samples, perCPUSecond(), seconds(), peakMemory())
 	ratio(b, "MongoDB to lake, time to that of a cursor", samples[name], samples[floor], seconds())
 }
 

@@ -21,7 +21,7 @@ func (c backupCreateCmd) show(t terminal, results []app.BackupResult, pruned *ba
 			continue
 		}
 		_, _ = fmt.Fprintf(t.out, c.say("✓ %s: backup %s, %d tables, %s rows, %s in %.1f s\n", "✓ %s: copia %s, %d tablas, %s filas, %s en %.1f s\n"),
-			b.Source, b.ID, len(b.Tables), thousands(b.Rows), humanize.IBytes(uint64(b.Bytes)), b.Seconds)
+			b.Source, b.ID, len(b.Tables), thousands(b.Rows), humanize.IBytes(uint64(b.Bytes)), b.Seconds) //nolint:gosec // a size
 		if !b.Consistent {
 			_, _ = fmt.Fprintln(t.out, c.say("  It is not of one moment: the database cannot show one.", "  No es de un solo instante: la base de datos no puede mostrar uno."))
 		}
@@ -70,7 +70,7 @@ func (c backupListCmd) show(t terminal, all []backup.Backup, bad []backup.Unread
 			tables += " (" + strings.Join(b.Selection, " ") + ")"
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", b.ID, b.Source, b.SourceDB+" "+b.Database, b.At.Format("2006-01-02 15:04:05Z"), tables,
-			thousands(b.Rows), humanize.IBytes(uint64(b.Bytes)), format)
+			thousands(b.Rows), humanize.IBytes(uint64(b.Bytes)), format) //nolint:gosec // a size
 	}
 	err := w.Flush()
 	for _, u := range bad {
@@ -140,7 +140,7 @@ func showPruned(out io.Writer, f backupFlags, p *backup.Pruned, dry bool) error 
 		for _, r := range d.Why {
 			reasons = append(reasons, why[r])
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", what, d.ID, d.Source, humanize.IBytes(uint64(d.Bytes)), strings.Join(reasons, ", "))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", what, d.ID, d.Source, humanize.IBytes(uint64(d.Bytes)), strings.Join(reasons, ", ")) //nolint:gosec // a size
 	}
 	for _, d := range p.Kept {
 		line(f.say("kept", "se queda"), d)

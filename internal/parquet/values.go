@@ -173,7 +173,7 @@ func (c *column) takeIndexes(index []uint32, s span) {
 	for i := range n {
 		x := index[s.at(i)]
 		least, most = min(least, x), max(most, x)
-		common := bits.LeadingZeros32(x^last) / 4 // 8: it is the same
+		common := bits.LeadingZeros32(x^last) / 4
 		c.prefixes, c.lens = append(c.prefixes, int32(before+common)), append(c.lens, int32(8-common)) //nolint:gosec // below 46
 		if common < 8 {
 			c.data = record.Version{Index: x}.AppendText(c.data, before+common)
