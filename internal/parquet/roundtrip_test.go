@@ -37,7 +37,7 @@ func randomFile(t *testing.T, seed uint64) ([]byte, []record.Field, []batch) {
 	fields := parquettest.Fields(r)
 	var batches []batch
 	for range 1 + r.IntN(6) {
-		n := 1 + r.IntN(400)
+		n := 1 + r.IntN(250)
 		batches = append(batches, batch{parquettest.Columns(r, fields, n), n})
 	}
 	plan := parquet.Sample(fields, batches[0].columns, min(300, batches[0].rows))
