@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +44,7 @@ func (p *Project) Backups(o BackupOptions) (*backup.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	debug.SetMemoryLimit(p.Memory * goShare / 100)
+	p.boundHeap()
 	format := p.Backup.Format
 	if o.Format != "" {
 		format = o.Format

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -95,7 +94,7 @@ type repairable struct {
 // Verify compares what the sources of the pipelines hold with what their sinks do. It changes nothing, and may be asked for while
 // the pipelines run.
 func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger) (_ *verify.Report, err error) {
-	debug.SetMemoryLimit(p.Memory * goShare / 100)
+	p.boundHeap()
 	stores := map[string]*itemstore.Store{}
 	defer func() {
 		for _, s := range stores {
