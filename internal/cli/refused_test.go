@@ -18,7 +18,7 @@ import (
 // once runs the program until it ends by itself, and gives its exit code and what it wrote. One that goes on is killed
 // after half a minute: the code is -1.
 func once(ctx context.Context, o order, args ...string) (code int, out string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	c, err := command(ctx, o, args...)
 	if err != nil {

@@ -99,7 +99,11 @@ func (s *Source) unlog(ctx context.Context, c *postgres.Conn, all *[]sources.Sta
 func (s *Source) Apply(ctx context.Context, statements []sources.Statement, done func(sources.Statement)) error {
 	return s.with(ctx, func(c *postgres.Conn) error {
 		for _, one := range statements {
-			if _, err := c.PgConn().Exec(ctx, one.SQL).ReadAll(); err != nil {
+			err := released(ctx, s.logName(), func() error {
+				_, err := c.PgConn().Exec(ctx, one.SQL).ReadAll()
+				return err
+			})
+			if err != nil {
 				return postgres.Explain(err, one.SQL, cmp.Or(one.Table, c.Config().Database))
 			}
 			if done != nil {

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/postgres"
@@ -69,6 +71,32 @@ func TestLogIsUninstalledWithoutItsPublication(t *testing.T) {
 	if n := scalar(t, dsn, "SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = '"+p.config.Capture.Slot+"'"); n != "0" {
 		t.Error("the slot is there still")
 	}
+}
+
+// TestUninstallWaitsForAReader takes the slot away while a session that reads it is ending.
+func TestUninstallWaitsForAReader(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`)
+	p := newPipeline(dsn).name()
+	p.publish(t, dsn, "orders")
+	if err := p.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	source, lanes := p.start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.lane(ctx, t, source, lanes[len(lanes)-1], nil) }()
+	until(t, dsn, "SELECT active FROM pg_replication_slots WHERE slot_name = '"+p.config.Capture.Slot+"'")
+	statements, err := source.Uninstall(t.Context(), sources.InstallRequest{Strategy: "log"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(500*time.Millisecond, cancel).Stop()
+	if err := source.Apply(t.Context(), statements, nil); err != nil {
+		t.Error(err)
+	}
+	<-ended
 }
 
 // TestLogNeedsTheKeyInTheIdentity has a table without a primary key, whose replica identity is another index than its key.

@@ -125,20 +125,29 @@ func (s *Source) leaveSlot() {
 	}
 }
 
-// dropSlot removes a slot. The session that has read it may be just ending; one that was making it takes it along when it ends.
+// dropSlot removes a slot; one that was being made goes with the session that was making it.
 func dropSlot(ctx context.Context, c *postgres.Conn, name string) error {
+	err := released(ctx, name, func() error {
+		_, err := c.Exec(ctx, "SELECT pg_drop_replication_slot($1)", name)
+		return err
+	})
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42704" { // undefined_object
+		return nil
+	}
+	return postgres.Explain(err, "drop the slot", name)
+}
+
+// released does what wants a slot that nobody reads. The session that has read it may be just ending: that is waited for.
+func released(ctx context.Context, name string, do func() error) error {
 	late := time.NewTimer(usePatience)
 	defer late.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := c.Exec(ctx, "SELECT pg_drop_replication_slot($1)", name)
-		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42704" { // undefined_object
-			return nil
-		}
+		err := do()
 		busy, ok := inUse(err)
 		if !ok {
-			return postgres.Explain(err, "drop the slot", name)
+			return err
 		}
 		select {
 		case <-ctx.Done():

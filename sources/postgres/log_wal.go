@@ -37,35 +37,26 @@ func (s *Source) replication() postgres.Options {
 }
 
 // startLog begins to read the slot.
-func (s *Source) startLog(ctx context.Context, slot string, from pglogrepl.LSN) (*wal, error) {
-	late := time.NewTimer(usePatience)
-	defer late.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
+func (s *Source) startLog(ctx context.Context, slot string, from pglogrepl.LSN) (w *wal, err error) {
+	err = released(ctx, slot, func() error {
 		conn, err := postgres.Connect(ctx, s.replication())
 		if err != nil {
-			return nil, err
+			return err
 		}
 		err = pglogrepl.StartReplication(ctx, conn.PgConn(), slot, from, pglogrepl.StartReplicationOptions{
 			Mode: pglogrepl.LogicalReplication, PluginArgs: pluginArgs(conn, s.logName()),
 		})
 		if err == nil {
-			return &wal{conn: conn, slot: slot}, nil
+			w = &wal{conn: conn, slot: slot}
+			return nil
 		}
 		_ = conn.Close(ctx)
-		busy, ok := inUse(err)
-		if !ok {
-			return nil, streamError(err, slot)
+		if _, busy := inUse(err); busy {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-late.C:
-			return nil, slotInUse(slot, busy)
-		case <-tick.C:
-		}
-	}
+		return streamError(err, slot)
+	})
+	return w, err
 }
 
 // pluginArgs are those of pgoutput: whole transactions, values as text, and from version 14 on the messages that heartbeats are.
