@@ -45,7 +45,6 @@ type rowTaker interface {
 // The protocol is https://www.postgresql.org/docs/15/protocol-message-formats.html.
 type wire struct {
 	net    net.Conn
-	pace   gather.Pace
 	taker  rowTaker
 	buf    []byte // gather.Slack longer than what is read into it
 	r, w   int    // read up to, written up to
@@ -176,7 +175,7 @@ func (w *wire) fill() error {
 	if w.r > 0 {
 		w.r, w.w = 0, copy(w.buf, w.buf[w.r:w.w])
 	}
-	n, err := w.pace.Read(w.net, w.buf[w.w:len(w.buf)-gather.Slack])
+	n, err := w.net.Read(w.buf[w.w : len(w.buf)-gather.Slack])
 	w.w += n
 	if n > 0 {
 		return nil
