@@ -28,7 +28,7 @@ var spanishOfBackups = [][2]string{ //nolint:gochecknoglobals // a constant tabl
 	{`a source of type {1} cannot be backed up`, `de un origen de tipo {1} no se pueden hacer copias`},
 	{`a source of type {1} cannot be sent to another database`, `un origen de tipo {1} no se puede llevar a otra base de datos`},
 	{`name a source that is a database`, `nombra un origen que sea una base de datos`},
-	{`back it up with the tools of its server, and name the sources that can under backup.sources`, `haz copias con las herramientas de su servidor, y nombra en backup.sources los orígenes que sí`},
+	{`back it up with the tools of its server, and name the sources that can be under backup.sources`, `haz copias con las herramientas de su servidor, y nombra en backup.sources los orígenes que sí`},
 	{`no pipeline here reads a database that can be backed up`, `aquí ningún canal lee una base de datos de la que se puedan hacer copias`},
 	{`name a file whose pipelines do`, `nombra un fichero cuyos canales sí`},
 	{`there is no source of this name`, `no hay ningún origen de este nombre`},
