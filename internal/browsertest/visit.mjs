@@ -42,6 +42,7 @@ export class Visit {
 
   // check finds what axe calls a violation, light and dark, and whether the page is wider than its window.
   async check(label) {
+    await this.page.locator("[data-running]").waitFor({ state: "detached" }); // until then the page loads itself again
     assert.equal(await this.page.locator("html").getAttribute("lang"), this.lang, "the language of the page");
     for (const colorScheme of ["light", "dark"]) {
       await this.page.emulateMedia({ colorScheme });

@@ -85,7 +85,7 @@ func (s *Source) unlog(ctx context.Context, c *postgres.Conn, all *[]sources.Sta
 		return err
 	}
 	slot, err := lookSlot(ctx, c, s.logName())
-	if err != nil || !p.found && slot == nil {
+	if err != nil || !p.found && (slot == nil || slot.database != c.Config().Database) {
 		return err
 	}
 	for _, one := range s.unlogStatements() {

@@ -219,11 +219,11 @@ func (s *Source) logStatements(ctx context.Context, c *postgres.Conn, tables []*
 	return do, left, nil
 }
 
-// unlogStatements gives what takes the publication and the slot away again.
+// unlogStatements gives what takes the publication and the slot away again. The slot of another database may have the same name.
 func (s *Source) unlogStatements() []sources.Statement {
 	name := s.logName()
 	return []sources.Statement{
-		{SQL: "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = " + literal(name), Why: "no WAL is held back any more"},
+		{SQL: "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = " + literal(name) + " AND database = current_database()", Why: "no WAL is held back any more"},
 		{SQL: "DROP PUBLICATION IF EXISTS " + pgx.Identifier{name}.Sanitize(), Why: "the log tells no changes any more"},
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/record"
+	"github.com/acequia-io/acequia/sources"
+	"github.com/acequia-io/acequia/sources/postgres"
 )
 
 // written is SQL that writes about so many megabytes of WAL.
@@ -173,6 +175,56 @@ func TestLogStatusOfAStoppedPipeline(t *testing.T) {
 	if err != nil || !near(report.Held, status.Held) || !near(int64(report.Loss), int64(status.Loss)) || len(report.Streams) != 1 || report.Streams[0].Strategy != "log" {
 		t.Errorf("the report is %+v, and the status %+v: %v", report, status, err)
 	}
+}
+
+// TestLogSlotOfAnotherDatabase has two databases of one server whose pipelines have the same name: names of slots are the server's.
+func TestLogSlotOfAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	s := another(t)
+	setup := []string{`CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, "CREATE PUBLICATION acequia_same FOR TABLE orders"}
+	first, second := newPipeline(s.Database(t, setup...)), newPipeline(s.Database(t, setup...))
+	first.config.Capture.Slot, second.config.Capture.Slot = "acequia_same", "acequia_same"
+	if err := first.run(t, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.run(t, nil); fault.Code(err) != "ACQ-PG-066" {
+		t.Errorf("the slot of another database is taken: %v", err)
+	}
+	source := second.source(t)
+	for range 2 { // with the publication, and without
+		statements, err := source.Uninstall(t.Context(), sources.InstallRequest{Strategy: "log"})
+		if err == nil {
+			err = source.Apply(t.Context(), statements, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if statements, err := source.Uninstall(t.Context(), sources.InstallRequest{}); err != nil || len(statements) > 0 {
+		t.Errorf("there is nothing more of it to take away: %v, %v", statements, err)
+	}
+	status, err := source.LogStatus(t.Context())
+	if err != nil || status != nil && status.Held > 0 {
+		t.Errorf("the slot of another database is shown as its own: %+v, %v", status, err)
+	}
+	if status, err = first.source(t).LogStatus(t.Context()); err != nil || status == nil || status.State == "missing" {
+		t.Errorf("the slot of the first: %+v, %v", status, err)
+	}
+}
+
+// source makes the source of the pipeline, which has read nothing yet.
+func (p *pipeline) source(t *testing.T) *postgres.Source {
+	t.Helper()
+	s, err := postgres.New(p.config, sources.Host{Pipeline: "test", State: p.state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 // TestLogOfAnIdleDatabase follows a database in which nothing happens, while another of the server writes 200 MB of WAL: the slot lets

@@ -74,9 +74,10 @@ func (s *Source) logStatus(ctx context.Context, c *postgres.Conn, status *LogSta
 		return postgres.Explain(err, "ask for the server's WAL", status.Slot)
 	}
 	err = c.QueryRow(ctx, `SELECT coalesce(active_pid, 0), coalesce(wal_status, 'unknown'), coalesce(`+walEnd+` - restart_lsn, 0)::int8,
-		coalesce(safe_wal_size, -1) FROM pg_replication_slots WHERE slot_name = $1`, status.Slot).Scan(&status.Reader, &status.State, &status.Held, &status.Room)
+		coalesce(safe_wal_size, -1) FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()`, status.Slot).Scan(&status.Reader, &status.State, &status.Held, &status.Room)
 	if errors.Is(err, pgx.ErrNoRows) {
 		status.State, status.Room = missingSlot, -1
+		status.Warnings = append(status.Warnings, "the slot "+status.Slot+" is gone: its tables are read anew by the next run")
 		return nil
 	}
 	if err != nil {
