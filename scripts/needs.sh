@@ -6,6 +6,7 @@ missing=()
 for command in "$@"; do
     [ "$command" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null && continue
     [ "$command" = mariadb-server ] && [ -x /usr/sbin/mariadbd ] && continue
+    [ "$command" = python3-venv ] && python3 -c 'import ensurepip' 2>/dev/null && continue
     command -v "$command" >/dev/null && continue
     case $command in
     go) echo "missing: Go $(awk '$1 == "go" {print $2}' go.mod) or newer, see https://go.dev/doc/install" >&2; exit 1 ;;

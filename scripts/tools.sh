@@ -16,6 +16,15 @@ for tool in "$@"; do
         (cd "$source" && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$bin/$tool" .)
         continue
         ;;
+    moto) # a Python program: it speaks the protocols of AWS
+        version=5.2.5
+        [ "$("$bin/moto/bin/pip" list --format freeze 2>/dev/null | sed -n 's/^moto==//p' || true)" = "$version" ] && continue
+        echo "installing moto $version"
+        rm -rf "$bin/moto"
+        python3 -m venv "$bin/moto"
+        "$bin/moto/bin/pip" install --quiet --disable-pip-version-check "moto[s3,dynamodb]==$version" flask==3.1.3 flask-cors==6.0.5
+        continue
+        ;;
     templ) module=github.com/a-h/templ path=$module/cmd/templ version=$(go list -m -f '{{.Version}}' "$module") ;;
     *) echo "tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

@@ -31,7 +31,7 @@ var internals = map[string]int{
 	"tabular":   layerParts,
 	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
-	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests,
+	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests, "servertest": layerRecord,
 }
 
 // layer gives the layer of a package, named by its folder.
@@ -69,14 +69,18 @@ func layer(pkg string) int {
 
 // beside lists the imports within a layer that the plan allows. A folder may always import the one it stands in.
 var beside = map[string][]string{
-	".":                  {"internal/cli"},
-	"cmd/acequia":        {"."},
-	"internal/mysql":     {"internal/gather"},
-	"internal/postgres":  {"internal/gather"},
-	"internal/lakefiles": {"internal/blob", "internal/parquet"},
-	"internal/query":     {"schemas", "internal/lakefiles"},
-	"internal/backup":    {"internal/verify"},
-	"internal/api":       {"internal/jobs", "internal/backup"},
+	".":                   {"internal/cli"},
+	"cmd/acequia":         {"."},
+	"internal/blob":       {"internal/awsconfig"},
+	"internal/broker":     {"internal/awsconfig"},
+	"internal/checkpoint": {"internal/awsconfig"},
+	"internal/itemstore":  {"internal/awsconfig"},
+	"internal/mysql":      {"internal/gather"},
+	"internal/postgres":   {"internal/gather"},
+	"internal/lakefiles":  {"internal/blob", "internal/parquet"},
+	"internal/query":      {"schemas", "internal/lakefiles", "internal/awsconfig"},
+	"internal/backup":     {"internal/verify"},
+	"internal/api":        {"internal/jobs", "internal/backup"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.

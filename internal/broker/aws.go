@@ -13,39 +13,27 @@ import (
 	"github.com/ThreeDotsLabs/watermill-aws/sqs"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	awssns "github.com/aws/aws-sdk-go-v2/service/sns"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/acequia-io/acequia/internal/awsconfig"
 )
 
 // encodingMetadata says that a body is base64: SQS and SNS carry text.
 const encodingMetadata = "acequia-encoding"
 
 // awsConfig takes the region from the host, and endpoint= for servers that are not AWS.
-func awsConfig(ctx context.Context, at *url.URL) (aws.Config, *string, error) {
-	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(at.Hostname()))
-	var endpoint *string
-	if text := at.Query().Get("endpoint"); text != "" {
-		endpoint = &text
-	}
-	return c, endpoint, err
-}
-
-func sqsOptions(endpoint *string) []func(*awssqs.Options) {
-	return []func(*awssqs.Options){func(o *awssqs.Options) { o.BaseEndpoint = endpoint }}
-}
-
-func snsOptions(endpoint *string) []func(*awssns.Options) {
-	return []func(*awssns.Options){func(o *awssns.Options) { o.BaseEndpoint = endpoint }}
+func awsConfig(ctx context.Context, at *url.URL) (aws.Config, error) {
+	return awsconfig.Load(ctx, awsconfig.Settings{Region: at.Hostname(), Endpoint: at.Query().Get("endpoint")})
 }
 
 func publishSQS(ctx context.Context, s Settings, at *url.URL) (message.Publisher, error) {
-	c, endpoint, err := awsConfig(ctx, at)
+	c, err := awsConfig(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	p, err := sqs.NewPublisher(sqs.PublisherConfig{AWSConfig: c, OptFns: sqsOptions(endpoint), DoNotCreateQueueIfNotExists: !s.Create}, logger(s))
+	p, err := sqs.NewPublisher(sqs.PublisherConfig{AWSConfig: c, DoNotCreateQueueIfNotExists: !s.Create}, logger(s))
 	if err != nil {
 		return nil, err
 	}
@@ -53,20 +41,20 @@ func publishSQS(ctx context.Context, s Settings, at *url.URL) (message.Publisher
 }
 
 func subscribeSQS(ctx context.Context, s Settings, at *url.URL) (*Subscription, error) {
-	c, endpoint, err := awsConfig(ctx, at)
+	c, err := awsConfig(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	sub, err := sqs.NewSubscriber(sqsSubscriber(c, endpoint, s), logger(s))
+	sub, err := sqs.NewSubscriber(sqsSubscriber(c, s), logger(s))
 	if err != nil {
 		return nil, err
 	}
 	return merge(ctx, s, sub)
 }
 
-func sqsSubscriber(c aws.Config, endpoint *string, s Settings) sqs.SubscriberConfig {
+func sqsSubscriber(c aws.Config, s Settings) sqs.SubscriberConfig {
 	return sqs.SubscriberConfig{
-		AWSConfig: c, OptFns: sqsOptions(endpoint), DoNotCreateQueueIfNotExists: !s.Create, Unmarshaler: fromText{},
+		AWSConfig: c, DoNotCreateQueueIfNotExists: !s.Create, Unmarshaler: fromText{},
 		GenerateReceiveMessageInput: func(ctx context.Context, queue sqs.QueueURL) (*awssqs.ReceiveMessageInput, error) {
 			in, err := sqs.GenerateReceiveMessageInputDefault(ctx, queue)
 			if err == nil {
@@ -80,12 +68,12 @@ func sqsSubscriber(c aws.Config, endpoint *string, s Settings) sqs.SubscriberCon
 
 // publishSNS sends to a topic, which is named by its ARN.
 func publishSNS(ctx context.Context, s Settings, at *url.URL) (message.Publisher, error) {
-	c, endpoint, err := awsConfig(ctx, at)
+	c, err := awsConfig(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	p, err := sns.NewPublisher(sns.PublisherConfig{
-		AWSConfig: c, OptFns: snsOptions(endpoint), TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateTopicIfNotExists: !s.Create,
+		AWSConfig: c, TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateTopicIfNotExists: !s.Create,
 		Marshaler: toSNS{},
 	}, logger(s))
 	if err != nil {
@@ -108,14 +96,14 @@ func (t toSNS) Marshal(topic sns.TopicArn, m *message.Message) *awssns.PublishIn
 
 // subscribeSNS reads the SQS queue that is named as the group, which the topic feeds.
 func subscribeSNS(ctx context.Context, s Settings, at *url.URL) (*Subscription, error) {
-	c, endpoint, err := awsConfig(ctx, at)
+	c, err := awsConfig(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	sub, err := sns.NewSubscriber(sns.SubscriberConfig{
-		AWSConfig: c, OptFns: snsOptions(endpoint), TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateSqsSubscription: !s.Create,
+		AWSConfig: c, TopicResolver: sns.TransparentTopicResolver{}, DoNotCreateSqsSubscription: !s.Create,
 		GenerateSqsQueueName: func(context.Context, sns.TopicArn) (string, error) { return s.Group, nil },
-	}, sqsSubscriber(c, endpoint, s), logger(s))
+	}, sqsSubscriber(c, s), logger(s))
 	if err != nil {
 		return nil, err
 	}

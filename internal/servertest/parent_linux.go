@@ -1,4 +1,4 @@
-package mongodbtest
+package servertest
 
 import "syscall"
 

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package mongodbtest
+package servertest
 
 import "syscall"
 
