@@ -209,6 +209,9 @@ func explain(path, doing string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return &fault.Error{Class: fault.Fatal, Code: "ACQ-STATE-007", Place: path, Err: fmt.Errorf("%s: %w", doing, err)}

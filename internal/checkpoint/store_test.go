@@ -387,6 +387,16 @@ func TestFullDiskIsRetryable(t *testing.T) {
 	}
 }
 
+// TestOpenIsCancelled: who asks for the end while the file is opened is not told that the file is at fault.
+func TestOpenIsCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, statePath(t)); !errors.Is(err, context.Canceled) || fault.Code(err) != "" {
+		t.Fatal(err)
+	}
+}
+
 func TestClosedAndCancelled(t *testing.T) {
 	t.Parallel()
 	s, err := Open(t.Context(), statePath(t))

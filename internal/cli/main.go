@@ -3,6 +3,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/routers"
 )
 
@@ -31,7 +33,7 @@ const description = `Carries operational data from a web form, queues and databa
 Start with:  acequia demo
 
 Exit codes: 0 ok, 1 the run failed, 2 usage or configuration, 3 environment (port, rights, disk, state file),
-4 partial (dead letters), 5 verify found differences, 130/143 a second signal forced the end.`
+4 partial (dead letters), 5 verify found differences, 130/143 a signal cut it short.`
 
 // cli is the command tree.
 type cli struct {
@@ -85,8 +87,8 @@ func Main(args []string, more ...catalog.Catalog) int {
 
 // run executes one command and gives its exit code. The first signal asks for an orderly stop, the second forces it.
 func run(args []string, t terminal) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
@@ -95,10 +97,11 @@ func run(args []string, t terminal) int {
 		for asked := false; ; asked = true {
 			select {
 			case s := <-signals:
-				if number, ok := s.(syscall.Signal); ok && asked {
+				number, _ := s.(syscall.Signal)
+				if asked {
 					os.Exit(exitSignal + int(number))
 				}
-				cancel()
+				cancel(stopped{number})
 			case <-done:
 				return
 			}
@@ -127,7 +130,19 @@ func execute(ctx context.Context, args []string, t terminal) int {
 		return exitUsage
 	}
 	t.envFile = commands.EnvFile
-	return report(t.err, chosen.Run(t))
+	err = chosen.Run(t)
+	if by, ok := errors.AsType[stopped](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) && fault.Code(err) == "" {
+		_, _ = fmt.Fprintf(t.err, "acequia: %v\n", by)
+		return exitSignal + int(by.signal)
+	}
+	return report(t.err, err)
+}
+
+// stopped is why a command ended that was not done.
+type stopped struct{ signal syscall.Signal }
+
+func (s stopped) Error() string {
+	return fmt.Sprintf("stopped by a signal (%v) before it was done", s.signal)
 }
 
 func newParser(commands *cli, options ...kong.Option) (*kong.Kong, error) {
