@@ -2,15 +2,19 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
 )
 
+// ErrNoTables is of a database that has no table of those that were chosen.
+var ErrNoTables = errors.New("no table of it is chosen")
+
 // Snapshotter is a database that can be shown whole as it stood at one moment: what a backup is made of.
 type Snapshotter interface {
 	// Snapshot opens the tables that the settings choose and, where there are patterns, these choose too. A table that may not be
-	// read is an error, for what is left out silently would be missed when it is needed.
+	// read is an error, for what is left out silently would be missed when it is needed. ErrNoTables: none is chosen.
 	Snapshot(ctx context.Context, tables []string) (Snapshot, error)
 }
 

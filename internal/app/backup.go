@@ -77,6 +77,9 @@ func (p *Project) CreateBackups(ctx context.Context, o BackupOptions) ([]BackupR
 		})
 	}
 	making.Wait()
+	if with := slices.DeleteFunc(slices.Clone(out), func(r BackupResult) bool { return errors.Is(r.Err, sources.ErrNoTables) }); len(o.Tables) > 0 && len(with) > 0 {
+		return with, nil // a table is in one database, and nobody asked the others
+	}
 	return out, nil
 }
 

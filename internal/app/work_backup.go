@@ -131,8 +131,8 @@ func (*keeping) database(part *SourcePart) jobs.Database {
 // made tells what became of each database, and why some have no backup.
 func (k *keeping) made(ctx context.Context, results []BackupResult) (out jobs.Report, failed []error) {
 	out = jobs.Report{Databases: []jobs.Database{}, Tables: []jobs.Table{}}
-	for i, r := range results {
-		db := k.database(k.parts[i])
+	for _, r := range results {
+		db := k.database(k.parts[slices.IndexFunc(k.parts, func(part *SourcePart) bool { return part.Name == r.Source })])
 		db.Attempts = r.Attempts
 		switch {
 		case r.Err == nil:

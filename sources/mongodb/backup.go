@@ -2,7 +2,6 @@ package mongodb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,7 +99,7 @@ func (m *standing) list(ctx context.Context, patterns []string) ([]mongodb.Defin
 	}
 	if len(out) == 0 {
 		return nil, &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-MG-071", Place: m.db.Name(), Err: errors.New("the settings choose no collection of it"), Remedy: "look at collections: in the settings of the source",
+			Class: fault.Fatal, Code: "ACQ-MG-071", Place: m.db.Name(), Err: sources.ErrNoTables, Remedy: "look at collections: in the settings of the source, and at those that were asked for",
 		}
 	}
 	return out, nil

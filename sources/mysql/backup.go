@@ -74,7 +74,7 @@ func (m *standing) hold(ctx context.Context, patterns []string) ([]*mysql.Table,
 		}
 		if len(before) == 0 {
 			return nil, &fault.Error{
-				Code: "ACQ-MY-074", Place: m.place(), Err: errors.New("the settings choose no table of it"), Remedy: "look at tables: in the settings of the source",
+				Code: "ACQ-MY-074", Place: m.place(), Err: sources.ErrNoTables, Remedy: "look at tables: in the settings of the source, and at those that were asked for",
 			}
 		}
 		if err := m.begin(ctx, m.guard, "READ COMMITTED", "START TRANSACTION READ ONLY"); err != nil {

@@ -82,7 +82,7 @@ func (m *standing) open(ctx context.Context, patterns []string) (same bool, err 
 	}
 	if len(before) == 0 {
 		return false, &fault.Error{
-			Code: "ACQ-PG-032", Place: m.info.Database, Err: errors.New("the settings choose no table of it"), Remedy: "look at tables: in the settings of the source",
+			Code: "ACQ-PG-032", Place: m.info.Database, Err: sources.ErrNoTables, Remedy: "look at tables: in the settings of the source, and at those that were asked for",
 		}
 	}
 	defer func() {
