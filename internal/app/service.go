@@ -62,6 +62,7 @@ type Service struct {
 	rewinds  []rewinding // what a backfill reads anew
 	desk     *letterDesk
 	budget   *routers.Budget // of all that runs
+	clock    *clock
 
 	claiming sync.Mutex         // see claim
 	known    map[*turn][]string // tables that databases had when they were last asked; under claiming
@@ -84,6 +85,8 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	if s.dir, err = OpenDir(p.State); err != nil {
 		return nil, err
 	}
+	s.clock = &clock{log: s.Log}
+	s.clock.sawLater(ctx, s.dir.file("state.db"))
 	if s.state, err = checkpoint.Open(ctx, s.dir.file("state.db")); err != nil {
 		return nil, err
 	}
@@ -310,6 +313,7 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 		}
 	})()
 	watch.Go(func() { s.keepLakes(ctx) })
+	watch.Go(func() { s.clock.watch(ctx) })
 	if s.schedule != nil && !s.Asked {
 		if err := s.schedule.Start(ctx); err != nil {
 			cancel()
