@@ -3,6 +3,7 @@ package itemstore
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -27,4 +28,28 @@ func (s *Store) TruncateCutOff(ctx context.Context, p Put) error {
 		_, err := w.put(ctx, &target{table: t}, &p)
 		return err
 	})
+}
+
+// QueryPlan is how SQLite reads an index.
+func (s *Store) QueryPlan(ctx context.Context, name string, index int, values ...any) (string, error) {
+	t, declared, err := s.table(name)
+	if err != nil {
+		return "", err
+	}
+	query, args := indexQuery(t.id, declared.Indexes[index], values)
+	rows, err := s.reads.QueryContext(ctx, "explain query plan "+query, append(args, "", 10)...)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			return "", err
+		}
+		plan.WriteString(detail + "; ")
+	}
+	return plan.String(), rows.Err()
 }

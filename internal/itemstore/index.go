@@ -160,9 +160,13 @@ func (s *Store) Query(ctx context.Context, name, index string, values []any, lim
 	if i < 0 || len(values) != len(declared.Indexes[i].Columns) {
 		return nil, fmt.Errorf("items table %s has no index %q of %d columns", name, index, len(values))
 	}
-	x := declared.Indexes[i]
+	query, args := indexQuery(t.id, declared.Indexes[i], values)
+	return s.items(ctx, query, append(args, after, limit)...)
+}
+
+// indexQuery is the statement that reads an index, and the arguments before the key after which it begins and the limit.
+func indexQuery(table int64, x Index, values []any) (query string, args []any) {
 	var where strings.Builder
-	var args []any
 	for i, v := range values {
 		column := "e.value"
 		if !x.Each {
@@ -172,13 +176,13 @@ func (s *Store) Query(ctx context.Context, name, index string, values []any, lim
 		where.WriteString(" and " + column + " in (?" + strings.Repeat(", ?", len(meant)-1) + ")")
 		args = append(args, meant...)
 	}
-	from := fmt.Sprintf("item where tbl = %d", t.id)
+	// Left alone, SQLite takes the order of the table's keys and looks at every item until it has found enough.
+	from, key := fmt.Sprintf("item indexed by %s where tbl = %d", columnIndex(table, x), table), "item.key"
 	if x.Each {
-		from = fmt.Sprintf(`item_index x join entry e on e.idx = x.id join item on item.tbl = x.tbl and item.key = e.key where x.tbl = %d and x.name = %s`,
-			t.id, literal(x.Name))
+		from, key = fmt.Sprintf(`item_index x cross join entry e on e.idx = x.id cross join item on item.tbl = x.tbl and item.key = e.key
+			where x.tbl = %d and x.name = %s`, table, literal(x.Name)), "e.key"
 	}
-	query := fmt.Sprintf(`select item.key, version, doc from %s%s and item.key > ? and doc is not null order by item.key limit ?`, from, &where)
-	return s.items(ctx, query, append(args, after, limit)...)
+	return fmt.Sprintf(`select item.key, version, doc from %s%s and %s > ? and doc is not null order by %[3]s limit ?`, from, &where, key), args
 }
 
 // readings are the values that an argument may mean: text of a number stands for the number as well, for it is text in a URL.

@@ -31,6 +31,24 @@ func found(t *testing.T, s *itemstore.Store, index string, values ...any) string
 	}
 }
 
+// TestIndexesAreUsed looks at SQLite's plans: a query by an index may not look at the items of its table one by one.
+func TestIndexesAreUsed(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "items.db"), itemstore.Options{})
+	indexes := []itemstore.Index{
+		{Name: "by_genre", Columns: []string{"genre"}}, {Name: "by_both", Columns: []string{"genre", "year"}}, {Name: "by_each", Columns: []string{"genres"}, Each: true},
+	}
+	if err := s.Define(t.Context(), itemstore.Table{Name: "games", Indexes: indexes}); err != nil {
+		t.Fatal(err)
+	}
+	for i, values := range [][]any{{"Drama"}, {"7", 1999}, {"War"}} { // "7" is the number, too
+		plan, err := s.QueryPlan(t.Context(), "games", i, values...)
+		if err != nil || strings.Contains(plan, "SCAN") || strings.Contains(plan, "PRIMARY KEY (tbl=? AND key>?)") || i < 2 && !strings.Contains(plan, "item_1_genre") {
+			t.Errorf("%s: %s %v", indexes[i].Name, plan, err)
+		}
+	}
+}
+
 func TestAnItemIsFoundByEachElement(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "items.db")

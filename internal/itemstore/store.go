@@ -60,6 +60,9 @@ type readerOf struct {
 	table int64
 }
 
+// readers are the connections that read.
+const readers = 4
+
 // Open opens or creates the file. One that is newer (ACQ-ITEMS-002), damaged or not ours (ACQ-ITEMS-001) is refused,
 // never overwritten. ctx bounds the opening only.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
@@ -80,7 +83,8 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if s.reads, err = sql.Open("sqlite", "file:"+path+common+"&_pragma=query_only(1)"); err != nil {
 		return nil, errors.Join(s.refused(err), s.writes.Close())
 	}
-	s.reads.SetMaxOpenConns(4)
+	s.reads.SetMaxOpenConns(readers)
+	s.reads.SetMaxIdleConns(readers) // to open one takes longer than most reads
 	switch {
 	case version == 0:
 		err = s.create(ctx)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
@@ -23,6 +24,9 @@ type write struct {
 	do   func(ctx context.Context, w *writer) error
 	done chan error // one answer, after the transaction is on disk
 }
+
+// yieldPuts is after how many puts the writer lets others have the CPU: what a person asks for does not wait for a whole transaction.
+const yieldPuts = 8
 
 // Write does all the puts in one durable transaction, which it may share with other callers, and tells what became of
 // each. An error means that none of them is known to be done; to write them again is safe. A ctx that ends after the
@@ -51,6 +55,9 @@ func (s *Store) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 			var err error
 			if outcomes[i], err = w.put(ctx, &targets[i], &puts[i]); err != nil {
 				return err
+			}
+			if i%yieldPuts == 0 {
+				runtime.Gosched()
 			}
 		}
 		return nil

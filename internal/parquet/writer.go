@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -171,6 +172,7 @@ func (w *Writer) each(f func(s *scratch, c *column)) {
 	take := func(s *scratch) {
 		for i := int(next.Add(1)) - 1; i < len(w.columns); i = int(next.Add(1)) - 1 {
 			f(s, &w.columns[i])
+			runtime.Gosched() // who waits for a millisecond of CPU, such as an answer of the API, need not wait for the end of its ten
 		}
 	}
 	var wg sync.WaitGroup

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -153,6 +154,7 @@ func (t *blockTaker) flush(buf []byte) error {
 	if err := t.d.block(&b, 0, rows, t.o.Refused); err != nil {
 		return err
 	}
+	runtime.Gosched() // see parquet.Writer
 	if t.o.Full != nil && (t.o.Rows > 0 && t.d.Count >= t.o.Rows || t.o.Bytes > 0 && t.d.Bytes() >= t.o.Bytes) {
 		return t.o.Full()
 	}

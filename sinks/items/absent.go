@@ -39,9 +39,11 @@ func (w *writer) has(ctx context.Context, p *itemstore.Put) (bool, error) {
 	if w.pending == nil {
 		w.pending = &pending{docs: map[place]bool{}, floors: map[string]record.Version{}}
 		if w.cut != nil {
-			w.pending.addAll(w.cut.puts)
+			w.cut.eachLeft(w.pending.addAll)
 		}
-		w.pending.addAll(w.puts)
+		for _, piece := range w.puts.pieces {
+			w.pending.addAll(piece)
+		}
 	}
 	if doc, known := w.pending.docs[place{p.Table, p.Key}]; known {
 		return doc, nil

@@ -171,7 +171,7 @@ func (s *Sink) Close(context.Context) error { return nil }
 type writer struct {
 	sink     *Sink
 	declared map[shape]bool // of some sources schemas are known when they come, and they change
-	puts     []itemstore.Put
+	puts     puts
 	whole    bool // they are one transaction, however many
 	held     int
 	block    []byte   // documents are encoded one after the other into blocks
@@ -213,7 +213,7 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 	if t.TTL > 0 {
 		expires = time.Now().Add(t.TTL).Unix()
 	}
-	before := len(w.puts)
+	before, size := w.puts.n, w.sink.batch()
 	held := 0
 	var bad fault.Rows
 	for row := range b.Rows {
@@ -230,12 +230,12 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 			continue
 		}
 		held += len(p.Doc) + len(p.Key) + putBytes
-		w.puts = append(w.puts, p)
+		w.puts.add(p, size)
 		w.pending.add(&p)
 	}
 	if err := bad.Or(); err != nil {
-		clear(w.puts[before:])
-		w.puts, w.pending = w.puts[:before], nil
+		w.puts.cut(before)
+		w.pending = nil
 		return err
 	}
 	w.held += held
@@ -298,8 +298,11 @@ func (w *writer) Held() int { return w.held }
 
 // Cut hands the puts of the group over.
 func (w *writer) Cut(sinks.Group) sinks.Staging {
-	w.cut = &staging{sink: w.sink, puts: w.puts, whole: w.whole}
-	w.puts, w.block, w.held, w.pending, w.whole = nil, nil, 0, nil, false
+	if w.whole {
+		w.puts.whole()
+	}
+	w.cut = &staging{sink: w.sink, pieces: w.puts.pieces}
+	w.puts, w.block, w.held, w.pending, w.whole = puts{}, nil, 0, nil, false
 	return w.cut
 }
 
@@ -308,34 +311,45 @@ func (w *writer) Publish(context.Context, sinks.Manifest) error { return nil }
 
 // Close forgets the open group.
 func (w *writer) Close(context.Context) error {
-	w.puts, w.block, w.held, w.cut, w.pending = nil, nil, 0, nil, nil
+	w.puts, w.block, w.held, w.cut, w.pending = puts{}, nil, 0, nil, nil
 	return nil
 }
 
 type staging struct {
-	sink  *Sink
-	puts  []itemstore.Put
-	whole bool
-	done  atomic.Bool // they are stored
+	sink *Sink
+	done atomic.Bool // they are stored
+
+	mu     sync.Mutex
+	pieces [][]itemstore.Put // each is a transaction; nil: it is stored
 }
 
 // usualBatch is how many items one transaction has, so that other callers of the store do not wait long.
 const usualBatch = 1000
 
+func (s *Sink) batch() int { return cmp.Or(s.config.Batch, usualBatch) }
+
 // Stage writes the group, a batch at a time: what a crash leaves of it is written again, by version. Only what a truncate
 // deletes goes after its batch.
 func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
-	size := cmp.Or(s.sink.config.Batch, usualBatch)
-	if s.whole {
-		size = max(1, len(s.puts))
-	}
-	for batch := range slices.Chunk(s.puts, size) {
-		if err := s.write(ctx, batch); err != nil {
+	for i, piece := range s.pieces {
+		if err := s.write(ctx, piece); err != nil {
 			return sinks.Manifest{}, err
 		}
+		s.mu.Lock()
+		s.pieces[i] = nil
+		s.mu.Unlock()
 	}
 	s.done.Store(true)
 	return sinks.Manifest{}, nil
+}
+
+// eachLeft does f for each piece that may not be stored yet.
+func (s *staging) eachLeft(f func(puts []itemstore.Put)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, piece := range s.pieces {
+		f(piece)
+	}
 }
 
 func (s *staging) write(ctx context.Context, puts []itemstore.Put) error {
