@@ -40,10 +40,11 @@ func (s itemTables) tables() map[string]storedTable {
 				if t.NoChanges { // the form's keys
 					continue
 				}
-				if len(t.Indexes) == 0 {
+				unheard := len(t.Indexes) == 0
+				if unheard {
 					t.Indexes = declared[t.Name].Indexes
 				}
-				out[t.Name] = storedTable{t, store}
+				out[t.Name] = storedTable{t, store, unheard}
 			}
 		}
 	}
@@ -52,7 +53,8 @@ func (s itemTables) tables() map[string]storedTable {
 
 type storedTable struct {
 	itemstore.Table
-	store *itemstore.Store
+	store   *itemstore.Store
+	unheard bool // the store was opened again, and has not heard of the indexes yet
 }
 
 // Tables gives the tables by name.
@@ -146,8 +148,10 @@ func (t storedTable) indexed(ctx context.Context, q api.Query) ([]itemstore.Item
 			Detail: fmt.Sprintf("index %s wants %d values of key, not %d", q.Index, len(columns), len(q.Key)), Remedy: "give one each for " + strings.Join(columns, ", "),
 		}
 	}
-	if err := t.store.Define(ctx, t.Table); err != nil { // a store that was opened again has not heard of the index yet
-		return nil, err
+	if t.unheard {
+		if err := t.store.Define(ctx, t.Table); err != nil {
+			return nil, err
+		}
 	}
 	for _, values := range readings(q.Key) {
 		found, err := t.store.Query(ctx, t.Name, q.Index, values, q.Limit, q.After)
