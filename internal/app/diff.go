@@ -74,7 +74,7 @@ func (s *Service) Diff(ctx context.Context, o DiffOptions) (_ Diff, err error) {
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return out, dirError(scratch, err)
 	}
-	if whole.Sinks, err = s.scratchSinks(d, scratch); err != nil {
+	if whole.Sinks, err = s.scratchSinks(ctx, d, scratch); err != nil {
 		return out, err
 	}
 	if err := s.replayInto(ctx, whole, from, scratch, &out); err != nil {
@@ -105,7 +105,7 @@ func sqlAvailable() error {
 }
 
 // scratchSinks gives each lake of the pipeline a folder of its own. What is no lake is not written to.
-func (s *Service) scratchSinks(d *Declared, scratch string) ([]routers.NamedSink, error) {
+func (s *Service) scratchSinks(ctx context.Context, d *Declared, scratch string) ([]routers.NamedSink, error) {
 	var out []routers.NamedSink
 	for _, part := range d.Sinks {
 		c, ok := part.Settings.(*lakesink.Config)
@@ -114,7 +114,7 @@ func (s *Service) scratchSinks(d *Declared, scratch string) ([]routers.NamedSink
 		}
 		in := *c
 		in.URL = filepath.Join(scratch, part.Name)
-		sink, err := lakesink.New(in, s.project.Memory*35/100/int64(s.project.sinks()), s.Log)
+		sink, err := lakesink.New(ctx, in, s.project.Memory*35/100/int64(s.project.sinks()), s.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -178,10 +178,10 @@ func compareLake(ctx context.Context, sink string, c *lakesink.Config, scratch s
 			t = known[i]
 		}
 		d := TableDiff{Sink: sink, root: root, now: jobs.Side{Root: root}, then: jobs.Side{Root: scratch}}
-		if d.now.Files, err = lakefiles.List(root, t.Name); err != nil {
+		if d.now.Files, err = lakefiles.List(ctx, blob.Within(root), t.Name); err != nil {
 			return nil, err
 		}
-		if d.then.Files, err = lakefiles.List(scratch, t.Name); err != nil {
+		if d.then.Files, err = lakefiles.List(ctx, blob.Within(scratch), t.Name); err != nil {
 			return nil, err
 		}
 		read, err := readFor(ctx, t, from)
@@ -267,33 +267,33 @@ func replace(ctx context.Context, t *TableDiff, grace time.Duration) (err error)
 	if err != nil {
 		return err
 	}
-	locked, err := lakefiles.Lock(dir, t.Table)
+	locked, err := lakefiles.Lock(ctx, dir, t.Table)
 	if err != nil {
 		return err
 	}
 	defer locked.Close()
 	id := lakefiles.NewID(time.Now())
 	var inputs []string
-	var outputs []blob.Publication
+	var outputs []*blob.File
 	var sealer blob.Sealer
 	for _, p := range t.Partitions {
 		inputs = append(inputs, jobs.FilesOf(t.Table, p.Folder, t.now.Files)...)
 		for _, name := range jobs.FilesOf(t.Table, p.Folder, t.then.Files) {
-			f, err := copied(locked, filepath.Join(t.then.Root, filepath.FromSlash(name)))
-			if err != nil {
-				return errors.Join(err, sealer.Wait(), locked.Discard())
-			}
-			if err := sealer.Seal(f); err != nil {
-				return errors.Join(err, sealer.Wait(), locked.Discard())
-			}
 			final := fmt.Sprintf("%s/%s/replay-%s-%d.parquet", t.Table, p.Folder, id, len(outputs))
-			outputs = append(outputs, blob.Publication{Staged: f.Name, Final: final, Digest: f.Digest()})
+			f, err := copied(ctx, locked, final, filepath.Join(t.then.Root, filepath.FromSlash(name)))
+			if err != nil {
+				return errors.Join(err, sealer.Wait(), locked.Discard(ctx))
+			}
+			if err := sealer.Seal(ctx, f); err != nil {
+				return errors.Join(err, sealer.Wait(), locked.Discard(ctx))
+			}
+			outputs = append(outputs, f)
 		}
 	}
 	if err := sealer.Wait(); err != nil {
-		return errors.Join(err, locked.Discard())
+		return errors.Join(err, locked.Discard(ctx))
 	}
-	if err := locked.Swap(ctx, id, inputs, outputs, grace); err != nil {
+	if err := locked.Swap(ctx, id, inputs, blob.Publications(outputs), grace); err != nil {
 		return err
 	}
 	t.Replaced = len(t.Partitions)
@@ -302,13 +302,13 @@ func replace(ctx context.Context, t *TableDiff, grace time.Duration) (err error)
 }
 
 // copied stages the content of a file.
-func copied(t *lakefiles.Table, path string) (*blob.File, error) {
+func copied(ctx context.Context, t *lakefiles.Table, final, path string) (*blob.File, error) {
 	in, err := os.Open(path) //nolint:gosec // in the scratch folder
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = in.Close() }() // it was only read
-	f, err := t.Create()
+	f, err := t.Create(ctx, final)
 	if err != nil {
 		return nil, err
 	}

@@ -155,7 +155,7 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions) (*Replay, error) 
 		return nil, err
 	}
 	asked := append([]string{d.Name, root, o.Where, o.From, o.To}, o.Tables...)
-	if r.record, err = jobs.BeginReplay(r.state, asked, func() ([]lake.File, error) { return from.Files(ctx) }); err != nil {
+	if r.record, err = jobs.BeginReplay(ctx, r.state, asked, func() ([]lake.File, error) { return from.Files(ctx) }); err != nil {
 		return nil, err
 	}
 	if len(r.record.Files) > 0 {
@@ -277,5 +277,5 @@ func (r *Replay) Run(ctx context.Context) (Replayed, error) {
 			out.Total += l.Rows
 		}
 	}
-	return out, jobs.EndReplay(r.state, r.record)
+	return out, jobs.EndReplay(ctx, r.state, r.record)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 )
 
@@ -63,7 +64,7 @@ func TestLakesAreKept(t *testing.T) {
 		}
 	}
 	lake := filepath.Join(dir, "lake")
-	if names, err := lakefiles.List(lake, "games"); len(names) != 6 || err != nil {
+	if names, err := lakefiles.List(t.Context(), blob.Within(lake), "games"); len(names) != 6 || err != nil {
 		t.Fatalf("%q, %v", names, err)
 	}
 	s := opened(t, dir, "compact: { every: 20ms, older_than: 1ms, grace: 1ms }, expire: { after: 90d, every: 20ms, grace: 1ms }")

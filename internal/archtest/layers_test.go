@@ -78,7 +78,7 @@ var beside = map[string][]string{
 	"internal/mysql":      {"internal/gather"},
 	"internal/postgres":   {"internal/gather"},
 	"internal/lakefiles":  {"internal/blob", "internal/parquet"},
-	"internal/query":      {"schemas", "internal/lakefiles", "internal/awsconfig"},
+	"internal/query":      {"schemas", "internal/blob", "internal/lakefiles", "internal/awsconfig"},
 	"internal/backup":     {"internal/verify"},
 	"internal/api":        {"internal/jobs", "internal/backup"},
 }

@@ -79,7 +79,7 @@ func (s *Store) Create(ctx context.Context, d Database, o CreateOptions) (_ *Bac
 	}
 	m := c.manifest(info, d.Name, o.Tables)
 	m.Seconds = time.Since(began).Seconds()
-	if err := c.publish(m); err != nil {
+	if err := c.publish(ctx, m); err != nil {
 		c.discard(ctx)
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *Store) making(ctx context.Context, engine string) (unlock func(), err e
 	again := time.NewTicker(tick)
 	defer again.Stop()
 	for {
-		unlock, held, err := s.dir.TryShare(makingName(engine))
+		unlock, held, err := s.dir.TryShare(ctx, makingName(engine))
 		if err != nil || held {
 			return unlock, kept(err)
 		}
@@ -168,7 +168,7 @@ func (c *creation) part(ctx context.Context, stream string, table, part int) (er
 			return nil
 		}
 		told := w.told
-		f, err := w.close()
+		f, err := w.close(ctx)
 		w = nil
 		if err != nil {
 			return kept(err)
@@ -271,7 +271,7 @@ func (c *creation) manifest(info sources.SnapshotInfo, source string, selection 
 }
 
 // publish puts the names of the files on disk, and then the manifest.
-func (c *creation) publish(m *manifest) error {
+func (c *creation) publish(ctx context.Context, m *manifest) error {
 	for folder := range c.folder {
 		if err := c.store.dir.SyncFolder(folder); err != nil {
 			return kept(err)
@@ -282,7 +282,7 @@ func (c *creation) publish(m *manifest) error {
 		return err
 	}
 	c.store.o.Probe(BeforeManifest)
-	return kept(c.store.dir.Update(manifestName(c.engine, c.id), func([]byte) ([]byte, error) { return text, nil }))
+	return kept(c.store.dir.Update(ctx, manifestName(c.engine, c.id), func([]byte) ([]byte, error) { return text, nil }))
 }
 
 // discard removes what was written of a backup that failed. A manifest whose writing failed may be there all the same: it goes first.
@@ -292,7 +292,7 @@ func (c *creation) discard(ctx context.Context) {
 		names = append(names, c.tables[i].made...)
 	}
 	for _, name := range names {
-		if err := c.store.dir.Remove(name); err != nil {
+		if err := c.store.dir.Remove(ctx, name); err != nil {
 			c.store.o.Log.WarnContext(ctx, "what was written of a failed backup is still there; prune removes it", slog.String("file", name), slog.String("error", err.Error()))
 		}
 	}

@@ -87,14 +87,14 @@ func (s *Store) load(engine, id string) (*manifest, error) {
 }
 
 // engines are those that have a folder.
-func (s *Store) engines() ([]string, error) {
+func (s *Store) engines(ctx context.Context) ([]string, error) {
 	entries, err := os.ReadDir(s.Root())
 	if err != nil {
 		return nil, fmt.Errorf("list backups: %w", err)
 	}
 	var out []string
 	for _, e := range entries {
-		there, err := s.dir.Exists(e.Name() + "/" + manifests)
+		there, err := s.dir.Exists(ctx, e.Name()+"/"+manifests)
 		if err != nil {
 			return nil, kept(err)
 		}
@@ -159,7 +159,7 @@ func byMoment(a, b *Backup) int { return cmp.Or(a.At.Compare(b.At), strings.Comp
 
 // each hands over every manifest of an engine, or of all, in the order of their names.
 func (s *Store) each(ctx context.Context, only string, do func(engine, id string, m *manifest, err error)) error {
-	engines, err := s.engines()
+	engines, err := s.engines(ctx)
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (s *Store) hold(ctx context.Context, id string, f Filter) (m *manifest, rel
 	if m, err = s.find(ctx, id, f); err != nil {
 		return nil, nil, err
 	}
-	release, held, err := s.dir.TryShare(lockName(m.SourceDB, m.ID))
+	release, held, err := s.dir.TryShare(ctx, lockName(m.SourceDB, m.ID))
 	switch {
 	case fault.Code(err) == "ACQ-LAKE-002": // it is only read, and nobody can prune it
 		release = func() {}

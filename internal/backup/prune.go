@@ -139,7 +139,7 @@ func (s *Store) forget(ctx context.Context, m *manifest, d Decision, dry bool, o
 		return nil
 	}
 	lock := lockName(m.SourceDB, m.ID)
-	unlock, held, err := s.dir.TryLock(lock)
+	unlock, held, err := s.dir.TryLock(ctx, lock)
 	if err != nil {
 		return kept(err)
 	}
@@ -148,7 +148,7 @@ func (s *Store) forget(ctx context.Context, m *manifest, d Decision, dry bool, o
 		return nil
 	}
 	defer unlock()
-	err = s.dir.Remove(manifestName(m.SourceDB, m.ID))
+	err = s.dir.Remove(ctx, manifestName(m.SourceDB, m.ID))
 	if err == nil {
 		err = s.dir.SyncFolder(m.SourceDB + "/" + manifests)
 	}
@@ -160,18 +160,18 @@ func (s *Store) forget(ctx context.Context, m *manifest, d Decision, dry bool, o
 	out.Bytes += m.Bytes
 	for i := range m.Tables {
 		for _, f := range m.Tables[i].Files {
-			if err := errors.Join(ctx.Err(), s.dir.Remove(f.Name)); err != nil {
+			if err := errors.Join(ctx.Err(), s.dir.Remove(ctx, f.Name)); err != nil {
 				return kept(err)
 			}
 			s.o.Probe(AfterRemove)
 		}
 	}
-	return kept(s.dir.Remove(lock))
+	return kept(s.dir.Remove(ctx, lock))
 }
 
 // sweep removes the files of backups that have no manifest and that nobody is making: those that were cut off.
 func (s *Store) sweep(ctx context.Context, dry bool, out *Pruned) error {
-	engines, err := s.engines()
+	engines, err := s.engines(ctx)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (s *Store) sweep(ctx context.Context, dry bool, out *Pruned) error {
 
 // sweepEngine sweeps unless a backup is being made, whose files are of none yet.
 func (s *Store) sweepEngine(ctx context.Context, engine string, dry bool, out *Pruned) error {
-	unlock, held, err := s.dir.TryLock(makingName(engine))
+	unlock, held, err := s.dir.TryLock(ctx, makingName(engine))
 	if err != nil || !held {
 		return kept(err)
 	}
@@ -208,7 +208,7 @@ func (s *Store) sweepEngine(ctx context.Context, engine string, dry bool, out *P
 		if info, err := os.Stat(filepath.Join(s.Root(), filepath.FromSlash(name))); err == nil {
 			out.Bytes += info.Size()
 		}
-		if err := s.dir.Remove(name); err != nil {
+		if err := s.dir.Remove(ctx, name); err != nil {
 			return kept(err)
 		}
 		s.o.Probe(AfterRemove)

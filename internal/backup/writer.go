@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -78,7 +79,7 @@ func (w *writer) add(b *record.Batch) error {
 }
 
 // close ends the file and puts it on disk; its name is there after the folder is synced.
-func (w *writer) close() (File, error) {
+func (w *writer) close(ctx context.Context) (File, error) {
 	var err error
 	if w.parquet != nil {
 		err = w.parquet.Close()
@@ -93,7 +94,7 @@ func (w *writer) close() (File, error) {
 	}
 	out := File{Name: w.file.Name, Rows: w.rows, Bytes: w.file.Bytes, SHA256: hex.EncodeToString(w.sum.Sum(nil))}
 	var seal blob.Sealer
-	_ = seal.Seal(w.file) // Wait gives the error too
+	_ = seal.Seal(ctx, w.file) // Wait gives the error too
 	return out, seal.Wait()
 }
 

@@ -116,7 +116,7 @@ func rewriteMerged(ctx context.Context, rows int, dir string) (sample, error) {
 	if _, err := compaction.Compact(ctx, compaction.Options{Root: dir, Lanes: done{}}); err != nil {
 		return sample{}, err
 	}
-	names, err := lakefiles.List(dir, "orders")
+	names, err := lakefiles.List(ctx, blob.Within(dir), "orders")
 	if err != nil {
 		return sample{}, err
 	}
@@ -216,7 +216,7 @@ func (c *copier) end() error {
 	err := c.writer.Close()
 	c.bytes += c.file.Bytes
 	c.writer = nil
-	return errors.Join(err, c.sealer.Seal(c.file))
+	return errors.Join(err, c.sealer.Seal(context.Background(), c.file))
 }
 
 // BenchmarkCompaction merges 2 million rows in 80 small files into sorted files of up to a million rows. Its floor reads the

@@ -212,7 +212,7 @@ func engine(ctx context.Context, rows int, dir string, r engineRun) (got sample,
 		return got, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	sink, err := lake.New(lake.Config{URL: filepath.Join(dir, "lake"), Partition: r.partition}, memory*35/100, log)
+	sink, err := lake.New(ctx, lake.Config{URL: filepath.Join(dir, "lake"), Partition: r.partition}, memory*35/100, log)
 	if err != nil {
 		return got, err
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"testing"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/internal/parquet/parquettest"
@@ -89,7 +90,7 @@ func (k *keyed) Lookup(context.Context, string, *record.Batch, func(*record.Batc
 
 // fill writes the table into a lake, some times over, in groups of half a million rows.
 func (k *keyed) fill(ctx context.Context, dir string, times int) error {
-	to, err := lake.New(lake.Config{URL: dir}, memory/3, slog.New(slog.DiscardHandler))
+	to, err := lake.New(ctx, lake.Config{URL: dir}, memory/3, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func readLake(ctx context.Context, rows int, dir string) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	names, err := lakefiles.List(dir, "orders")
+	names, err := lakefiles.List(ctx, blob.Within(dir), "orders")
 	if err != nil {
 		return sample{}, err
 	}

@@ -2,6 +2,7 @@
 package blob
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -152,7 +153,7 @@ func (d *Dir) forget() {
 }
 
 // Exists says whether a name is there.
-func (d *Dir) Exists(name string) (bool, error) {
+func (d *Dir) Exists(_ context.Context, name string) (bool, error) {
 	_, err := os.Lstat(d.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -160,10 +161,12 @@ func (d *Dir) Exists(name string) (bool, error) {
 	return err == nil, Classify(d.path(name), err)
 }
 
-// Remove removes a file; one that is gone is no error.
-func (d *Dir) Remove(name string) error {
-	if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Classify(d.path(name), err)
+// Remove removes files; one that is gone is no error.
+func (d *Dir) Remove(_ context.Context, names ...string) error {
+	for _, name := range names {
+		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Classify(d.path(name), err)
+		}
 	}
 	return nil
 }
@@ -186,7 +189,7 @@ func (d *Dir) List(folder string) ([]string, error) {
 // Update gives change the content of a small file, nil when there is none, and puts what it returns in its place,
 // durably: a reader sees the old content or the new. nil leaves the file as it is. Updates in one folder, by any
 // process, come one after the other.
-func (d *Dir) Update(name string, change func(old []byte) ([]byte, error)) error {
+func (d *Dir) Update(_ context.Context, name string, change func(old []byte) ([]byte, error)) error {
 	path := d.path(name)
 	var unlock func()
 	err := d.open(filepath.ToSlash(filepath.Dir(name)), func(folder string) (err error) {

@@ -90,7 +90,7 @@ func TestNamesInAFolder(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", names, err, want)
 	}
 	for range 2 {
-		if err := d.Remove("f/b=1"); err != nil {
+		if err := d.Remove(t.Context(), "f/b=1"); err != nil {
 			t.Errorf("remove: %v", err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestUpdatesOfAllAreKept(t *testing.T) {
 		for range goroutines {
 			all.Go(func() {
 				for range each {
-					errs <- d.Update("_tables/n.json", add)
+					errs <- d.Update(t.Context(), "_tables/n.json", add)
 				}
 			})
 		}
@@ -142,7 +142,7 @@ func TestAReaderSeesTheOldOrTheNew(t *testing.T) {
 	d := open(t, t.TempDir())
 	contents := [][]byte{bytes.Repeat([]byte("a"), 100_000), bytes.Repeat([]byte("b"), 70_000)}
 	update := func(i int) error {
-		return d.Update("f", func([]byte) ([]byte, error) { return contents[i%2], nil })
+		return d.Update(t.Context(), "f", func([]byte) ([]byte, error) { return contents[i%2], nil })
 	}
 	if err := update(0); err != nil {
 		t.Fatal(err)
@@ -176,10 +176,10 @@ func TestUpdateThatChangesNothing(t *testing.T) {
 	t.Parallel()
 	d := open(t, t.TempDir())
 	no := errors.New("no")
-	if err := d.Update("f", func(old []byte) ([]byte, error) { return []byte("half"), no }); !errors.Is(err, no) || exists(t, d, "f") {
+	if err := d.Update(t.Context(), "f", func(old []byte) ([]byte, error) { return []byte("half"), no }); !errors.Is(err, no) || exists(t, d, "f") {
 		t.Errorf("a change that failed: %v", err)
 	}
-	if err := d.Update("f", func(old []byte) ([]byte, error) {
+	if err := d.Update(t.Context(), "f", func(old []byte) ([]byte, error) {
 		if old != nil {
 			t.Errorf("a file that is not there has %q", old)
 		}
@@ -191,7 +191,7 @@ func TestUpdateThatChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Update("f", func([]byte) ([]byte, error) { return nil, nil }); err != nil { //nolint:nilnil // it says so
+	if err := d.Update(t.Context(), "f", func([]byte) ([]byte, error) { return nil, nil }); err != nil { //nolint:nilnil // it says so
 		t.Fatal(err)
 	}
 	after, err := os.Stat(filepath.Join(d.Root(), "f"))
@@ -210,7 +210,7 @@ func TestUpdateWritesOverWhatACrashLeft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, ".new"), []byte(strings.Repeat("half ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Update("_tables/n.json", add); err != nil {
+	if err := d.Update(t.Context(), "_tables/n.json", add); err != nil {
 		t.Fatal(err)
 	}
 	names, err := d.List("_tables")

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,9 +14,24 @@ import (
 // File is a staged file that is being written. It is not safe for concurrent use.
 type File struct {
 	Name   string // staged name
+	Final  string // the name that it will be published under, as far as it is known
 	Bytes  int64
-	file   *os.File
+	out    content
 	digest *xxhash.Digest
+}
+
+// content is where the bytes of a staged file go.
+type content interface {
+	Write(p []byte) (int, error)
+	// seal makes them safe under the final name; it ends the file, as Close does, which gives it up.
+	seal(ctx context.Context, final string) error
+	Close() error
+	// state gives the memory that is held, in bytes, and, of a file that was sealed, what its bucket needs to publish it.
+	state() (held int, upload string)
+}
+
+func newFile(name, final string, out content) *File {
+	return &File{Name: name, Final: final, out: out, digest: xxhash.New()}
 }
 
 // Create opens a new staged file; its name must be new.
@@ -29,15 +45,33 @@ func (d *Dir) Create(name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{Name: name, file: f, digest: xxhash.New()}, nil
+	return newFile(name, "", local{f, name}), nil
 }
+
+// local is the content of a file in a directory.
+type local struct {
+	*os.File
+	name string
+}
+
+func (l local) Write(p []byte) (int, error) {
+	n, err := l.File.Write(p)
+	return n, Classify(l.name, err)
+}
+
+// seal puts the content on disk and closes the file. The name is on disk after SyncFolder.
+func (l local) seal(context.Context, string) error {
+	return Classify(l.name, errors.Join(l.Sync(), l.Close()))
+}
+
+func (l local) state() (held int, upload string) { return 0, "" }
 
 // Write appends.
 func (f *File) Write(p []byte) (int, error) {
-	n, err := f.file.Write(p)
+	n, err := f.out.Write(p)
 	f.Bytes += int64(n)
 	_, _ = f.digest.Write(p[:n])
-	return n, Classify(f.Name, err)
+	return n, err
 }
 
 // Digest is the XXH64 of what was written, 16 hexadecimal digits.
@@ -45,13 +79,31 @@ func (f *File) Digest() string { return digestText(f.digest) }
 
 func digestText(d *xxhash.Digest) string { return fmt.Sprintf("%016x", d.Sum64()) }
 
-// seal puts the content on disk and closes the file. The name is on disk after SyncFolder.
-func (f *File) seal() error {
-	return Classify(f.Name, errors.Join(f.file.Sync(), f.file.Close()))
-}
+func (f *File) seal(ctx context.Context) error { return f.out.seal(ctx, f.Final) }
 
 // Close lets go of a file that will not be sealed.
-func (f *File) Close() error { return f.file.Close() }
+func (f *File) Close() error { return f.out.Close() }
+
+// Held is the memory that the file holds, in bytes.
+func (f *File) Held() int {
+	held, _ := f.out.state()
+	return held
+}
+
+// Publication is what Publish needs to know of a file that was sealed.
+func (f *File) Publication() Publication {
+	_, upload := f.out.state()
+	return Publication{Staged: f.Name, Final: f.Final, Digest: f.Digest(), Upload: upload, Bytes: f.Bytes}
+}
+
+// Publications gives what Publish needs to know of files that were sealed.
+func Publications(files []*File) []Publication {
+	out := make([]Publication, len(files))
+	for i, f := range files {
+		out[i] = f.Publication()
+	}
+	return out
+}
 
 // atOnce is how many files or folders are synced side by side: the journal of a file system commits them together.
 const atOnce = 16
@@ -62,7 +114,9 @@ type Sealer struct{ work workers }
 
 // Seal starts to put the file's content on disk and to close it; the file must not be used any more. It waits while
 // many are under way, and gives the first failure so far. The name is on disk after SyncFolder.
-func (s *Sealer) Seal(f *File) error { return s.work.do(f.seal) }
+func (s *Sealer) Seal(ctx context.Context, f *File) error {
+	return s.work.do(func() error { return f.seal(ctx) })
+}
 
 // Wait waits until every file is sealed and gives the first failure.
 func (s *Sealer) Wait() error { return s.work.wait() }

@@ -33,7 +33,7 @@ func TestAFileKnowsItsBytesAndDigest(t *testing.T) {
 		}
 	}
 	var sealer blob.Sealer
-	if err := errors.Join(sealer.Seal(f), sealer.Wait()); err != nil {
+	if err := errors.Join(sealer.Seal(t.Context(), f), sealer.Wait()); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Repeat("acequia\x00", 3)
@@ -79,7 +79,7 @@ func TestTheSealerSealsAllAndGivesTheFirstFailure(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := sealer.Seal(f)
+		err := sealer.Seal(t.Context(), f)
 		if i < 5 && err != nil {
 			t.Fatalf("file %d: %v", i, err)
 		}

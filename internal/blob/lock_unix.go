@@ -3,6 +3,7 @@
 package blob
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,12 +12,12 @@ import (
 
 // TryLock takes a lock file for this process, and makes it if need be; held says that it is ours. The system lets it go
 // when the process dies. Who holds it in this process counts as another.
-func (d *Dir) TryLock(name string) (unlock func(), held bool, err error) {
+func (d *Dir) TryLock(_ context.Context, name string) (unlock func(), held bool, err error) {
 	return d.tryLock(name, syscall.LOCK_EX)
 }
 
 // TryShare takes it beside others that share it: TryLock is refused meanwhile.
-func (d *Dir) TryShare(name string) (unlock func(), held bool, err error) {
+func (d *Dir) TryShare(_ context.Context, name string) (unlock func(), held bool, err error) {
 	return d.tryLock(name, syscall.LOCK_SH)
 }
 

@@ -51,7 +51,7 @@ func work(text string) error {
 		return err
 	}
 	for range j.Add {
-		if err := d.Update("_tables/n.json", add); err != nil {
+		if err := d.Update(context.Background(), "_tables/n.json", add); err != nil {
 			return err
 		}
 	}
@@ -65,7 +65,7 @@ func run(t *testing.T, j job, attributes *syscall.SysProcAttr) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	child := exec.CommandContext(t.Context(), "/proc/self/exe") // a user without rights may not be able to reach the path
+	child := exec.CommandContext(context.Background(), "/proc/self/exe") // a user without rights may not be able to reach the path
 	child.Env = append(os.Environ(), childJob+"="+string(text))
 	child.SysProcAttr = attributes
 	out, err := child.CombinedOutput()
@@ -121,7 +121,7 @@ func TestPublishRemovesNothingThatIsNotSynced(t *testing.T) {
 	t.Parallel()
 	d := open(t, t.TempDir())
 	files := stage(t, d, "one", "two")
-	if err := d.Publish(t.Context(), files); err != nil {
+	if err := d.Publish(context.Background(), files); err != nil {
 		t.Fatal(err)
 	}
 	files = stage(t, d, "three", "four")
@@ -175,9 +175,9 @@ func TestLocksAreSharedOrNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	take := func(try func(string) (func(), bool, error), want bool) func() {
+	take := func(try func(context.Context, string) (func(), bool, error), want bool) func() {
 		t.Helper()
-		unlock, held, err := try("locks/one")
+		unlock, held, err := try(t.Context(), "locks/one")
 		if err != nil || held != want {
 			t.Fatalf("held %t, %v, want %t", held, err, want)
 		}

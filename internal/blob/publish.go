@@ -19,9 +19,6 @@ var (
 	ErrTaken = errors.New("the final name holds other content")
 )
 
-// Publication is one staged file with its final name and digest.
-type Publication struct{ Staged, Final, Digest string }
-
 // Publish looks whether every file is there, links each to its final name, puts the names on disk, and only then removes
 // the staged names: in the other order a power cut could leave neither. It may be repeated, by any process, also after it
 // stopped half-way.
@@ -34,7 +31,7 @@ func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 		return err
 	}
 	for _, f := range files { // a group of which a part is gone can be taken back only as long as none of it can be seen
-		if err := d.present(f); err != nil {
+		if err := d.present(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -42,7 +39,7 @@ func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		if err := d.link(f); err != nil {
+		if err := d.link(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -56,7 +53,7 @@ func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 		return err
 	}
 	for _, f := range files {
-		if err := d.Remove(f.Staged); err != nil {
+		if err := d.Remove(ctx, f.Staged); err != nil {
 			return err
 		}
 	}
@@ -64,9 +61,9 @@ func (d *Dir) Publish(ctx context.Context, files []Publication) error {
 }
 
 // present says whether a file is staged or published; whether it is the right one is for link to see.
-func (d *Dir) present(f Publication) error {
+func (d *Dir) present(ctx context.Context, f Publication) error {
 	for _, name := range []string{f.Staged, f.Final} {
-		if there, err := d.Exists(name); there || err != nil {
+		if there, err := d.Exists(ctx, name); there || err != nil {
 			return err
 		}
 	}
@@ -74,7 +71,7 @@ func (d *Dir) present(f Publication) error {
 }
 
 // link publishes one file. It has been done before, by us or by another owner, if the final name holds the digest.
-func (d *Dir) link(f Publication) error {
+func (d *Dir) link(ctx context.Context, f Publication) error {
 	err := os.Link(d.path(f.Staged), d.path(f.Final))
 	if err == nil {
 		return nil
@@ -85,7 +82,7 @@ func (d *Dir) link(f Publication) error {
 	found, readErr := d.digestOf(f.Final)
 	switch {
 	case errors.Is(readErr, fs.ErrNotExist):
-		return d.vanished(f)
+		return d.vanished(ctx, f)
 	case readErr != nil:
 		return Classify(d.path(f.Final), readErr)
 	case found != f.Digest:
@@ -95,8 +92,8 @@ func (d *Dir) link(f Publication) error {
 }
 
 // vanished tells a staged file that is gone from a final folder that somebody removed.
-func (d *Dir) vanished(f Publication) error {
-	switch staged, err := d.Exists(f.Staged); {
+func (d *Dir) vanished(ctx context.Context, f Publication) error {
+	switch staged, err := d.Exists(ctx, f.Staged); {
 	case err != nil:
 		return err
 	case !staged:

@@ -36,7 +36,7 @@ func stage(t *testing.T, d *blob.Dir, contents ...string) []blob.Publication {
 		if _, err := f.Write([]byte(content)); err != nil {
 			t.Fatal(err)
 		}
-		if err := sealer.Seal(f); err != nil {
+		if err := sealer.Seal(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, blob.Publication{Staged: f.Name, Final: "games/dt=2024-05-0" + number + "/genre=%2F=a/f.parquet", Digest: f.Digest()})
@@ -58,7 +58,7 @@ func content(t *testing.T, d *blob.Dir, name string) string {
 
 func exists(t *testing.T, d *blob.Dir, name string) bool {
 	t.Helper()
-	found, err := d.Exists(name)
+	found, err := d.Exists(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestRemovedFoldersAreMadeAgain(t *testing.T) {
 			if err := d.Publish(t.Context(), stage(t, d, "one")); err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Update("_tables/n.json", add); err != nil {
+			if err := d.Update(t.Context(), "_tables/n.json", add); err != nil {
 				t.Fatal(err)
 			}
 			files := stage(t, d, "two")
@@ -239,7 +239,7 @@ func TestRemovedFoldersAreMadeAgain(t *testing.T) {
 			if err := errors.Join(os.RemoveAll(filepath.Join(d.Root(), "_tables")), os.RemoveAll(filepath.Join(d.Root(), "_staging"))); err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Update("_tables/n.json", add); err != nil {
+			if err := d.Update(t.Context(), "_tables/n.json", add); err != nil {
 				t.Error(err)
 			}
 			if err := create(t, d, "_staging/lane/f").Close(); err != nil {

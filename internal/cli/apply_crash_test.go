@@ -9,6 +9,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 )
 
@@ -69,7 +70,7 @@ func TestApplyIsKilled(t *testing.T) {
 func (r *fileRun) repaired(t *testing.T) bool {
 	t.Helper()
 	root := filepath.Join(r.dir, "lake")
-	names, err := lakefiles.List(root, "lines")
+	names, err := lakefiles.List(t.Context(), blob.Within(root), "lines")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,11 +76,11 @@ func (s *settled) is(ctx context.Context, name string) (bool, error) {
 
 // partitions gives the folders of a table in the order of their names.
 func (r *run) partitions(ctx context.Context, table string) ([]*partition, error) {
-	names, err := lakefiles.List(r.o.Root, table)
+	names, err := lakefiles.List(ctx, blob.Within(r.o.Root), table)
 	if err != nil {
 		return nil, err
 	}
-	resting, err := lakefiles.Resting(r.o.Root, table)
+	resting, err := lakefiles.Resting(ctx, blob.Within(r.o.Root), table)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ type table struct {
 	// the next swap
 	id      string
 	inputs  []string
-	outputs []blob.Publication
+	outputs []*blob.File
 	bytes   int64
 	sealer  blob.Sealer // puts one output on disk while the next is made
 }
@@ -153,7 +153,7 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 	if t.o.DryRun {
 		return do(t, ctx)
 	}
-	if t.locked, err = lakefiles.Lock(t.dir, t.description.Name); err != nil {
+	if t.locked, err = lakefiles.Lock(ctx, t.dir, t.description.Name); err != nil {
 		return err
 	}
 	defer t.locked.Close()
@@ -168,9 +168,9 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 	deleted, _, sweepErr := t.locked.Sweep(ctx, time.Now())
 	t.result.Deleted = before + deleted
 	if err = errors.Join(err, sweepErr); err != nil {
-		return errors.Join(err, t.locked.Discard())
+		return errors.Join(err, t.locked.Discard(ctx))
 	}
-	waiting, err := lakefiles.Swaps(t.o.Root, t.description.Name)
+	waiting, err := lakefiles.Swaps(ctx, t.dir, t.description.Name)
 	for _, s := range waiting {
 		if s.DeleteAfter.After(t.result.DeleteAfter) {
 			t.result.DeleteAfter = s.DeleteAfter
@@ -264,7 +264,7 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 	if t.id == "" {
 		t.id = lakefiles.NewID(time.Now())
 	}
-	out, err := t.locked.Create()
+	out, err := t.locked.Create(ctx, p.folder+"/"+lakefiles.OutputName(t.id, len(t.outputs), t.schema))
 	if err != nil {
 		return err
 	}
@@ -275,16 +275,14 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
-	if err := t.sealer.Seal(out); err != nil {
+	if err := t.sealer.Seal(ctx, out); err != nil {
 		return err
 	}
 	t.count(files)
 	t.result.Outputs++
 	t.result.BytesOut += out.Bytes
 	t.inputs, t.bytes = append(t.inputs, names...), t.bytes+out.Bytes
-	t.outputs = append(t.outputs, blob.Publication{
-		Staged: out.Name, Final: p.folder + "/" + lakefiles.OutputName(t.id, len(t.outputs), t.schema), Digest: out.Digest(),
-	})
+	t.outputs = append(t.outputs, out)
 	if t.bytes >= t.o.Target || len(t.inputs) >= maxInputs {
 		return t.swap(ctx)
 	}
@@ -299,7 +297,7 @@ func (t *table) swap(ctx context.Context) error {
 	if err := t.sealer.Wait(); err != nil {
 		return err
 	}
-	if err := t.locked.Swap(ctx, t.id, t.inputs, t.outputs, t.o.Grace); err != nil {
+	if err := t.locked.Swap(ctx, t.id, t.inputs, blob.Publications(t.outputs), t.o.Grace); err != nil {
 		return err
 	}
 	t.id, t.inputs, t.outputs, t.bytes = "", nil, nil, 0

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 )
 
@@ -205,7 +206,7 @@ func TestADamagedFileIsRefused(t *testing.T) {
 			if fault.Code(err) != "ACQ-LAKE-024" || !strings.Contains(fmt.Sprint(err), files[1]) || len(got) > 0 {
 				t.Errorf("%+v, %v", got, err)
 			}
-			now, err := lakefiles.List(w.root, "games")
+			now, err := lakefiles.List(t.Context(), blob.Within(w.root), "games")
 			if err != nil || !slices.Equal(files, now) {
 				t.Errorf("files %q became %q, %v", files, now, err)
 			}

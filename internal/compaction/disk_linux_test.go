@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 )
@@ -32,7 +33,7 @@ func onASmallDisk(dir string) error {
 	if err := w.fill(ctx, 4, 1000, 1); err != nil {
 		return err
 	}
-	before, err := lakefiles.List(w.root, "games")
+	before, err := lakefiles.List(ctx, blob.Within(w.root), "games")
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func onASmallDisk(dir string) error {
 	if _, err := Compact(ctx, w.options()); fault.Code(err) != "ACQ-LAKE-001" {
 		return fmt.Errorf("on a full disk: %w", err)
 	}
-	if now, err := lakefiles.List(w.root, "games"); err != nil || !slices.Equal(before, now) {
+	if now, err := lakefiles.List(ctx, blob.Within(w.root), "games"); err != nil || !slices.Equal(before, now) {
 		return fmt.Errorf("files %q became %q, %w", before, now, err)
 	}
 	if err := errors.Join(ballast.Close(), os.Remove(ballast.Name())); err != nil {

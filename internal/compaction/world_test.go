@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/parquet"
@@ -40,7 +41,7 @@ type world struct {
 func newWorld(ctx context.Context, dir string, partition ...string) (*world, error) {
 	w := &world{root: filepath.Join(dir, "lake"), lane: checkpoint.Lane{Pipeline: "p", ID: "a"}}
 	var err error
-	if w.lake, err = lake.New(lake.Config{URL: w.root, Partition: partition}, 0, slog.New(slog.DiscardHandler)); err != nil {
+	if w.lake, err = lake.New(ctx, lake.Config{URL: w.root, Partition: partition}, 0, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
 	if w.state, err = checkpoint.Open(ctx, filepath.Join(dir, "state.db")); err != nil {
@@ -228,7 +229,7 @@ func (w *world) live(t interface {
 }, table string,
 ) (rows, files []string) {
 	t.Helper()
-	files, err := lakefiles.List(w.root, table)
+	files, err := lakefiles.List(context.Background(), blob.Within(w.root), table)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/query"
@@ -19,7 +20,7 @@ import (
 func side(t *testing.T, rows ...record.Op) (jobs.Side, *schemas.LakeTable) {
 	t.Helper()
 	root := t.TempDir()
-	l, err := lake.New(lake.Config{URL: root}, 0, slog.New(slog.DiscardHandler))
+	l, err := lake.New(t.Context(), lake.Config{URL: root}, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func side(t *testing.T, rows ...record.Op) (jobs.Side, *schemas.LakeTable) {
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	files, err := lakefiles.List(root, "games")
+	files, err := lakefiles.List(t.Context(), blob.Within(root), "games")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,10 +90,10 @@ func replayID(asked []string) string {
 
 // BeginReplay goes on with the run of what is asked for that was cut off, or begins the next one with the files that
 // list gives.
-func BeginReplay(state *blob.Dir, asked []string, list func() ([]lake.File, error)) (*ReplayRun, error) {
+func BeginReplay(ctx context.Context, state *blob.Dir, asked []string, list func() ([]lake.File, error)) (*ReplayRun, error) {
 	run := &ReplayRun{}
 	id := replayID(asked)
-	err := state.Update(replayFile(id), func(old []byte) ([]byte, error) {
+	err := state.Update(ctx, replayFile(id), func(old []byte) ([]byte, error) {
 		if old != nil {
 			if err := json.Unmarshal(old, run); err != nil {
 				return nil, damagedReplay(id, err)
@@ -123,8 +123,8 @@ func damagedReplay(id string, err error) error {
 }
 
 // EndReplay says that all of a run is durable: the next of its ID is another run.
-func EndReplay(state *blob.Dir, run *ReplayRun) error {
-	return state.Update(replayFile(run.ID), func(old []byte) ([]byte, error) {
+func EndReplay(ctx context.Context, state *blob.Dir, run *ReplayRun) error {
+	return state.Update(ctx, replayFile(run.ID), func(old []byte) ([]byte, error) {
 		kept := &ReplayRun{}
 		if err := json.Unmarshal(old, kept); err != nil {
 			return nil, damagedReplay(run.ID, err)

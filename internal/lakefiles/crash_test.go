@@ -72,19 +72,19 @@ func child(root string) error {
 
 // merge replaces the files of the table by one with the same lines, and deletes what is due.
 func merge(dir *blob.Dir, grace time.Duration, probe func(string)) error {
-	t, err := lakefiles.Lock(dir, table)
+	t, err := lakefiles.Lock(context.Background(), dir, table)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
 	t.Probe = probe
 	_, _, sweepErr := t.Sweep(context.Background(), time.Now())
-	inputs, err := lakefiles.List(dir.Root(), table)
+	inputs, err := lakefiles.List(context.Background(), blob.Within(dir.Root()), table)
 	if err = errors.Join(err, sweepErr); err != nil {
 		return err
 	}
 	if grace == 0 {
-		resting, err := lakefiles.Resting(dir.Root(), table)
+		resting, err := lakefiles.Resting(context.Background(), blob.Within(dir.Root()), table)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func merge(dir *blob.Dir, grace time.Duration, probe func(string)) error {
 }
 
 func stage(dir *blob.Dir, t *lakefiles.Table, id string, inputs []string) (blob.Publication, error) {
-	f, err := t.Create()
+	f, err := t.Create(context.Background(), path.Dir(inputs[0])+"/"+id+".parquet")
 	if err != nil {
 		return blob.Publication{}, err
 	}
@@ -119,8 +119,8 @@ func stage(dir *blob.Dir, t *lakefiles.Table, id string, inputs []string) (blob.
 		}
 	}
 	var sealer blob.Sealer
-	err = errors.Join(sealer.Seal(f), sealer.Wait())
-	return blob.Publication{Staged: f.Name, Final: path.Dir(inputs[0]) + "/" + id + ".parquet", Digest: f.Digest()}, err
+	err = errors.Join(sealer.Seal(context.Background(), f), sealer.Wait())
+	return f.Publication(), err
 }
 
 // publish writes a file of one line, as a pipeline does.
@@ -131,7 +131,7 @@ func publish(dir *blob.Dir, n int) error {
 	}
 	_, err = fmt.Fprintf(f, "row %d\n", n)
 	var sealer blob.Sealer
-	if err = errors.Join(err, sealer.Seal(f), sealer.Wait()); err != nil {
+	if err = errors.Join(err, sealer.Seal(context.Background(), f), sealer.Wait()); err != nil {
 		return err
 	}
 	final := fmt.Sprintf("%s/dt=2026-11-%02d/p-%d.parquet", table, 1+n%3, n)
@@ -171,7 +171,7 @@ func raw(t *testing.T, root string) (names []string) {
 // whole checks that readers find rows [0,rows) once each, and that the bare folder has each once or twice.
 func whole(t *testing.T, root, when string, rows int) {
 	t.Helper()
-	live, err := lakefiles.List(root, table)
+	live, err := lakefiles.List(context.Background(), blob.Within(root), table)
 	if err != nil {
 		t.Fatalf("%s: %v", when, err)
 	}
@@ -196,7 +196,7 @@ func whole(t *testing.T, root, when string, rows int) {
 
 func start(t *testing.T, root, at string) *exec.Cmd {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), os.Args[0])
+	c := exec.CommandContext(context.Background(), os.Args[0])
 	c.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", childMark+"="+root, "AT="+at)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -240,7 +240,7 @@ func TestAProcessThatDiesAtAPoint(t *testing.T) {
 func clean(t *testing.T, dir *blob.Dir) {
 	t.Helper()
 	staged, err := dir.List("_swaps/" + table)
-	swaps, swapsErr := lakefiles.Swaps(dir.Root(), table)
+	swaps, swapsErr := lakefiles.Swaps(context.Background(), blob.Within(dir.Root()), table)
 	if names := raw(t, dir.Root()); len(names) != 1 || len(staged) > 0 || len(swaps) > 0 || err != nil || swapsErr != nil {
 		t.Errorf("files %q, staged %q, swaps %v, %v %v", names, staged, swaps, err, swapsErr)
 	}
@@ -311,7 +311,7 @@ func ignoreExit(err error) error {
 // no grace time, so a file may go between the list and the look: that look says nothing.
 func once(t *testing.T, root string, published int) {
 	t.Helper()
-	live, err := lakefiles.List(root, table)
+	live, err := lakefiles.List(context.Background(), blob.Within(root), table)
 	if err != nil {
 		t.Fatal(err)
 	}

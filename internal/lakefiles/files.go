@@ -7,11 +7,11 @@
 package lakefiles
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 )
 
 const (
@@ -106,8 +107,8 @@ func (j *journal) excluded() map[string]bool {
 	return out
 }
 
-func read(root, table string) (journal, error) {
-	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(journalName(table)))) //nolint:gosec // a path in the lake
+func read(ctx context.Context, files blob.Files, table string) (journal, error) {
+	text, err := files.Read(ctx, journalName(table))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return journal{}, fmt.Errorf("read swaps of table %s: %w", table, err)
 	}
@@ -115,15 +116,15 @@ func read(root, table string) (journal, error) {
 }
 
 // Swaps gives the swaps of a table that are not over.
-func Swaps(root, table string) ([]Swap, error) {
-	j, err := read(root, table)
+func Swaps(ctx context.Context, files blob.Files, table string) ([]Swap, error) {
+	j, err := read(ctx, files, table)
 	return j.Swaps, err
 }
 
 // Resting gives the outputs of swaps whose inputs are not yet deleted. Who merges files leaves them alone until then, so
 // that no row stands more than twice in the folder: once in a file that counts, and once in one that does not.
-func Resting(root, table string) (map[string]bool, error) {
-	swaps, err := Swaps(root, table)
+func Resting(ctx context.Context, files blob.Files, table string) (map[string]bool, error) {
+	swaps, err := Swaps(ctx, files, table)
 	out := map[string]bool{}
 	for _, s := range swaps {
 		for _, name := range s.Outputs {
@@ -139,29 +140,45 @@ const looks = 100
 // errRestless is of a table whose journal changed whenever its files were listed.
 var errRestless = errors.New("its files are being swapped all the time")
 
-// List gives the files of a table that count, as of one moment, in the order of their names, which are relative to the
-// lake's root. A table without files has none. What it gives can be read for the grace time of a swap at least.
-func List(root, table string) ([]string, error) { return list(root, table, func() {}) }
+// List gives the names of the files of a table that count, as Find does.
+func List(ctx context.Context, files blob.Files, table string) ([]string, error) {
+	found, err := Find(ctx, files, table)
+	return names(found), err
+}
 
-// list calls walked between its two looks at the journal.
-func list(root, table string, walked func()) ([]string, error) {
-	before, err := read(root, table)
+func names(found []blob.Info) []string {
+	var out []string
+	for _, f := range found {
+		out = append(out, f.Name)
+	}
+	return out
+}
+
+// Find gives the files of a table that count, as of one moment, in the order of their names, which are relative to the
+// lake's root. A table without files has none. What it gives can be read for the grace time of a swap at least.
+func Find(ctx context.Context, files blob.Files, table string) ([]blob.Info, error) {
+	return find(ctx, files, table, func() {})
+}
+
+// find calls walked between its two looks at the journal.
+func find(ctx context.Context, files blob.Files, table string, walked func()) ([]blob.Info, error) {
+	before, err := read(ctx, files, table)
 	for range looks {
 		if err != nil {
 			return nil, err
 		}
-		var names []string
-		if names, err = walk(root, table); err != nil {
+		var found []blob.Info
+		if found, err = walk(ctx, files, table); err != nil {
 			return nil, fmt.Errorf("list files of table %s: %w", table, err)
 		}
 		walked()
 		var after journal
-		if after, err = read(root, table); err != nil {
+		if after, err = read(ctx, files, table); err != nil {
 			return nil, err
 		}
 		if after.Sequence == before.Sequence { // the files are those of this journal
 			excluded := after.excluded()
-			return slices.DeleteFunc(names, func(name string) bool { return excluded[name] }), nil
+			return slices.DeleteFunc(found, func(f blob.Info) bool { return excluded[f.Name] }), nil
 		}
 		before = after
 	}
@@ -169,18 +186,7 @@ func list(root, table string, walked func()) ([]string, error) {
 }
 
 // walk gives all data files of a table, those that do not count too.
-func walk(root, table string) (names []string, err error) {
-	err = fs.WalkDir(os.DirFS(filepath.Join(root, table)), ".", func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // a sweep removed it, or the table has no file yet
-			return nil
-		case err != nil:
-			return err
-		case !e.IsDir() && strings.HasSuffix(name, suffix):
-			names = append(names, table+"/"+name)
-		}
-		return nil
-	})
-	slices.Sort(names)
-	return names, err
+func walk(ctx context.Context, files blob.Files, table string) ([]blob.Info, error) {
+	found, err := files.Walk(ctx, table)
+	return slices.DeleteFunc(found, func(f blob.Info) bool { return !strings.HasSuffix(f.Name, suffix) }), err
 }

@@ -60,11 +60,11 @@ func TestHistory(t *testing.T) {
 	one, other := colliding()
 	wants := func(what, lane string, group, want int64, where string) {
 		t.Helper()
-		h, err := lakefiles.ReadHistory(root, "p")
+		h, err := lakefiles.ReadHistory(t.Context(), blob.Within(root), "p")
 		if err != nil {
 			t.Fatal(what, err)
 		}
-		if got, at, err := h.After(lane, group); got != want || !strings.Contains(at, where) || err != nil {
+		if got, at, err := h.After(t.Context(), lane, group); got != want || !strings.Contains(at, where) || err != nil {
 			t.Errorf("%s: group %d in %q, want %d in %q; %v", what, got, at, want, where, err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := lakefiles.Lock(dir, "t")
+	table, err := lakefiles.Lock(t.Context(), dir, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,9 +96,9 @@ func TestHistory(t *testing.T) {
 	wants("files that were dropped", one, 7, 8, "dropped")
 	wants("files that were dropped, and are known", one, 8, 0, "")
 	wants("files of a lane of the same short name that were dropped", other, 0, 0, "")
-	if h, err := lakefiles.ReadHistory(root, "q"); err != nil {
+	if h, err := lakefiles.ReadHistory(t.Context(), blob.Within(root), "q"); err != nil {
 		t.Error(err)
-	} else if got, _, err := h.After(one, 0); got != 0 || err != nil {
+	} else if got, _, err := h.After(t.Context(), one, 0); got != 0 || err != nil {
 		t.Error("another pipeline has it:", got, err)
 	}
 }

@@ -36,15 +36,15 @@ func Points() []string {
 type Table struct {
 	Name   string
 	Probe  func(point string) // for tests; may be nil
-	dir    *blob.Dir
+	bucket blob.Bucket
 	unlock func()
 	serial int
 }
 
-// Lock takes a table, by a file lock that the system lets go when the process dies, and takes back what a crash left
-// half done. A second process, or a second taker in this one, is refused.
-func Lock(dir *blob.Dir, table string) (*Table, error) {
-	unlock, held, err := dir.TryLock(folder + "/" + table + ".lock")
+// Lock takes a table, by a lock that is let go when the process dies, and takes back what a crash left half done. A second
+// process, or a second taker in this one, is refused.
+func Lock(ctx context.Context, bucket blob.Bucket, table string) (*Table, error) {
+	unlock, held, err := bucket.TryLock(ctx, folder+"/"+table+".lock")
 	if err != nil {
 		return nil, fmt.Errorf("lock table %s: %w", table, err)
 	}
@@ -54,8 +54,8 @@ func Lock(dir *blob.Dir, table string) (*Table, error) {
 			Remedy: "wait until it is done; queries and writers are not disturbed",
 		}
 	}
-	t := &Table{Name: table, dir: dir, unlock: unlock, Probe: func(string) {}}
-	if err := t.recover(); err != nil {
+	t := &Table{Name: table, bucket: bucket, unlock: unlock, Probe: func(string) {}}
+	if err := t.recover(ctx); err != nil {
 		unlock()
 		return nil, err
 	}
@@ -70,8 +70,8 @@ func (t *Table) staging() string { return folder + "/" + t.Name }
 
 // recover takes pending swaps back, and removes what was staged: both are of a holder of the table that is gone, or of
 // a swap that failed.
-func (t *Table) recover() error {
-	j, err := read(t.dir.Root(), t.Name)
+func (t *Table) recover(ctx context.Context) error {
+	j, err := read(ctx, t.bucket, t.Name)
 	if err != nil {
 		return err
 	}
@@ -79,29 +79,31 @@ func (t *Table) recover() error {
 		if s.State != Pending {
 			continue
 		}
-		if err := t.remove(s.Outputs); err != nil {
+		if err := t.remove(ctx, s.Outputs); err != nil {
 			return fmt.Errorf("take back swap %s: %w", s.ID, err)
 		}
-		if err := t.forget(map[string]bool{s.ID: true}); err != nil {
+		if err := t.forget(ctx, map[string]bool{s.ID: true}); err != nil {
 			return fmt.Errorf("take back swap %s: %w", s.ID, err)
 		}
 	}
-	return t.Discard()
+	return t.Discard(ctx)
 }
 
 // Discard removes what was staged and not swapped in.
-func (t *Table) Discard() error {
-	staged, err := t.dir.List(t.staging())
-	for _, name := range staged {
-		err = errors.Join(err, t.dir.Remove(t.staging()+"/"+name))
+func (t *Table) Discard(ctx context.Context) error {
+	staged, err := t.bucket.Leftovers(ctx, t.staging())
+	for _, p := range staged {
+		if p.Final == "" || belongs(t.Name, p.Final) && IsOutput(p.Final) {
+			err = errors.Join(err, t.bucket.Discard(ctx, p))
+		}
 	}
 	return err
 }
 
-// Create opens a file that will be an output: it is staged, and seen by nobody.
-func (t *Table) Create() (*blob.File, error) {
+// Create opens a file that will be an output, under a name that OutputName made: it is staged, and seen by nobody.
+func (t *Table) Create(ctx context.Context, final string) (*blob.File, error) {
 	t.serial++
-	return t.dir.Create(fmt.Sprintf("%s/%d.tmp", t.staging(), t.serial))
+	return t.bucket.Stage(ctx, fmt.Sprintf("%s/%d.tmp", t.staging(), t.serial), final)
 }
 
 // NewID gives a name for a swap that nothing else has or will have; it begins with the time.
@@ -121,36 +123,36 @@ func (t *Table) Swap(ctx context.Context, id string, inputs []string, outputs []
 		s.Outputs = append(s.Outputs, o.Final)
 	}
 	t.Probe(BeforePending)
-	if err := t.update(func(j *journal) error { return t.begin(j, s) }); err != nil {
+	if err := t.update(ctx, func(j *journal) error { return t.begin(ctx, j, s) }); err != nil {
 		return fmt.Errorf("begin swap of table %s: %w", t.Name, err)
 	}
 	t.Probe(AfterPending)
-	if err := t.dir.Publish(ctx, outputs); err != nil {
-		return errors.Join(fmt.Errorf("publish outputs of swap: %w", err), t.recover())
+	if err := t.bucket.Publish(ctx, outputs); err != nil {
+		return errors.Join(fmt.Errorf("publish outputs of swap: %w", err), t.recover(ctx))
 	}
 	t.Probe(AfterPublish)
-	err := t.update(func(j *journal) error {
+	err := t.update(ctx, func(j *journal) error {
 		at := slices.IndexFunc(j.Swaps, func(x Swap) bool { return x.ID == id && x.State == Pending })
 		if at < 0 {
 			return errors.New("the swap is not in the journal any more")
 		}
 		now := time.Now().UTC()
-		j.replaced(t.dir.Root(), inputs)
+		j.replaced(ctx, t.bucket, inputs)
 		j.Swaps[at].State, j.Swaps[at].At, j.Swaps[at].DeleteAfter = Done, now, now.Add(grace)
 		return nil
 	})
 	if err != nil { // what the journal says now holds: recover reads it
-		return errors.Join(fmt.Errorf("finish swap of table %s: %w", t.Name, err), t.recover())
+		return errors.Join(fmt.Errorf("finish swap of table %s: %w", t.Name, err), t.recover(ctx))
 	}
 	t.Probe(AfterDone)
 	return nil
 }
 
 // begin adds a swap to the journal if every input is there and counts.
-func (t *Table) begin(j *journal, s Swap) error {
+func (t *Table) begin(ctx context.Context, j *journal, s Swap) error {
 	excluded := j.excluded()
 	for _, name := range s.Inputs {
-		there, err := t.dir.Exists(name)
+		there, err := t.bucket.Exists(ctx, name)
 		switch {
 		case err != nil:
 			return err
@@ -161,7 +163,7 @@ func (t *Table) begin(j *journal, s Swap) error {
 		}
 	}
 	for _, name := range s.Outputs {
-		if there, err := t.dir.Exists(name); there || err != nil || !belongs(t.Name, name) {
+		if there, err := t.bucket.Exists(ctx, name); there || err != nil || !belongs(t.Name, name) {
 			return errors.Join(err, fmt.Errorf("%s cannot be the name of a new file", name))
 		}
 	}
@@ -170,8 +172,8 @@ func (t *Table) begin(j *journal, s Swap) error {
 }
 
 // update changes the journal in one atomic, durable step.
-func (t *Table) update(change func(j *journal) error) error {
-	return t.dir.Update(journalName(t.Name), func(old []byte) ([]byte, error) {
+func (t *Table) update(ctx context.Context, change func(j *journal) error) error {
+	return t.bucket.Update(ctx, journalName(t.Name), func(old []byte) ([]byte, error) {
 		j, err := decode(t.Name, old)
 		if err != nil {
 			return nil, err
@@ -188,7 +190,7 @@ func (t *Table) update(change func(j *journal) error) error {
 // Sweep deletes the inputs of swaps whose grace time is over at now, and forgets those swaps. It says how many files it
 // deleted, and when the next are due; zero: none waits.
 func (t *Table) Sweep(ctx context.Context, now time.Time) (deleted int, next time.Time, err error) {
-	j, err := read(t.dir.Root(), t.Name)
+	j, err := read(ctx, t.bucket, t.Name)
 	if err != nil {
 		return 0, next, err
 	}
@@ -205,7 +207,7 @@ func (t *Table) Sweep(ctx context.Context, now time.Time) (deleted int, next tim
 		case ctx.Err() != nil:
 			return deleted, next, ctx.Err()
 		}
-		if err := t.remove(s.Inputs); err != nil {
+		if err := t.remove(ctx, s.Inputs); err != nil {
 			return deleted, next, fmt.Errorf("delete files that were replaced: %w", err)
 		}
 		deleted += len(s.Inputs)
@@ -215,30 +217,30 @@ func (t *Table) Sweep(ctx context.Context, now time.Time) (deleted int, next tim
 		return 0, next, nil
 	}
 	t.Probe(AfterDelete)
-	return deleted, next, t.forget(over)
+	return deleted, next, t.forget(ctx, over)
 }
 
 // remove deletes files, for good: a swap may be forgotten only when no power cut can bring one of them back. A folder that
 // is empty then stays: a writer may be about to publish into it.
-func (t *Table) remove(names []string) error {
+func (t *Table) remove(ctx context.Context, names []string) error {
 	folders := map[string]bool{}
 	for _, name := range names {
 		t.Probe(BeforeDelete)
-		if err := t.dir.Remove(name); err != nil {
+		if err := t.bucket.Remove(ctx, name); err != nil {
 			return err
 		}
 		folders[path.Dir(name)] = true
 	}
 	for name := range folders {
-		if err := t.dir.SyncFolder(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := t.bucket.SyncFolder(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Table) forget(ids map[string]bool) error {
-	return t.update(func(j *journal) error {
+func (t *Table) forget(ctx context.Context, ids map[string]bool) error {
+	return t.update(ctx, func(j *journal) error {
 		j.Swaps = slices.DeleteFunc(j.Swaps, func(s Swap) bool { return ids[s.ID] })
 		return nil
 	})

@@ -37,7 +37,7 @@ func filled(t *testing.T, rows int) *blob.Dir {
 
 func lock(t *testing.T, dir *blob.Dir) *lakefiles.Table {
 	t.Helper()
-	locked, err := lakefiles.Lock(dir, table)
+	locked, err := lakefiles.Lock(t.Context(), dir, table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestInputsStayForTheGraceTime(t *testing.T) {
 func TestASwapWithoutOutputsDropsFiles(t *testing.T) {
 	t.Parallel()
 	dir := filled(t, 6)
-	live, err := lakefiles.List(dir.Root(), table)
+	live, err := lakefiles.List(t.Context(), blob.Within(dir.Root()), table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestASwapWithoutOutputsDropsFiles(t *testing.T) {
 	if err := locked.Swap(t.Context(), "drop", first, nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := lakefiles.List(dir.Root(), table); len(left) != 4 || err != nil {
+	if left, err := lakefiles.List(t.Context(), blob.Within(dir.Root()), table); len(left) != 4 || err != nil {
 		t.Errorf("left %q, %v", left, err)
 	}
 	if _, _, err := locked.Sweep(t.Context(), time.Now()); err != nil {
@@ -100,10 +100,10 @@ func TestOneHolderAtATime(t *testing.T) {
 	t.Parallel()
 	dir := filled(t, 2)
 	locked := lock(t, dir)
-	if _, err := lakefiles.Lock(dir, table); fault.Code(err) != "ACQ-LAKE-023" {
+	if _, err := lakefiles.Lock(t.Context(), dir, table); fault.Code(err) != "ACQ-LAKE-023" {
 		t.Errorf("a second holder: %v", err)
 	}
-	other, err := lakefiles.Lock(dir, "other")
+	other, err := lakefiles.Lock(t.Context(), dir, "other")
 	if err != nil {
 		t.Fatalf("another table: %v", err)
 	}
@@ -116,7 +116,7 @@ func TestOneHolderAtATime(t *testing.T) {
 func TestSwapsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	dir := filled(t, 3)
-	live, err := lakefiles.List(dir.Root(), table)
+	live, err := lakefiles.List(t.Context(), blob.Within(dir.Root()), table)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestSwapsThatAreRefused(t *testing.T) {
 			t.Errorf("%s was taken", name)
 		}
 	}
-	if left, err := lakefiles.List(dir.Root(), table); !slices.Equal(left, live[1:]) || err != nil {
+	if left, err := lakefiles.List(t.Context(), blob.Within(dir.Root()), table); !slices.Equal(left, live[1:]) || err != nil {
 		t.Errorf("left %q, %v", left, err)
 	}
 }
@@ -169,7 +169,7 @@ func TestASwapThatFailsIsTakenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filled(t, 4)
-			live, err := lakefiles.List(dir.Root(), table)
+			live, err := lakefiles.List(t.Context(), blob.Within(dir.Root()), table)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,10 +211,10 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir.Root(), "_swaps", table+".json"), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := lakefiles.List(dir.Root(), table); fault.Code(err) != "ACQ-LAKE-022" {
+			if _, err := lakefiles.List(t.Context(), blob.Within(dir.Root()), table); fault.Code(err) != "ACQ-LAKE-022" {
 				t.Errorf("list: %v", err)
 			}
-			if _, err := lakefiles.Lock(dir, table); fault.Code(err) != "ACQ-LAKE-022" {
+			if _, err := lakefiles.Lock(t.Context(), dir, table); fault.Code(err) != "ACQ-LAKE-022" {
 				t.Errorf("lock: %v", err)
 			}
 			if names := raw(t, dir.Root()); len(names) != 1 {
@@ -229,7 +229,7 @@ func TestAListIsOfOneMoment(t *testing.T) {
 	t.Parallel()
 	dir := filled(t, 6)
 	walks := 0
-	names, err := lakefiles.ListWith(dir.Root(), table, func() {
+	names, err := lakefiles.ListWith(t.Context(), blob.Within(dir.Root()), table, func() {
 		if walks++; walks > 2 {
 			return
 		}
@@ -244,7 +244,7 @@ func TestAListIsOfOneMoment(t *testing.T) {
 	if len(rows) != 6 || len(names) != 1 || err != nil {
 		t.Errorf("%d rows in %q, %v", len(rows), names, err)
 	}
-	if names, err := lakefiles.ListWith(dir.Root(), table, func() {
+	if names, err := lakefiles.ListWith(t.Context(), blob.Within(dir.Root()), table, func() {
 		if err := merge(dir, time.Hour, func(string) {}); err != nil {
 			t.Error(err)
 		}
@@ -255,7 +255,7 @@ func TestAListIsOfOneMoment(t *testing.T) {
 
 func TestATableWithoutFiles(t *testing.T) {
 	t.Parallel()
-	if names, err := lakefiles.List(filepath.Join(t.TempDir(), "none"), table); len(names) > 0 || err != nil {
+	if names, err := lakefiles.List(t.Context(), blob.Within(filepath.Join(t.TempDir(), "none")), table); len(names) > 0 || err != nil {
 		t.Errorf("%q, %v", names, err)
 	}
 }

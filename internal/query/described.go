@@ -1,11 +1,13 @@
 package query
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -46,7 +48,7 @@ func DescribedTables(lake string) ([]LakeTable, error) {
 	}
 	out := make([]LakeTable, len(described))
 	for i, t := range described {
-		files, err := lakefiles.List(lake, t.Name)
+		files, err := lakefiles.List(context.Background(), blob.Within(lake), t.Name)
 		if err != nil {
 			return nil, err
 		}

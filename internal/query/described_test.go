@@ -163,7 +163,7 @@ func TestCountsAreExactWhileFilesAreSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := lakefiles.Lock(dir, "videogames")
+	table, err := lakefiles.Lock(t.Context(), dir, "videogames")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 )
 
@@ -84,7 +85,7 @@ func (e *Engine) survey(ctx context.Context, table LakeTable) (TableInfo, error)
 	e.surveying.Lock()
 	defer e.surveying.Unlock()
 	known, seen := e.counted[t.Name], make(map[string]int64)
-	names, err := lakefiles.List(root, folder)
+	names, err := lakefiles.List(ctx, blob.Within(root), folder)
 	if err != nil {
 		return TableInfo{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
@@ -128,7 +129,7 @@ func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, e
 	if l.table == nil {
 		return nil, nil
 	}
-	names, err := lakefiles.List(l.root, l.table.Name)
+	names, err := lakefiles.List(ctx, blob.Within(l.root), l.table.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func newWorld(t *testing.T, schema *record.Schema) *world {
 	t.Helper()
 	w := &world{t: t, source: &memory{schema: schema, ranged: 5}, root: t.TempDir()}
 	var err error
-	if w.lake, err = lakesink.New(lakesink.Config{URL: w.root}, 0, slog.New(slog.DiscardHandler)); err != nil {
+	if w.lake, err = lakesink.New(t.Context(), lakesink.Config{URL: w.root}, 0, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if w.store, err = itemstore.Open(t.Context(), filepath.Join(t.TempDir(), "items.db"), itemstore.Options{}); err != nil {

@@ -75,13 +75,13 @@ type staging struct {
 }
 
 // Stage puts the file on disk. Its name is that of the group and of what is in it: the ids of its messages begin with it.
-func (s *staging) Stage(context.Context) (sinks.Manifest, error) {
+func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
 	if s.file == nil {
 		return sinks.Manifest{}, nil
 	}
 	f, w := s.file, s.writer
 	var sealer blob.Sealer
-	if err := errors.Join(sealer.Seal(f), sealer.Wait()); err != nil {
+	if err := errors.Join(sealer.Seal(ctx, f), sealer.Wait()); err != nil {
 		return sinks.Manifest{}, err
 	}
 	if err := w.sink.dir.SyncFolder(w.name); err != nil {
@@ -98,11 +98,11 @@ func (w *writer) Publish(ctx context.Context, m sinks.Manifest) error {
 		sent, err := w.sent(f)
 		if err == nil && !sent {
 			if err = w.send(ctx, f); err == nil {
-				err = w.note(f)
+				err = w.note(ctx, f)
 			}
 		}
 		if err == nil {
-			err = w.sink.dir.Remove(f.Staged)
+			err = w.sink.dir.Remove(ctx, f.Staged)
 		}
 		if err != nil {
 			return err
@@ -148,8 +148,8 @@ const remembered = 64
 // notes is the file that names the groups of the lane that were sent, the last one last.
 func (w *writer) notes() string { return w.name + "/sent" }
 
-func (w *writer) note(f sinks.File) error {
-	return w.sink.dir.Update(w.notes(), func(old []byte) ([]byte, error) {
+func (w *writer) note(ctx context.Context, f sinks.File) error {
+	return w.sink.dir.Update(ctx, w.notes(), func(old []byte) ([]byte, error) {
 		names := append(strings.Fields(string(old)), f.Name)
 		return []byte(strings.Join(names[max(0, len(names)-remembered):], "\n") + "\n"), nil
 	})
@@ -164,7 +164,7 @@ func (w *writer) sent(f sinks.File) (bool, error) {
 }
 
 // Sweep removes what lower epochs have staged. Recovery calls it after it has rolled the intent forward.
-func (w *writer) Sweep(context.Context) error {
+func (w *writer) Sweep(ctx context.Context) error {
 	names, err := w.sink.dir.List(w.name)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (w *writer) Sweep(context.Context) error {
 		if epoch, err := strconv.ParseInt(text, 10, 64); err != nil || epoch >= w.lane.Epoch {
 			continue
 		}
-		if err := w.sink.dir.Remove(w.name + "/" + name); err != nil {
+		if err := w.sink.dir.Remove(ctx, w.name+"/"+name); err != nil {
 			return err
 		}
 	}
@@ -183,9 +183,9 @@ func (w *writer) Sweep(context.Context) error {
 
 // Withdraw removes the staged files and makes sure that none of the group was sent as a whole. What was sent in part is sent
 // again with the next group: that is at-least-once.
-func (w *writer) Withdraw(_ context.Context, m sinks.Manifest) error {
+func (w *writer) Withdraw(ctx context.Context, m sinks.Manifest) error {
 	for _, f := range m.Files {
-		if err := w.sink.dir.Remove(f.Staged); err != nil {
+		if err := w.sink.dir.Remove(ctx, f.Staged); err != nil {
 			return err
 		}
 	}

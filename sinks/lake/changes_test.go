@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/query"
 	"github.com/acequia-io/acequia/record"
@@ -54,7 +55,7 @@ func asked(t *testing.T, root, text string) []string {
 // paths are the files of the lake's table.
 func paths(t *testing.T, root string) []string {
 	t.Helper()
-	names, err := lakefiles.List(root, "games")
+	names, err := lakefiles.List(t.Context(), blob.Within(root), "games")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestChangeThatIsRefused(t *testing.T) {
 // A file cannot keep the value of before: an update that lacks a column is refused, a delete that does passes.
 func TestAbsentValuesAreRefused(t *testing.T) {
 	t.Parallel()
-	l, err := lake.New(lake.Config{URL: t.TempDir()}, 0, slog.New(slog.DiscardHandler))
+	l, err := lake.New(t.Context(), lake.Config{URL: t.TempDir()}, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		root := t.TempDir()
 		return sinktest.Place{
 			Sink: func() (sinks.Sink, error) {
-				return lake.New(lake.Config{URL: root}, 0, slog.New(slog.DiscardHandler))
+				return lake.New(t.Context(), lake.Config{URL: root}, 0, slog.New(slog.DiscardHandler))
 			},
 			Rows:   func() ([]sinktest.Row, error) { return suiteRows(filepath.Join(root, "suite")) },
 			Staged: func() (int, error) { return count(filepath.Join(root, "_staging")) },

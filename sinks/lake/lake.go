@@ -65,7 +65,7 @@ type Expire struct {
 // Lake is the sink.
 type Lake struct {
 	config Config
-	dir    *blob.Dir
+	bucket blob.Bucket
 	log    *slog.Logger
 	memory int64 // bytes for open writers; a quarter of it for the sorter
 
@@ -102,28 +102,28 @@ func Plugin() sinks.Plugin {
 		Check:   check,
 		Plan:    plan,
 		Refuses: refuses,
-		New: func(_ context.Context, config any, host sinks.Host) (sinks.Sink, error) {
+		New: func(ctx context.Context, config any, host sinks.Host) (sinks.Sink, error) {
 			c, ok := config.(*Config)
 			if !ok {
 				return nil, errors.New("lake: a *lake.Config is needed")
 			}
-			return New(*c, host.Memory, host.Log)
+			return New(ctx, *c, host.Memory, host.Log)
 		},
 	}
 }
 
 // New opens the lake, making its root if need be. memory is what its open writers may hold, in bytes; 0: 90 MiB.
-func New(c Config, memory int64, log *slog.Logger) (*Lake, error) {
+func New(_ context.Context, c Config, memory int64, log *slog.Logger) (*Lake, error) {
 	root, err := c.Root()
 	if err != nil {
 		return nil, err
 	}
 	c = c.filled()
-	dir, err := blob.Open(root)
+	bucket, err := blob.Open(root)
 	if err != nil {
 		return nil, err
 	}
-	return &Lake{config: c, dir: dir, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string][]*table{}}, nil
+	return &Lake{config: c, bucket: bucket, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string][]*table{}}, nil
 }
 
 // filled gives the settings with their defaults.
@@ -154,9 +154,9 @@ func (c Config) Root() (string, error) {
 }
 
 // Declare makes the tables of the schemas known before any record flows, so that SQL finds them empty.
-func (l *Lake) Declare(_ context.Context, declared []*record.Schema) error {
+func (l *Lake) Declare(ctx context.Context, declared []*record.Schema) error {
 	for _, s := range declared {
-		if _, err := l.table(s); err != nil {
+		if _, err := l.table(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -168,17 +168,17 @@ func (l *Lake) Close(context.Context) error { return nil }
 
 // Open makes the writer of one incarnation of a lane.
 func (l *Lake) Open(_ context.Context, lane sinks.Lane) (sinks.Writer, error) {
-	return &writer{lake: l, lane: lane, lane8: lakefiles.ShortLane(lane.ID), tables: map[*table]*openTable{}}, nil
+	return &writer{lake: l, lane: lane, lane8: lakefiles.ShortLane(lane.ID), tables: map[*table]*openTable{}, group: 1}, nil
 }
 
 // history gives what the lake has had of a pipeline when it was first asked.
-func (l *Lake) history(pipeline string) (*lakefiles.History, error) {
+func (l *Lake) history(ctx context.Context, pipeline string) (*lakefiles.History, error) {
 	l.walking.Lock()
 	defer l.walking.Unlock()
 	if h, ok := l.histories[pipeline]; ok {
 		return h, nil
 	}
-	h, err := lakefiles.ReadHistory(l.dir.Root(), pipeline)
+	h, err := lakefiles.ReadHistory(ctx, l.bucket, pipeline)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (l *Lake) history(pipeline string) (*lakefiles.History, error) {
 }
 
 // table finds the table of a schema, and describes it durably in the lake before any file may hold its columns.
-func (l *Lake) table(s *record.Schema) (*table, error) {
+func (l *Lake) table(ctx context.Context, s *record.Schema) (*table, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, t := range l.tables[s.Stream] {
@@ -208,7 +208,7 @@ func (l *Lake) table(s *record.Schema) (*table, error) {
 			}
 		}
 	}
-	description, err := l.describe(name, s)
+	description, err := l.describe(ctx, name, s)
 	if err != nil {
 		return nil, err
 	}
@@ -223,13 +223,13 @@ func (l *Lake) table(s *record.Schema) (*table, error) {
 }
 
 // describe reads the table's file, lets it evolve, and writes it when it is new or changed.
-func (l *Lake) describe(name string, s *record.Schema) (described *schemas.LakeTable, err error) {
+func (l *Lake) describe(ctx context.Context, name string, s *record.Schema) (described *schemas.LakeTable, err error) {
 	file := tablesFolder + "/" + name + ".json"
 	fresh, err := schemas.NewLakeTable(name, s, l.config.Partition)
 	if err != nil {
 		return nil, &fault.Error{Class: fault.Fatal, Code: "ACQ-LAKE-014", Place: s.Stream, Err: err, Remedy: "rename or leave out the column, or the table"}
 	}
-	err = l.dir.Update(file, func(old []byte) ([]byte, error) {
+	err = l.bucket.Update(ctx, file, func(old []byte) ([]byte, error) {
 		if old == nil {
 			described = fresh
 			return fresh.Encode()

@@ -54,7 +54,7 @@ func games(t *testing.T, lo, hi, days int) *record.Batch {
 
 func open(t *testing.T, c lake.Config) *lake.Lake {
 	t.Helper()
-	l, err := lake.New(c, 0, slog.New(slog.DiscardHandler))
+	l, err := lake.New(t.Context(), c, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func TestNestedValuesReachTheirFiles(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
-			l, err := lake.New(lake.Config{URL: root}, way.memory, slog.New(slog.DiscardHandler))
+			l, err := lake.New(t.Context(), lake.Config{URL: root}, way.memory, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ func TestManyPartitionsGiveOneFileEach(t *testing.T) {
 	t.Parallel()
 	const partitions, rows, fewer = 1030, 4500, 10
 	root := t.TempDir()
-	l, err := lake.New(lake.Config{URL: root}, 128<<10, slog.New(slog.DiscardHandler)) // the sorter must spill
+	l, err := lake.New(t.Context(), lake.Config{URL: root}, 128<<10, slog.New(slog.DiscardHandler)) // the sorter must spill
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,17 +19,18 @@ type staging struct {
 	writer *writer
 	group  sinks.Group
 	tables []*openTable
-	serial int // of the group's last staged file
-	files  []sinks.File
+	serial int // of the last staged file
+	files  int // of the group
+	sealed []*part
 	sealer blob.Sealer
 }
 
 // Stage finishes the files and puts them and their names on disk, invisible.
-func (s *staging) Stage(context.Context) (sinks.Manifest, error) {
+func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
 	var err error
 	for _, o := range s.tables {
 		if err == nil {
-			err = s.table(o)
+			err = s.table(ctx, o)
 		}
 		if err != nil {
 			err = errors.Join(err, o.drop())
@@ -38,31 +39,36 @@ func (s *staging) Stage(context.Context) (sinks.Manifest, error) {
 	if sealed := s.sealer.Wait(); err == nil {
 		err = sealed
 	}
-	if err != nil || len(s.files) == 0 {
+	if err != nil || len(s.sealed) == 0 {
 		return sinks.Manifest{}, err
 	}
-	return sinks.Manifest{Files: s.files}, s.writer.lake.dir.SyncFolder(s.writer.staging())
+	var m sinks.Manifest
+	for _, p := range s.sealed {
+		f := p.file.Publication()
+		m.Files = append(m.Files, sinks.File{Name: f.Final, Staged: f.Staged, Upload: f.Upload, Rows: p.rows, Bytes: f.Bytes, Digest: f.Digest})
+	}
+	return m, s.writer.lake.bucket.SyncFolder(s.writer.staging())
 }
 
-func (s *staging) table(o *openTable) error {
+func (s *staging) table(ctx context.Context, o *openTable) error {
 	for len(o.full) > 0 {
 		p := o.full[0]
 		o.full = o.full[1:]
-		if err := s.seal(o.table, p); err != nil {
+		if err := s.seal(ctx, o.table, p); err != nil {
 			return err
 		}
 	}
 	for _, number := range slices.Sorted(maps.Keys(o.parts)) {
 		p := o.parts[number]
 		delete(o.parts, number)
-		if err := s.seal(o.table, p); err != nil {
+		if err := s.seal(ctx, o.table, p); err != nil {
 			return err
 		}
 	}
 	if o.sorter == nil {
 		return nil
 	}
-	if err := s.sorted(o); err != nil {
+	if err := s.sorted(ctx, o); err != nil {
 		return err
 	}
 	err := o.sorter.Close()
@@ -71,9 +77,9 @@ func (s *staging) table(o *openTable) error {
 }
 
 // sorted writes what the sorter holds, one partition after the other.
-func (s *staging) sorted(o *openTable) error {
+func (s *staging) sorted(ctx context.Context, o *openTable) error {
 	// the same lane, with the numbers that were kept for this group; the writer itself is at the next one
-	w := &writer{lake: s.writer.lake, lane: s.writer.lane, lane8: s.writer.lane8, serial: s.serial}
+	w := &writer{lake: s.writer.lake, lane: s.writer.lane, lane8: s.writer.lane8, serial: s.serial, files: s.files, group: s.group.Ordinal}
 	var open *part
 	last := int32(-1)
 	finish := func() error {
@@ -82,7 +88,7 @@ func (s *staging) sorted(o *openTable) error {
 		}
 		p := open
 		open = nil
-		return s.seal(o.table, p)
+		return s.seal(ctx, o.table, p)
 	}
 	err := o.sorter.Each(func(number int, columns []record.Column, lo, hi int) error {
 		for lo < hi {
@@ -93,7 +99,7 @@ func (s *staging) sorted(o *openTable) error {
 			}
 			var err error
 			if open == nil {
-				if open, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+				if open, err = w.create(ctx, o.table, o.router.folders[number], columns, hi); err != nil {
 					return err
 				}
 				last = int32(number) //nolint:gosec // as above
@@ -104,7 +110,7 @@ func (s *staging) sorted(o *openTable) error {
 		}
 		return nil
 	})
-	s.serial = w.serial // another table may be sorted too
+	s.serial, s.files = w.serial, w.files // another table may be sorted too
 	if err == nil {
 		return finish()
 	}
@@ -115,7 +121,7 @@ func (s *staging) sorted(o *openTable) error {
 }
 
 // seal ends a file and starts to put its content on disk. The file is closed whatever happens.
-func (s *staging) seal(t *table, p *part) error {
+func (s *staging) seal(ctx context.Context, t *table, p *part) error {
 	g, lane := s.group, s.writer.lane
 	err := p.out.Close(
 		parquet.KeyValue{Key: "acequia.pipeline", Value: lane.Pipeline}, parquet.KeyValue{Key: lakefiles.LaneKey, Value: lane.ID},
@@ -128,13 +134,11 @@ func (s *staging) seal(t *table, p *part) error {
 	if err != nil {
 		return errors.Join(err, p.file.Close())
 	}
-	if err := s.sealer.Seal(p.file); err != nil {
+	p.file.Final = fileName(s.writer, t, p.folder, g.Ordinal, p.number)
+	if err := s.sealer.Seal(ctx, p.file); err != nil {
 		return err
 	}
 	s.writer.lake.give(t, p.out)
-	s.files = append(s.files, sinks.File{
-		Name: fileName(s.writer, t, p.folder, g.Ordinal, len(s.files)), Staged: p.file.Name,
-		Rows: p.rows, Bytes: p.file.Bytes, Digest: p.file.Digest(),
-	})
+	s.sealed = append(s.sealed, p)
 	return nil
 }

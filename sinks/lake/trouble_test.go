@@ -69,7 +69,7 @@ func runChild(text string) error {
 			return fmt.Errorf("mount: %w", err)
 		}
 	}
-	l, err := lake.New(lake.Config{URL: j.Lake}, 0, slog.New(slog.DiscardHandler))
+	l, err := lake.New(context.Background(), lake.Config{URL: j.Lake}, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
@@ -25,7 +24,10 @@ type writer struct {
 	lake   *Lake
 	lane   sinks.Lane
 	lane8  string
-	serial int
+	serial int   // of the last staged file
+	files  int   // of the open group
+	group  int64 // the ordinal that the open group will have, as far as it is known
+	again  time.Time
 	tables map[*table]*openTable
 	order  []*openTable // of the open group, in the order of their first record
 	parts  []int32
@@ -46,20 +48,21 @@ type openTable struct {
 // part is one file being written.
 type part struct {
 	folder string
+	number int // in the group
 	file   *blob.File
 	out    *parquet.Writer
 	rows   int64
 }
 
 // Write routes every row to the file of its partition.
-func (w *writer) Write(_ context.Context, b *record.Batch) error {
+func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 	if b.Rows == 0 {
 		return nil
 	}
 	if err := refuses(b); err != nil {
 		return err
 	}
-	t, err := w.lake.table(b.Schema)
+	t, err := w.lake.table(ctx, b.Schema)
 	if err != nil {
 		return err
 	}
@@ -79,9 +82,9 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	case o.sorter != nil || t.wide.Load() || len(o.router.folders) > maxOpen:
 		return w.sort(o, b, columns)
 	case same:
-		return w.append(o, w.parts[0], columns, 0, b.Rows)
+		return w.append(ctx, o, w.parts[0], columns, 0, b.Rows)
 	}
-	return w.scatter(o, columns)
+	return w.scatter(ctx, o, columns)
 }
 
 // refuses names the rows that no file can hold without loss. A value that the source did not send would become a null; in a
@@ -136,7 +139,7 @@ func (w *writer) sort(o *openTable, b *record.Batch, columns []record.Column) er
 const scratchLimit = 64 << 30
 
 // scatter gathers the rows of each partition and writes them.
-func (w *writer) scatter(o *openTable, columns []record.Column) error {
+func (w *writer) scatter(ctx context.Context, o *openTable, columns []record.Column) error {
 	for len(o.rows) < len(o.router.folders) {
 		o.rows = append(o.rows, nil)
 	}
@@ -159,7 +162,7 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 			}
 		}
 		w.given = given
-		if err := w.append(o, int32(p), given, 0, len(rows)); err != nil {
+		if err := w.append(ctx, o, int32(p), given, 0, len(rows)); err != nil {
 			return err
 		}
 		o.rows[p] = rows[:0]
@@ -168,12 +171,12 @@ func (w *writer) scatter(o *openTable, columns []record.Column) error {
 }
 
 // append writes rows of one partition, and rolls its file when it is full.
-func (w *writer) append(o *openTable, number int32, columns []record.Column, lo, hi int) error {
+func (w *writer) append(ctx context.Context, o *openTable, number int32, columns []record.Column, lo, hi int) error {
 	for lo < hi {
 		p := o.parts[number]
 		if p == nil {
 			var err error
-			if p, err = w.create(o.table, o.router.folders[number], columns, hi); err != nil {
+			if p, err = w.create(ctx, o.table, o.router.folders[number], columns, hi); err != nil {
 				return err
 			}
 			o.parts[number] = p
@@ -210,14 +213,15 @@ func (w *writer) full(p *part) bool {
 // staging is a folder of the lane alone: lanes of other pipelines may have the same name.
 func (w *writer) staging() string { return stagingFolder + "/" + w.lane.Pipeline + "-" + w.lane8 }
 
-// create opens a staged file. Its name says the epoch, so that a later owner knows what to sweep.
-func (w *writer) create(t *table, folder string, sample []record.Column, rows int) (*part, error) {
-	w.serial++
-	f, err := w.lake.dir.Create(fmt.Sprintf("%s/e%d-%d.tmp", w.staging(), w.lane.Epoch, w.serial))
+// create opens a staged file. Its names say the epoch, so that a later owner knows what to sweep.
+func (w *writer) create(ctx context.Context, t *table, folder string, sample []record.Column, rows int) (*part, error) {
+	number := w.files
+	w.serial, w.files = w.serial+1, w.files+1
+	f, err := w.lake.bucket.Stage(ctx, fmt.Sprintf("%s/e%d-%d.tmp", w.staging(), w.lane.Epoch, w.serial), fileName(w, t, folder, w.group, number))
 	if err != nil {
 		return nil, err
 	}
-	return &part{folder: folder, file: f, out: w.lake.take(t, f, sample, rows)}, nil
+	return &part{folder: folder, number: number, file: f, out: w.lake.take(t, f, sample, rows)}, nil
 }
 
 // Held is the memory of the open files and sorters.
@@ -225,10 +229,10 @@ func (w *writer) Held() int {
 	held := 0
 	for _, o := range w.order {
 		for _, p := range o.parts {
-			held += p.out.Held()
+			held += p.out.Held() + p.file.Held()
 		}
 		for _, p := range o.full {
-			held += p.out.Held()
+			held += p.out.Held() + p.file.Held()
 		}
 		if o.sorter != nil {
 			held += o.sorter.Held()
@@ -237,9 +241,12 @@ func (w *writer) Held() int {
 	return held
 }
 
-// Cut hands the open files over and starts with none.
+// Cut hands the open files over and starts with none. A group that moved nothing leaves its ordinal to the next.
 func (w *writer) Cut(g sinks.Group) sinks.Staging {
-	s := &staging{writer: w, group: g, tables: w.order}
+	s := &staging{writer: w, group: g, tables: w.order, files: w.files}
+	if w.group, w.files = g.Ordinal, 0; len(s.tables) > 0 || g.To != g.From {
+		w.group++
+	}
 	w.tables, w.order = map[*table]*openTable{}, nil
 	s.serial = w.serial
 	w.serial += reserved
@@ -251,69 +258,16 @@ const reserved = 1 << 24
 
 // Publish makes the files of a manifest visible.
 func (w *writer) Publish(ctx context.Context, m sinks.Manifest) error {
-	files := make([]blob.Publication, len(m.Files))
-	for i, f := range m.Files {
-		files[i] = blob.Publication{Staged: f.Staged, Final: f.Name, Digest: f.Digest}
-	}
-	err := w.lake.dir.Publish(ctx, files)
+	err := w.lake.bucket.Publish(ctx, publications(m))
 	switch {
+	case err == nil:
+		w.sweepAgain(ctx)
 	case errors.Is(err, blob.ErrGone):
 		return fmt.Errorf("%w: %w", sinks.ErrVanished, err)
 	case errors.Is(err, blob.ErrTaken):
 		return fmt.Errorf("%w: %w", sinks.ErrConflict, err)
 	}
 	return err
-}
-
-// Sweep removes what lower epochs have staged. Recovery calls it after it has rolled the intent forward.
-func (w *writer) Sweep(context.Context) error {
-	names, err := w.lake.dir.List(w.staging())
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		text, _, _ := strings.Cut(strings.TrimPrefix(name, "e"), "-")
-		if epoch, err := strconv.ParseInt(text, 10, 64); err != nil || epoch >= w.lane.Epoch {
-			continue
-		}
-		if err := w.lake.dir.Remove(w.staging() + "/" + name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Prove looks for files of later groups of the lane, also for those that were compacted or dropped. The lake is walked once a
-// process: what is published later is known to the state.
-func (w *writer) Prove(_ context.Context, group int64) error {
-	h, err := w.lake.history(w.lane.Pipeline)
-	if err != nil {
-		return err
-	}
-	found, where, err := h.After(w.lane.ID, group)
-	if err != nil || found == 0 {
-		return err
-	}
-	return fmt.Errorf("group %d of lane %s is in %s, and the state ends at group %d: %w", found, w.lane.ID, where, group, sinks.ErrAhead)
-}
-
-// Withdraw unlinks what is left of a manifest's staged files and makes sure that nothing of it is visible.
-func (w *writer) Withdraw(_ context.Context, m sinks.Manifest) error {
-	for _, f := range m.Files {
-		if err := w.lake.dir.Remove(f.Staged); err != nil {
-			return err
-		}
-	}
-	for _, f := range m.Files {
-		visible, err := w.lake.dir.Exists(f.Name)
-		if err != nil {
-			return err
-		}
-		if visible {
-			return fmt.Errorf("%s: %w", f.Name, sinks.ErrVisible)
-		}
-	}
-	return nil
 }
 
 // Close lets go of the files of a group that was never cut.

@@ -81,7 +81,7 @@ func (s *Source) keep(ctx context.Context, from string, fields []record.Field) e
 	if err != nil {
 		return err
 	}
-	if err := dir.Update(schemaFile, func([]byte) ([]byte, error) { return append(text, '\n'), nil }); err != nil {
+	if err := dir.Update(ctx, schemaFile, func([]byte) ([]byte, error) { return append(text, '\n'), nil }); err != nil {
 		return err
 	}
 	s.log.InfoContext(ctx, "types were inferred and stay so", slog.String("columns", strings.Join(shown, ", ")), slog.String("from", from),

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/expr"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/record"
@@ -57,7 +58,7 @@ func (s *Source) list(ctx context.Context) ([]File, error) {
 	}
 	var out []File
 	for _, name := range sorted(tables) {
-		names, err := lakefiles.List(s.root, name)
+		names, err := lakefiles.List(ctx, blob.Within(s.root), name)
 		if err != nil {
 			return nil, err
 		}

@@ -277,7 +277,7 @@ func TestReplacedFilesAreNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	swaps, err := lakefiles.Lock(dir, "games")
+	swaps, err := lakefiles.Lock(t.Context(), dir, "games")
 	if err != nil {
 		t.Fatal(err)
 	}
