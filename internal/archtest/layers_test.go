@@ -69,18 +69,19 @@ func layer(pkg string) int {
 
 // beside lists the imports within a layer that the plan allows. A folder may always import the one it stands in.
 var beside = map[string][]string{
-	".":                   {"internal/cli"},
-	"cmd/acequia":         {"."},
-	"internal/blob":       {"internal/awsconfig"},
-	"internal/broker":     {"internal/awsconfig"},
-	"internal/checkpoint": {"internal/awsconfig"},
-	"internal/itemstore":  {"internal/awsconfig"},
-	"internal/mysql":      {"internal/gather"},
-	"internal/postgres":   {"internal/gather"},
-	"internal/lakefiles":  {"internal/blob", "internal/parquet"},
-	"internal/query":      {"schemas", "internal/blob", "internal/lakefiles", "internal/awsconfig"},
-	"internal/backup":     {"internal/verify"},
-	"internal/api":        {"internal/jobs", "internal/backup"},
+	".":                      {"internal/cli"},
+	"cmd/acequia":            {"."},
+	"internal/blob":          {"internal/awsconfig"},
+	"internal/blob/blobtest": {"internal/awsconfig"},
+	"internal/broker":        {"internal/awsconfig"},
+	"internal/checkpoint":    {"internal/awsconfig"},
+	"internal/itemstore":     {"internal/awsconfig"},
+	"internal/mysql":         {"internal/gather"},
+	"internal/postgres":      {"internal/gather"},
+	"internal/lakefiles":     {"internal/blob", "internal/parquet"},
+	"internal/query":         {"schemas", "internal/blob", "internal/lakefiles", "internal/awsconfig"},
+	"internal/backup":        {"internal/verify"},
+	"internal/api":           {"internal/jobs", "internal/backup"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.

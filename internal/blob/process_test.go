@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/blob"
 )
 
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(awstest.Main(m, func(s *awstest.Server) { moto = s }))
 }
 
 func work(text string) error {
