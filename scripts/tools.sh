@@ -25,6 +25,15 @@ for tool in "$@"; do
         "$bin/moto/bin/pip" install --quiet --disable-pip-version-check "moto[s3,dynamodb]==$version" flask==3.1.3 flask-cors==6.0.5
         continue
         ;;
+    cfn-lint) # a Python program: it knows CloudFormation's templates, and the actions of IAM
+        version=1.51.0
+        [ "$("$bin/cfn-lint/bin/pip" list --format freeze 2>/dev/null | sed -n 's/^cfn-lint==//p' || true)" = "$version" ] && continue
+        echo "installing cfn-lint $version"
+        rm -rf "$bin/cfn-lint"
+        python3 -m venv "$bin/cfn-lint"
+        "$bin/cfn-lint/bin/pip" install --quiet --disable-pip-version-check "cfn-lint==$version"
+        continue
+        ;;
     templ) module=github.com/a-h/templ path=$module/cmd/templ version=$(go list -m -f '{{.Version}}' "$module") ;;
     *) echo "tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

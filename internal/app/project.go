@@ -33,6 +33,7 @@ type Project struct {
 	sources   []*SourcePart // all that are declared
 	plugins   catalog.Catalog
 	whole     []*Declared // all pipelines, where only some are to run; nil: Pipelines are all
+	files     []*config.File
 }
 
 // Declared is a pipeline as a file declares it.
@@ -96,6 +97,7 @@ func LoadProject(ctx context.Context, plugins catalog.Catalog, paths []string, l
 
 func newProject(ctx context.Context, plugins catalog.Catalog, files []*config.File, problems config.Problems) (*Project, config.Problems) {
 	c := newChecker(&Project{Memory: memory, plugins: plugins}, problems)
+	c.project.files = files
 	for _, f := range files {
 		c.file(f)
 	}

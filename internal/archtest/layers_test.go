@@ -29,7 +29,7 @@ var internals = map[string]int{
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular":   layerParts,
-	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices,
+	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests, "servertest": layerRecord,
 }

@@ -1,0 +1,404 @@
+package setup
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/sources/form"
+)
+
+// Options say what the files do not.
+type Options struct {
+	Account Account
+	Athena  Athena
+	// Streams gives those that a pipeline brings to its sinks, as far as they are known before it runs.
+	Streams func(pipeline string) []string
+}
+
+// Policies gives the policies of what files use of AWS, one a part, in the order of the files. The problems are of resources that cannot be
+// told; of what is missing or of no known type check tells.
+func Policies(files []*config.File, o Options) ([]Policy, config.Problems) {
+	f := &finder{options: o}
+	for _, file := range files {
+		f.file(file)
+	}
+	return f.policies, f.problems
+}
+
+// finder gathers the policies of files.
+type finder struct {
+	options  Options
+	policies []Policy
+	problems config.Problems
+	tables   []string // of items, with those of forms
+}
+
+func (f *finder) add(p Policy) {
+	if len(p.Document.Statement) > 0 || len(p.Notes) > 0 {
+		f.policies = append(f.policies, p)
+	}
+}
+
+func (f *finder) file(file *config.File) {
+	f.tables = nil
+	for _, e := range file.Sources {
+		f.problems = append(f.problems, e.Value.Place(f.source(e.Value, file))...)
+	}
+	for _, e := range file.Sinks {
+		f.problems = append(f.problems, e.Value.Place(f.sink(e.Value, file))...)
+	}
+	f.add(policy(ItemsAPI, "GET /dynamodb", "", f.options.Account.itemsAPI(f.tables)))
+	f.backups(file)
+	f.leases(file)
+}
+
+// region gives the account with the region of a part.
+func (f *finder) region(b *config.Block) (Account, error) {
+	region, err := b.Setting("aws", "region")
+	if err == nil && region != "" && !isRegion(region) {
+		err = config.At(Account{Region: region}.Check(), "aws", "region")
+	}
+	return f.options.Account.in(region), err
+}
+
+func (f *finder) source(b *config.Block, file *config.File) error {
+	at, err := f.region(b)
+	if err != nil {
+		return err
+	}
+	switch b.Type {
+	case "sqs":
+		return f.queue(b, at, Queue, queueRights)
+	case "dynamodbstreams":
+		table, err := f.required(b, "table")
+		if err != nil {
+			return err
+		}
+		if err := tableName(table); err != nil {
+			return config.At(err, "table")
+		}
+		f.add(policy(Streams, "source", b.Name, at.streams(table)))
+	case "lake":
+		return f.folder(b, func(at Folder) { f.add(policy(LakeSource, "source", b.Name, at.read())) })
+	case "bus":
+		return f.bus(b, at, file, busSource)
+	}
+	return nil
+}
+
+func (f *finder) sink(b *config.Block, file *config.File) error {
+	at, err := f.region(b)
+	if err != nil {
+		return err
+	}
+	switch b.Type {
+	case "lake":
+		return f.folder(b, func(lake Folder) { f.lake(b, at, lake) })
+	case "items":
+		return f.items(b, at, file)
+	case "sqs":
+		return f.queue(b, at, QueueSink, queueSinkRights)
+	case "eventbridge":
+		bus, err := b.Setting("bus")
+		if err != nil {
+			return err
+		}
+		if bus == "" {
+			bus = "default"
+		}
+		arn, err := at.busARN(bus)
+		if err != nil {
+			return config.At(err, "bus")
+		}
+		f.add(policy(EventSink, "sink", b.Name, eventRights(arn)))
+	case "bus":
+		return f.bus(b, at, file, busSink)
+	}
+	return nil
+}
+
+// required gives a setting without which nothing can be said.
+func (f *finder) required(b *config.Block, key string) (string, error) {
+	text, err := b.Setting(key)
+	if err == nil && text == "" {
+		err = errors.New(key + " is missing")
+	}
+	return text, err
+}
+
+func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn string) []Statement) error {
+	queue, err := f.required(b, "queue")
+	if err != nil {
+		return err
+	}
+	arn, err := at.queueARN(queue)
+	if err != nil {
+		return config.At(err, "queue")
+	}
+	f.add(policy(c, kind(c), b.Name, rights(arn)))
+	return nil
+}
+
+func kind(c Component) string {
+	if c == QueueSink {
+		return "sink"
+	}
+	return "source"
+}
+
+// folder hands on the place in a bucket that url names, if it is one.
+func (f *finder) folder(b *config.Block, use func(Folder)) error {
+	text, err := b.Setting("url")
+	if err != nil {
+		return err
+	}
+	at, isS3, err := ParseFolder(text)
+	if err == nil && isS3 {
+		use(at)
+	}
+	return config.At(err, "url")
+}
+
+func (f *finder) lake(b *config.Block, at Account, lake Folder) {
+	f.add(policy(Lake, "sink", b.Name, f.withKey(b, at, lake.lake())))
+	if b.Has("compact") || b.Has("expire") {
+		f.add(policy(Compaction, "sink", b.Name, f.withKey(b, at, lake.compaction())))
+	}
+	f.add(policy(Query, "sink", b.Name, f.withKey(b, at, at.query(lake, f.options.Athena))))
+}
+
+// withKey adds what a key of KMS needs, where the settings name one.
+func (f *finder) withKey(b *config.Block, at Account, rights []Statement) []Statement {
+	key, err := b.Setting("kms_key")
+	if err != nil || key == "" {
+		return rights
+	}
+	if !strings.HasPrefix(key, "arn:") {
+		key = at.arn("kms", "key/"+key)
+	}
+	return append(rights, at.key(key))
+}
+
+// items finds the tables of a sink: those of forms, and all others.
+func (f *finder) items(b *config.Block, at Account, file *config.File) error {
+	text, err := b.Setting("url")
+	if err != nil || !strings.HasPrefix(text, "dynamodb://") {
+		return err
+	}
+	only, err := b.Setting("only")
+	if err != nil {
+		return err
+	}
+	table := func(stream string) (string, error) {
+		name, err := b.Setting("tables", stream, "name")
+		if err == nil && name == "" {
+			name = stream
+		}
+		if err == nil {
+			err = config.At(tableName(name), "tables", stream, "name")
+		}
+		return name, err
+	}
+	named, sure := b.Names("tables"), true
+	var others, forms []string
+	fed := false
+	for _, p := range file.Pipelines {
+		if !slices.ContainsFunc(p.To, func(r config.Reference) bool { return r.Name == b.Name }) {
+			continue
+		}
+		streams := f.known(p.Name)
+		if isForm(file, p) {
+			forms = append(append(forms, streams...), form.KeysTable)
+			continue
+		}
+		fed = true
+		sure = sure && len(streams) > 0
+		if only != "true" {
+			others = append(others, streams...)
+		}
+	}
+	others = append(others, without(named, forms)...)
+	var notes []string
+	if fed && !sure && only != "true" {
+		notes = []string{"streams that are known only when it runs are not in it: name them under tables, and set only: true"}
+	}
+	if err := f.tablesOf(Items, b, at, others, table, notes); err != nil {
+		return err
+	}
+	return f.tablesOf(Form, b, at, forms, table, nil)
+}
+
+// tablesOf adds the policy for the tables of streams.
+func (f *finder) tablesOf(c Component, b *config.Block, at Account, streams []string, table func(stream string) (string, error), notes []string) error {
+	slices.Sort(streams)
+	var names []string
+	for _, s := range slices.Compact(streams) {
+		name, err := table(s)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	rights := at.items(names)
+	if c == Form {
+		rights = at.form(names)
+	}
+	f.tables = append(f.tables, names...)
+	slices.Sort(f.tables)
+	f.tables = slices.Compact(f.tables)
+	f.add(policy(c, "sink", b.Name, rights, notes...))
+	return nil
+}
+
+func (f *finder) known(pipeline string) []string {
+	if f.options.Streams == nil {
+		return nil
+	}
+	return f.options.Streams(pipeline)
+}
+
+func isForm(file *config.File, p *config.Pipeline) bool {
+	return slices.ContainsFunc(file.Sources, func(e config.Entry[*config.Block]) bool { return e.Name == p.From.Name && e.Value.Type == "form" })
+}
+
+func without(all, these []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(these, s) })
+}
+
+// backups finds where backups and reports are kept.
+func (f *finder) backups(file *config.File) {
+	var rights []Statement
+	for key, at := range f.kept(file) {
+		folder, isS3, err := ParseFolder(at)
+		if err != nil {
+			f.problems = append(f.problems, config.Problem{Code: config.CodeWrong, File: file.Path, Line: 1, Column: 1, Width: 1, Message: key + ": " + err.Error()})
+			continue
+		}
+		if isS3 {
+			for _, s := range folder.backups(key == "backup") {
+				s.Sid = key + "-" + s.Sid
+				rights = append(rights, s)
+			}
+		}
+	}
+	slices.SortFunc(rights, func(a, b Statement) int { return strings.Compare(a.Sid, b.Sid) })
+	f.add(policy(Backups, "backup and reports", "", rights))
+}
+
+func (f *finder) kept(file *config.File) map[string]string {
+	out := map[string]string{"reports": file.Reports}
+	if file.Backup != nil {
+		out["backup"] = file.Backup.URL
+	}
+	return out
+}
+
+// leases finds the table of the state.
+func (f *finder) leases(file *config.File) {
+	name, ok := strings.CutPrefix(file.State, "dynamodb://")
+	if !ok {
+		return
+	}
+	if err := tableName(name); err != nil {
+		f.problems = append(f.problems, config.Problem{Code: config.CodeWrong, File: file.Path, Line: 1, Column: 1, Width: 1, Message: "state: " + err.Error()})
+		return
+	}
+	f.add(policy(Leases, "state", "", f.options.Account.leases(name)))
+}
+
+// bus finds the queue or topic of a bus that is one of AWS.
+func (f *finder) bus(b *config.Block, at Account, file *config.File, rights func(a Account, topic, group string, create bool) ([]Statement, error)) error {
+	text, err := b.Setting("url")
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "sqs" && u.Scheme != "sns" {
+		return nil //nolint:nilerr // another broker: check tells what is wrong with it
+	}
+	if u.Hostname() != "" {
+		if !isRegion(u.Hostname()) {
+			return config.At(Account{Region: u.Hostname()}.Check(), "url")
+		}
+		at.Region = u.Hostname()
+	}
+	topic, err := f.required(b, "topic")
+	if err != nil {
+		return err
+	}
+	existing, err := b.Setting("existing")
+	if err != nil {
+		return err
+	}
+	group, err := b.Setting("group")
+	if err != nil {
+		return err
+	}
+	if group == "" {
+		group = reader(file, b.Name)
+	}
+	statements, err := rights(at, topic, group, existing != "true")
+	if err == nil && u.Scheme == "sns" {
+		err = arnOf(topic, "sns")
+	}
+	if err != nil {
+		return config.At(err, "topic")
+	}
+	f.add(policy(Bus, "bus", b.Name, statements))
+	return nil
+}
+
+// reader is the pipeline that reads a source.
+func reader(file *config.File, source string) string {
+	for _, p := range file.Pipelines {
+		if p.From.Name == source {
+			return p.Name
+		}
+	}
+	return source
+}
+
+// busSource lets a queue be read: of SQS the topic, of SNS the one that the readers of a group share.
+func busSource(a Account, topic, group string, create bool) ([]Statement, error) {
+	queue, sns := topic, strings.HasPrefix(topic, "arn:")
+	if sns {
+		if err := arnOf(topic, "sns"); err != nil {
+			return nil, err
+		}
+		queue = group
+	}
+	arn, err := a.queueARN(queue)
+	if err != nil {
+		return nil, err
+	}
+	receive := Statement{Sid: "Receive", Resource: []string{arn}, Action: []string{"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage"}}
+	if !create {
+		return []Statement{receive}, nil
+	}
+	out := []Statement{receive, {Sid: "Make", Resource: []string{arn}, Action: []string{"sqs:CreateQueue"}}}
+	if sns {
+		out[1].Action = []string{"sqs:CreateQueue", "sqs:SetQueueAttributes"}
+		out = append(out, Statement{Sid: "Subscribe", Resource: []string{topic}, Action: []string{"sns:Subscribe"}})
+	}
+	return out, nil
+}
+
+// busSink lets messages be sent.
+func busSink(a Account, topic, _ string, create bool) ([]Statement, error) {
+	if strings.HasPrefix(topic, "arn:") {
+		return []Statement{{Sid: "Publish", Resource: []string{topic}, Action: made(create, "sns:CreateTopic", "sns:Publish")}}, arnOf(topic, "sns")
+	}
+	arn, err := a.queueARN(topic)
+	return []Statement{{Sid: "Send", Resource: []string{arn}, Action: made(create, "sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage")}}, err
+}
+
+// made gives actions, the first of them only where what is not there is made.
+func made(create bool, first string, rest ...string) []string {
+	if create {
+		return append([]string{first}, rest...)
+	}
+	return rest
+}
