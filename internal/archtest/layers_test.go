@@ -63,6 +63,8 @@ func layer(pkg string) int {
 		}
 	case "cmd", ".":
 		return layerCommand
+	case "deploy": // tests of the files with which acequia is run elsewhere
+		return layerTests
 	}
 	return layerNone
 }
