@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -23,7 +24,7 @@ func (b *Block) Setting(path ...string) (string, error) {
 	return n.text, nil
 }
 
-// Names gives the keys of the mapping that stands at a path of the settings, in their order.
+// Names gives the keys of the mapping that stands at a path of the settings, in their order; of a list its indexes.
 func (b *Block) Names(path ...string) []string {
 	n := b.inner(path)
 	if n == nil {
@@ -33,13 +34,16 @@ func (b *Block) Names(path ...string) []string {
 	for _, p := range n.pairs {
 		out = append(out, p.key.text)
 	}
+	for i := range n.items {
+		out = append(out, strconv.Itoa(i))
+	}
 	return out
 }
 
 // Has says whether anything stands at a path of the settings.
 func (b *Block) Has(path ...string) bool { return b.inner(path) != nil }
 
-// inner follows the path through mappings alone; nil: nothing is there.
+// inner follows the path through mappings and lists; nil: nothing is there.
 func (b *Block) inner(path []string) *node {
 	n := b.node
 	for _, name := range path {
@@ -47,10 +51,15 @@ func (b *Block) inner(path []string) *node {
 			return nil
 		}
 		p, ok := n.get(name)
-		if !ok {
+		i, err := strconv.Atoi(name)
+		switch {
+		case ok:
+			n = p.value
+		case err == nil && i >= 0 && i < len(n.items):
+			n = n.items[i]
+		default:
 			return nil
 		}
-		n = p.value
 	}
 	return n
 }

@@ -34,7 +34,13 @@ func (v Variables) Places() (*Places, error) {
 		Backups: strings.Trim(v.or("S3_BACKUP_FOLDER", "backups"), "/"),
 	}
 	for _, t := range cinema.Items() {
-		out.Tables = append(out.Tables, v.or("DYNAMODB_"+strings.ToUpper(t.Name)+"_TABLE", t.Items))
+		name := v.or("DYNAMODB_"+strings.ToUpper(t.Name)+"_TABLE", t.Items)
+		out.Tables = append(out.Tables, name)
+		for _, x := range t.Indexes {
+			if x.Each { // DynamoDB has no index of elements: they stand in a table of their own
+				out.Tables = append(out.Tables, name+"."+x.Name)
+			}
+		}
 	}
 	return out, nil
 }

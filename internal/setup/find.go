@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/sources/form"
 )
@@ -33,11 +34,13 @@ type finder struct {
 	options  Options
 	policies []Policy
 	problems config.Problems
-	tables   []string // of items, with those of forms
+	tables   []string           // of items, with those of forms
+	aws      awsconfig.Settings // of the part that is looked at
 }
 
 func (f *finder) add(p Policy) {
 	if len(p.Document.Statement) > 0 || len(p.Notes) > 0 {
+		p.AWS = f.aws
 		f.policies = append(f.policies, p)
 	}
 }
@@ -50,6 +53,7 @@ func (f *finder) file(file *config.File) {
 	for _, e := range file.Sinks {
 		f.problems = append(f.problems, e.Value.Place(f.sink(e.Value, file))...)
 	}
+	f.aws = awsconfig.Settings{}
 	f.add(policy(ItemsAPI, "GET /dynamodb", "", f.options.Account.itemsAPI(f.tables)))
 	f.backups(file)
 	f.leases(file)
@@ -58,6 +62,9 @@ func (f *finder) file(file *config.File) {
 // region gives the account with the region of a part.
 func (f *finder) region(b *config.Block) (Account, error) {
 	region, err := b.Setting("aws", "region")
+	endpoint, wrong := b.Setting("aws", "endpoint")
+	err = errors.Join(err, wrong)
+	f.aws = awsconfig.Settings{Region: region, Endpoint: endpoint}
 	if err == nil && region != "" && !isRegion(region) {
 		err = config.At(Account{Region: region}.Check(), "aws", "region")
 	}
@@ -82,7 +89,10 @@ func (f *finder) source(b *config.Block, file *config.File) error {
 		}
 		f.add(policy(Streams, "source", b.Name, at.streams(table)))
 	case "lake":
-		return f.folder(b, func(at Folder) { f.add(policy(LakeSource, "source", b.Name, at.read())) })
+		return f.folder(b, func(at Folder) error {
+			f.add(policy(LakeSource, "source", b.Name, at.read()))
+			return nil
+		})
 	case "bus":
 		return f.bus(b, at, file, busSource)
 	}
@@ -96,7 +106,7 @@ func (f *finder) sink(b *config.Block, file *config.File) error {
 	}
 	switch b.Type {
 	case "lake":
-		return f.folder(b, func(lake Folder) { f.lake(b, at, lake) })
+		return f.folder(b, func(lake Folder) error { return f.lake(b, at, lake) })
 	case "items":
 		return f.items(b, at, file)
 	case "sqs":
@@ -129,7 +139,7 @@ func (f *finder) required(b *config.Block, key string) (string, error) {
 	return text, err
 }
 
-func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn string) []Statement) error {
+func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn string, payloads *Folder) []Statement) error {
 	queue, err := f.required(b, "queue")
 	if err != nil {
 		return err
@@ -138,7 +148,16 @@ func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn
 	if err != nil {
 		return config.At(err, "queue")
 	}
-	f.add(policy(c, kind(c), b.Name, rights(arn)))
+	bucket, err := b.Setting("payload_bucket")
+	if err != nil || bucket == "" {
+		f.add(policy(c, kind(c), b.Name, rights(arn, nil)))
+		return err
+	}
+	payloads := Folder{Bucket: bucket}
+	if err := payloads.check(); err != nil {
+		return config.At(err, "payload_bucket")
+	}
+	f.add(policy(c, kind(c), b.Name, rights(arn, &payloads)))
 	return nil
 }
 
@@ -150,36 +169,36 @@ func kind(c Component) string {
 }
 
 // folder hands on the place in a bucket that url names, if it is one.
-func (f *finder) folder(b *config.Block, use func(Folder)) error {
+func (f *finder) folder(b *config.Block, use func(Folder) error) error {
 	text, err := b.Setting("url")
 	if err != nil {
 		return err
 	}
 	at, isS3, err := ParseFolder(text)
 	if err == nil && isS3 {
-		use(at)
+		return use(at)
 	}
 	return config.At(err, "url")
 }
 
-func (f *finder) lake(b *config.Block, at Account, lake Folder) {
-	f.add(policy(Lake, "sink", b.Name, f.withKey(b, at, lake.lake())))
+func (f *finder) lake(b *config.Block, at Account, lake Folder) error {
+	sse, err := b.Setting("sse")
+	if err != nil {
+		return err
+	}
+	withKey := func(rights []Statement) []Statement { return rights }
+	if strings.HasPrefix(sse, "arn:") {
+		if err := arnOf(sse, "kms"); err != nil {
+			return config.At(err, "sse")
+		}
+		withKey = func(rights []Statement) []Statement { return append(rights, at.key(sse)) }
+	}
+	f.add(policy(Lake, "sink", b.Name, withKey(lake.lake())))
 	if b.Has("compact") || b.Has("expire") {
-		f.add(policy(Compaction, "sink", b.Name, f.withKey(b, at, lake.compaction())))
+		f.add(policy(Compaction, "sink", b.Name, withKey(lake.compaction())))
 	}
-	f.add(policy(Query, "sink", b.Name, f.withKey(b, at, at.query(lake, f.options.Athena))))
-}
-
-// withKey adds what a key of KMS needs, where the settings name one.
-func (f *finder) withKey(b *config.Block, at Account, rights []Statement) []Statement {
-	key, err := b.Setting("kms_key")
-	if err != nil || key == "" {
-		return rights
-	}
-	if !strings.HasPrefix(key, "arn:") {
-		key = at.arn("kms", "key/"+key)
-	}
-	return append(rights, at.key(key))
+	f.add(policy(Query, "sink", b.Name, withKey(at.query(lake, f.options.Athena))))
+	return nil
 }
 
 // items finds the tables of a sink: those of forms, and all others.
@@ -241,6 +260,17 @@ func (f *finder) tablesOf(c Component, b *config.Block, at Account, streams []st
 			return err
 		}
 		names = append(names, name)
+		for _, i := range b.Names("tables", s, "indexes") { // an index of the elements of a list is a table of its own
+			index, err := b.Setting("tables", s, "indexes", i, "name")
+			each, wrong := b.Setting("tables", s, "indexes", i, "each")
+			if err = errors.Join(err, wrong); err == nil && each == "true" {
+				err = config.At(tableName(name+"."+index), "tables", s, "indexes", i, "name")
+				names = append(names, name+"."+index)
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	rights := at.items(names)
 	if c == Form {
@@ -323,8 +353,9 @@ func (f *finder) bus(b *config.Block, at Account, file *config.File, rights func
 		if !isRegion(u.Hostname()) {
 			return config.At(Account{Region: u.Hostname()}.Check(), "url")
 		}
-		at.Region = u.Hostname()
+		at.Region, f.aws.Region = u.Hostname(), u.Hostname()
 	}
+	f.aws.Endpoint = u.Query().Get("endpoint")
 	topic, err := f.required(b, "topic")
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/acequia-io/acequia/internal/awsconfig"
 )
 
 // Document is a policy document of IAM.
@@ -33,6 +35,8 @@ type Policy struct {
 	Document  Document   `json:"document"`
 	Unscoped  []Unscoped `json:"unscoped,omitempty"` // its actions that are allowed on every resource, with the reason
 	Notes     []string   `json:"notes,omitempty"`
+
+	AWS awsconfig.Settings `json:"-"` // where the part finds AWS
 }
 
 // Unscoped is an action that AWS does not limit to resources.

@@ -35,7 +35,7 @@ func Components() []Component {
 // form lets a form keep its records and the keys by which it knows one that is sent twice.
 func (a Account) form(tables []string) []Statement {
 	return []Statement{{
-		Sid: "Write", Action: []string{"dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem"}, Resource: a.tables(tables),
+		Sid: "Write", Action: []string{"dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:GetItem", "dynamodb:PutItem"}, Resource: a.tables(tables),
 	}}
 }
 
@@ -52,7 +52,8 @@ func (a Account) items(tables []string) []Statement {
 	return []Statement{{
 		Sid: "Write", Resource: a.tables(tables),
 		Action: []string{
-			"dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem",
+			"dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:GetItem", "dynamodb:PutItem",
+			"dynamodb:Scan",
 		},
 	}}
 }
@@ -94,16 +95,24 @@ func (a Account) leases(table string) []Statement {
 	}}
 }
 
-// queue lets a source take messages from a queue, and give them back.
-func queueRights(arn string) []Statement {
-	return []Statement{{
+// queueRights let a source take messages from a queue, give them back, and follow pointers to bodies that were too large for it.
+func queueRights(arn string, payloads *Folder) []Statement {
+	out := []Statement{{
 		Sid: "Receive", Resource: []string{arn},
 		Action: []string{"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage"},
 	}}
+	if payloads != nil {
+		out = append(out, Statement{Sid: "Payloads", Resource: []string{payloads.objects()}, Action: []string{"s3:GetObject"}})
+	}
+	return out
 }
 
-func queueSinkRights(arn string) []Statement {
-	return []Statement{{Sid: "Send", Resource: []string{arn}, Action: []string{"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}}}
+func queueSinkRights(arn string, payloads *Folder) []Statement {
+	out := []Statement{{Sid: "Send", Resource: []string{arn}, Action: []string{"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}}}
+	if payloads != nil {
+		out = append(out, Statement{Sid: "Payloads", Resource: []string{payloads.objects()}, Action: []string{"s3:PutObject"}})
+	}
+	return out
 }
 
 func eventRights(arn string) []Statement {

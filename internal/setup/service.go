@@ -3,7 +3,7 @@ package setup
 // Service is what the cinema service's environment names of AWS.
 type Service struct {
 	Lake, Reports, Backups Folder
-	Tables                 []string // of items
+	Tables                 []string // of items, and of their indexes by elements
 }
 
 // Policies gives the policies of its parts.

@@ -36,14 +36,14 @@ reports: s3://acequia-lake/analytics/reports
 backup: { url: "s3://acequia-lake/backups/" }
 sources:
   web: { type: form, schema: videogames }
-  games: { type: sqs, queue: "https://sqs.eu-south-2.amazonaws.com/999999999999/games.fifo" }
+  games: { type: sqs, queue: "https://sqs.eu-south-2.amazonaws.com/999999999999/games.fifo", payload_bucket: large-bodies }
   changes: { type: dynamodbstreams, table: register, aws: { region: us-east-1 } }
   old: { type: lake, url: "s3://acequia-old" }
   bus: { type: bus, url: "sns://eu-west-3", topic: "arn:aws:sns:eu-west-3:123456789012:games" }
   shop: { type: postgres, dsn: "${env:DSN}" }
 sinks:
-  lake: { type: lake, url: "s3://acequia-lake/lake", compact: { every: 1h }, kms_key: one }
-  items: { type: items, url: "dynamodb://", tables: { videogames: { name: register }, games: {} } }
+  lake: { type: lake, url: "s3://acequia-lake/lake", compact: { every: 1h }, sse: "arn:aws:kms:eu-west-1:123456789012:key/one" }
+  items: { type: items, url: "dynamodb://", tables: { videogames: { name: register }, games: { indexes: [ { name: by_genre, columns: [genres], each: true }, { name: by_year, columns: [year] } ] } } }
   here: { type: items }
   out: { type: sqs, queue: done }
   events: { type: eventbridge, bus: games }
@@ -224,14 +224,14 @@ sources:
   b: { type: bus, url: "sqs://eu-west-1", topic: %s }
 sinks:
   l: { type: lake, url: %s, compact: {} }
-  i: { type: items, url: "dynamodb://", only: true, tables: { %s: { name: %s }, %s: {} } }
+  i: { type: items, url: "dynamodb://", only: true, tables: { %s: { name: %s, indexes: [ { name: %s, each: true } ] }, %s: {} } }
   e: { type: eventbridge, bus: %s }
   o: { type: sqs, queue: %s }
 pipelines:
   p: { from: q, to: [l, i, e, o] }
   r: { from: s, to: [l, i] }
   t: { from: b, to: [l] }
-`, name("state"), s3("reports"), name("queue"), name("region"), name("table"), name("topic"), s3("lake"), name("stream"), name("items"), name("other"), name("bus"), name("out"))
+`, name("state"), s3("reports"), name("queue"), name("region"), name("table"), name("topic"), s3("lake"), name("stream"), name("items"), name("index"), name("other"), name("bus"), name("out"))
 		f, _ := config.Parse("acequia.yaml", []byte(text), func(string) (string, bool) { return "", false })
 		policies, _ := setup.Policies([]*config.File{f}, options())
 		for _, p := range policies {
@@ -257,6 +257,8 @@ func TestRefused(t *testing.T) {
 		{`{ type: dynamodbstreams, table: abc, aws: { region: "*" } }`, discard, `"*" is no region`},
 		{`{ type: bus, url: "sns://eu-west-1", topic: games }`, discard, "is no ARN of sns"},
 		{file, `{ type: lake, url: "s3://a*b" }`, `5:25: url: "a*b" is no name of a bucket`},
+		{file, `{ type: lake, url: "s3://abc/x", sse: "arn:aws:kms:*" }`, "is no ARN of kms"},
+		{`{ type: sqs, queue: q, payload_bucket: "*" }`, discard, "is no name of a bucket"},
 		{file, `{ type: lake, url: "s3://abc/$${x}" }`, "cannot be told in a policy"},
 		{file, `{ type: items, url: "dynamodb://", tables: { s: { name: "a/b" } } }`, "tables.s.name: "},
 		{file, `{ type: eventbridge, bus: "*" }`, "is no name of an event bus"},
