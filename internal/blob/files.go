@@ -85,6 +85,14 @@ func (d *Dir) Discard(ctx context.Context, files ...Publication) error {
 	return nil
 }
 
+// Whole opens a file that will be read as a whole, in any order: one of S3 is fetched in one go, onto the disk of temporary files.
+func Whole(ctx context.Context, files Files, name string) (Object, error) {
+	if b, ok := files.(*S3); ok {
+		return b.fetch(ctx, name)
+	}
+	return files.Open(ctx, name)
+}
+
 // Within gives the bucket of a directory without making it.
 func Within(root string) *Dir {
 	root = filepath.Clean(root)

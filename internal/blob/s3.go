@@ -71,12 +71,12 @@ func ParseURL(text string) (bucket, prefix string, ok bool) {
 	return u.Host, prefix, true
 }
 
-// At opens the bucket of an address: s3://bucket/prefix, or the path of a directory, which is made.
+// At gives the bucket of an address: s3://bucket/prefix, or the path of a directory, which need not be there.
 func At(ctx context.Context, root string, s S3Settings) (Bucket, error) {
 	if _, _, ok := ParseURL(root); ok {
 		return OpenS3(ctx, root, s)
 	}
-	return Open(root)
+	return Within(root), nil
 }
 
 // OpenS3 opens a bucket of S3 without asking it anything.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/awsconfig"
 )
 
@@ -79,7 +81,10 @@ func (b *S3) Open(ctx context.Context, name string) (Object, error) {
 		return nil, err
 	}
 	o := &object{name: name, tag: tag, size: size, tail: tail, known: map[int64]*list.Element{}}
+	ctx = context.WithoutCancel(ctx) // an object is read for longer than the call that opens it
 	o.read = func(from, to int64) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTime)
+		defer cancel()
 		part, _, _, err := b.rangeOf(ctx, name, fmt.Sprintf("bytes=%d-%d", from, to-1), tag)
 		return part, err
 	}
@@ -110,6 +115,46 @@ func (b *S3) rangeOf(ctx context.Context, name, which, tag string) (part []byte,
 		}
 	}
 	return part, aws.ToString(out.ETag), size, nil
+}
+
+// fetches is how often an object is begun to be fetched: the SDK does not go on where a body was cut off.
+const fetches = 3
+
+// fetch gives an object as a file that has no name any more.
+func (b *S3) fetch(ctx context.Context, name string) (_ Object, err error) {
+	f, err := os.CreateTemp("", "acequia-object-")
+	if err != nil {
+		return nil, Classify(os.TempDir(), err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, Classify(f.Name(), errors.Join(err, f.Close()))
+	}
+	for range fetches {
+		var size int64
+		if size, err = b.into(ctx, f, name); err == nil {
+			return &opened{File: f, size: size}, nil
+		}
+		if fault.Of(err) != fault.Retryable || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// into writes an object over a file.
+func (b *S3) into(ctx context.Context, f *os.File, name string) (int64, error) {
+	if err := f.Truncate(0); err != nil {
+		return 0, Classify(os.TempDir(), err)
+	}
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.bucket, Key: b.keyOf(name), ExpectedBucketOwner: b.owner})
+	if err != nil {
+		return 0, b.explain(err, "read object", "s3:GetObject, s3:ListBucket", name)
+	}
+	n, err := io.Copy(io.NewOffsetWriter(f, 0), out.Body)
+	if err = errors.Join(err, out.Body.Close()); err != nil {
+		return 0, b.explain(err, "read object", "s3:GetObject", name)
+	}
+	return n, nil
 }
 
 // object is an open object. It keeps the ranges that were read last.

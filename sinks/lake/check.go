@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -26,7 +27,13 @@ func check(settings any, in []*record.Schema) error {
 	}
 	var errs []error
 	if _, err := c.Root(); err != nil {
-		errs = append(errs, config.Wrong("url", "%q is no place for a lake: write a path, or file:///dir", c.URL))
+		errs = append(errs, config.Wrong("url", "%q is no place for a lake: write a path, file:///dir, or s3://bucket/prefix", c.URL))
+	}
+	if field, err := c.S3().Validate(); err != nil {
+		errs = append(errs, config.At(err, field))
+	}
+	if _, _, remote := blob.ParseURL(c.URL); !remote && c.S3() != (blob.S3Settings{}) {
+		errs = append(errs, config.Wrong("url", "aws, sse and owner are of a lake at s3://"))
 	}
 	for _, at := range []struct {
 		path  []string
@@ -76,7 +83,10 @@ func plan(settings any, in []*record.Schema) []string {
 	if err != nil {
 		return nil // check has said why
 	}
-	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+	_, _, remote := blob.ParseURL(c.URL)
+	if remote {
+		lines = append(lines, c.planS3())
+	} else if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
 		lines = append(lines, "makes the folder "+root)
 	}
 	for _, s := range in {
@@ -90,10 +100,10 @@ func plan(settings any, in []*record.Schema) []string {
 			folders[i] = p.Name + "=…"
 		}
 		line := "table"
-		if _, err := os.Stat(filepath.Join(root, tablesFolder, name+".json")); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(root, tablesFolder, name+".json")); !remote && errors.Is(err, fs.ErrNotExist) {
 			line = "makes the table"
 		}
-		lines = append(lines, line+fmt.Sprintf(" %s at %s/%s/%s/, and the view %s", name, c.URL, name, strings.Join(folders, "/"), t.LatestName()))
+		lines = append(lines, line+fmt.Sprintf(" %s at %s/%s/%s/, and the view %s", name, strings.TrimRight(c.URL, "/"), name, strings.Join(folders, "/"), t.LatestName()))
 	}
 	filled := c.filled()
 	if c.Compact != nil {
@@ -104,6 +114,26 @@ func plan(settings any, in []*record.Schema) []string {
 	}
 	return append(lines, fmt.Sprintf("a file is closed at %d rows or %d MiB; what has gathered becomes visible after %s, and when a lane ends",
 		filled.Roll.Rows, filled.Roll.Size>>20, filled.Roll.Every))
+}
+
+// planS3 tells how files come into the bucket.
+func (c *Config) planS3() string {
+	bucket, _, _ := blob.ParseURL(c.URL)
+	line := "writes to the bucket " + bucket
+	if c.Owner != "" {
+		line += " of account " + c.Owner
+	}
+	switch c.SSE {
+	case "":
+		line += ", encrypted as the bucket says"
+	case "s3":
+		line += ", encrypted by S3"
+	case "kms":
+		line += ", encrypted with the account's key for S3"
+	default:
+		line += ", encrypted with " + c.SSE
+	}
+	return line + "; the bucket must be there"
 }
 
 // Locate lets a relative path of the lake start at a folder.

@@ -59,35 +59,42 @@ func suiteRows(folder string) (found []sinktest.Row, err error) {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".parquet") {
 			return err
 		}
-		type row struct {
-			ID      int64   `parquet:"id"`
-			Text    *string `parquet:"text,optional"`
-			Op      string  `parquet:"_op"`
-			Version string  `parquet:"_version"`
-		}
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = f.Close() }()
-		r := parquet.NewGenericReader[row](f)
-		for {
-			rows := make([]row, 64)
-			n, err := r.Read(rows)
-			for _, x := range rows[:n] {
-				out := sinktest.Row{ID: x.ID, Null: x.Text == nil, Op: record.Op(x.Op[0]), Version: x.Version}
-				if x.Text != nil {
-					out.Text = *x.Text
-				}
-				found = append(found, out)
-			}
-			if errors.Is(err, io.EOF) {
-				return r.Close()
-			}
-			if err != nil {
-				return err
-			}
-		}
+		rows, err := rowsOf(f)
+		found = append(found, rows...)
+		return err
 	})
 	return found, err
+}
+
+// rowsOf reads a file with parquet-go.
+func rowsOf(f io.ReaderAt) (found []sinktest.Row, err error) {
+	type row struct {
+		ID      int64   `parquet:"id"`
+		Text    *string `parquet:"text,optional"`
+		Op      string  `parquet:"_op"`
+		Version string  `parquet:"_version"`
+	}
+	r := parquet.NewGenericReader[row](f)
+	for {
+		rows := make([]row, 64)
+		n, err := r.Read(rows)
+		for _, x := range rows[:n] {
+			out := sinktest.Row{ID: x.ID, Null: x.Text == nil, Op: record.Op(x.Op[0]), Version: x.Version}
+			if x.Text != nil {
+				out.Text = *x.Text
+			}
+			found = append(found, out)
+		}
+		if errors.Is(err, io.EOF) {
+			return found, r.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }

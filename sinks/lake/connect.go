@@ -11,10 +11,13 @@ import (
 var _ sinks.Checker = (*Config)(nil)
 
 // Check tells whether the lake can be made or written.
-func (c *Config) Check(context.Context) (found string, err error) {
+func (c *Config) Check(ctx context.Context) (found string, err error) {
 	root, err := c.Root()
 	if err != nil {
 		return "", err
+	}
+	if _, _, remote := blob.ParseURL(root); remote {
+		return c.checkS3(ctx, root)
 	}
 	there, free, err := blob.Probe(root)
 	if err != nil {
@@ -25,4 +28,19 @@ func (c *Config) Check(context.Context) (found string, err error) {
 		how = "can be written"
 	}
 	return fmt.Sprintf("%s %s, %s", root, how, blob.SpaceText(free)), nil
+}
+
+func (c *Config) checkS3(ctx context.Context, root string) (found string, err error) {
+	b, err := blob.OpenS3(ctx, root, c.S3())
+	if err != nil {
+		return "", err
+	}
+	there, err := b.Probe(ctx)
+	if err != nil {
+		return "", err
+	}
+	if there {
+		return root + " can be written, and holds something", nil
+	}
+	return root + " can be written, and is empty", nil
 }

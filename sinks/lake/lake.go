@@ -10,11 +10,13 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/lakefiles"
@@ -38,13 +40,16 @@ type Roll struct {
 
 // Config of the sink.
 type Config struct {
-	URL       string            `yaml:"url" required:"true" doc:"Where the files stand: file:///dir, or a path."`
-	Partition []string          `yaml:"partition" doc:"Columns whose values name the folders; default dt, the UTC date of the event."`
-	TableName map[string]string `yaml:"table_name" doc:"Names of tables by stream; default: the stream's name in the lake's letters."`
-	Roll      Roll              `yaml:"roll" doc:"When a file is closed."`
-	Workers   int               `yaml:"workers" doc:"Goroutines that encode the columns of a file; default 1."`
-	Compact   *Compact          `yaml:"compact" doc:"Merges small files while the pipelines run; without it acequia tables compact does."`
-	Expire    *Expire           `yaml:"expire" doc:"Drops old partitions while the pipelines run; without it acequia tables expire does."`
+	URL       string             `yaml:"url" required:"true" doc:"Where the files stand: file:///dir, a path, or s3://bucket/prefix."`
+	AWS       awsconfig.Settings `yaml:"aws" doc:"Of an s3:// address: its region and endpoint."`
+	SSE       string             `yaml:"sse" doc:"Of an s3:// address: how files are encrypted; s3, kms, or the ARN of a key of KMS. Default: as the bucket says."`
+	Owner     string             `yaml:"owner" doc:"Of an s3:// address: the account that the bucket must belong to, twelve digits."`
+	Partition []string           `yaml:"partition" doc:"Columns whose values name the folders; default dt, the UTC date of the event."`
+	TableName map[string]string  `yaml:"table_name" doc:"Names of tables by stream; default: the stream's name in the lake's letters."`
+	Roll      Roll               `yaml:"roll" doc:"When a file is closed."`
+	Workers   int                `yaml:"workers" doc:"Goroutines that encode the columns of a file; default 1."`
+	Compact   *Compact           `yaml:"compact" doc:"Merges small files while the pipelines run; without it acequia tables compact does."`
+	Expire    *Expire            `yaml:"expire" doc:"Drops old partitions while the pipelines run; without it acequia tables expire does."`
 }
 
 // Compact is the schedule by which small files become few.
@@ -97,7 +102,7 @@ var (
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
-		Type: "lake", Server: "s3", Doc: "Partitioned Parquet in a directory, exactly once, with Athena and DuckDB tables over it.",
+		Type: "lake", Server: "s3", Doc: "Partitioned Parquet in a directory or in S3, exactly once, with Athena and DuckDB tables over it.",
 		Config:  func() any { return &Config{} },
 		Check:   check,
 		Plan:    plan,
@@ -113,15 +118,16 @@ func Plugin() sinks.Plugin {
 }
 
 // New opens the lake, making its root if need be. memory is what its open writers may hold, in bytes; 0: 90 MiB.
-func New(_ context.Context, c Config, memory int64, log *slog.Logger) (*Lake, error) {
-	root, err := c.Root()
+func New(ctx context.Context, c Config, memory int64, log *slog.Logger) (*Lake, error) {
+	c = c.filled()
+	bucket, err := c.Bucket(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c = c.filled()
-	bucket, err := blob.Open(root)
-	if err != nil {
-		return nil, err
+	if _, ok := bucket.(*blob.Dir); ok {
+		if bucket, err = blob.Open(bucket.Root()); err != nil {
+			return nil, err
+		}
 	}
 	return &Lake{config: c, bucket: bucket, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string][]*table{}}, nil
 }
@@ -137,9 +143,15 @@ func (c Config) filled() Config {
 // Every is the age at which what has gathered becomes visible.
 func (c Config) Every() time.Duration { return c.filled().Roll.Every }
 
-// Root is the folder of the lake.
+// S3 gives what is said of a bucket of S3.
+func (c Config) S3() blob.S3Settings { return blob.S3Settings{AWS: c.AWS, SSE: c.SSE, Owner: c.Owner} }
+
+// Root is the folder of the lake, or its address in S3.
 func (c Config) Root() (string, error) {
 	text := c.URL
+	if _, _, ok := blob.ParseURL(text); ok {
+		return strings.TrimRight(text, "/"), nil
+	}
 	u, err := url.Parse(text)
 	if err == nil && u.Scheme == "" && text != "" {
 		return text, nil
@@ -147,10 +159,19 @@ func (c Config) Root() (string, error) {
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.Path == "" {
 		return "", &fault.Error{
 			Code: "ACQ-CFG-003", Place: "url", Err: fmt.Errorf("%q is no place for a lake", text),
-			Remedy: "write a path, or file:///dir",
+			Remedy: "write a path, file:///dir, or s3://bucket/prefix",
 		}
 	}
 	return u.Path, nil
+}
+
+// Bucket is where the lake is. It is not looked at, and nothing is made.
+func (c Config) Bucket(ctx context.Context) (blob.Bucket, error) {
+	root, err := c.Root()
+	if err != nil {
+		return nil, err
+	}
+	return blob.At(ctx, root, c.S3())
 }
 
 // Declare makes the tables of the schemas known before any record flows, so that SQL finds them empty.

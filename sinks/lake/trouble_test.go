@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sinks/lake"
@@ -49,14 +50,18 @@ type report struct {
 
 // TestMain makes the binary a child when it is asked to be one.
 func TestMain(m *testing.M) {
-	if text := os.Getenv(childJob); text != "" {
-		if err := runChild(text); err != nil {
+	text, run := os.Getenv(childJob), runChild
+	if onS3 := os.Getenv(s3Job); onS3 != "" {
+		text, run = onS3, runS3Child
+	}
+	if text != "" {
+		if err := run(text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(awstest.Main(m, func(s *awstest.Server) { moto = s }))
 }
 
 func runChild(text string) error {

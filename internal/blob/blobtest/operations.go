@@ -190,7 +190,7 @@ func (q *request) list() {
 			break
 		}
 		o := q.objects[key]
-		out.Contents = append(out.Contents, content{key, o.modified.Format(time.RFC3339), len(o.Body)})
+		out.Contents = append(out.Contents, content{key, o.modified.Format(time.RFC3339), o.size})
 	}
 	q.answer(out)
 }
@@ -239,7 +239,7 @@ func (q *request) remove() {
 
 func (q *request) create() {
 	q.serial++
-	u := &upload{key: q.key, id: fmt.Sprintf("upload-%d", q.serial), number: q.serial, object: q.object(), parts: map[int][]byte{}}
+	u := &upload{key: q.key, id: fmt.Sprintf("upload-%d", q.serial), number: q.serial, object: q.object(), parts: map[int]part{}}
 	q.uploads[u.id] = u
 	q.answer(struct {
 		XMLName               xml.Name `xml:"InitiateMultipartUploadResult"`
@@ -256,8 +256,12 @@ func (q *request) ofUpload() {
 	}
 	switch q.op {
 	case Part:
-		u.parts[number(q.r.URL.Query().Get("partNumber"))] = q.body
-		q.w.Header().Set("ETag", tagOf(q.body))
+		p := part{q.body, len(q.body), tagOf(q.body)}
+		if q.hollow {
+			p.body = nil
+		}
+		u.parts[number(q.r.URL.Query().Get("partNumber"))] = p
+		q.w.Header().Set("ETag", p.tag)
 	case Parts:
 		q.answer(struct {
 			XMLName xml.Name `xml:"ListPartsResult"`
@@ -287,29 +291,30 @@ func (q *request) complete(u *upload) {
 		return
 	}
 	var body, tags []byte
+	size := 0
 	for i, p := range in.Part {
 		part, ok := u.parts[p.PartNumber]
 		switch {
 		case i > 0 && p.PartNumber <= in.Part[i-1].PartNumber:
 			q.fail(http.StatusBadRequest, "InvalidPartOrder")
 			return
-		case !ok || strings.Trim(p.ETag, `"`) != strings.Trim(tagOf(part), `"`):
+		case !ok || strings.Trim(p.ETag, `"`) != strings.Trim(part.tag, `"`):
 			q.fail(http.StatusBadRequest, "InvalidPart")
 			return
-		case len(part) < minPart && i < len(in.Part)-1:
+		case part.size < minPart && i < len(in.Part)-1:
 			q.fail(http.StatusBadRequest, "EntityTooSmall")
 			return
 		}
 		sum, _ := hex.DecodeString(strings.Trim(p.ETag, `"`))
-		body, tags = append(body, part...), append(tags, sum...)
+		body, tags, size = append(body, part.body...), append(tags, sum...), size+part.size
 	}
-	if size := q.r.Header.Get("x-amz-mp-object-size"); size != "" && size != strconv.Itoa(len(body)) {
+	if want := q.r.Header.Get("x-amz-mp-object-size"); want != "" && want != strconv.Itoa(size) {
 		q.fail(http.StatusBadRequest, "InvalidRequest")
 		return
 	}
 	delete(q.uploads, u.id)
 	o := u.object
-	o.Body, o.tag = body, strings.TrimSuffix(tagOf(tags), `"`)+fmt.Sprintf("-%d\"", len(in.Part))
+	o.Body, o.size, o.tag = body, size, strings.TrimSuffix(tagOf(tags), `"`)+fmt.Sprintf("-%d\"", len(in.Part))
 	q.store(u.key, o)
 	q.answer(struct {
 		XMLName   xml.Name `xml:"CompleteMultipartUploadResult"`

@@ -44,6 +44,7 @@ type Server struct {
 	mu      sync.Mutex
 	now     func() time.Time
 	page    int // of lists
+	hollow  bool
 	objects map[string]*Object
 	uploads map[string]*upload
 	serial  int
@@ -58,6 +59,7 @@ type Object struct {
 	Metadata map[string]string
 	SSE, Key string // encryption, and the key of KMS
 	tag      string
+	size     int
 	modified time.Time
 }
 
@@ -65,7 +67,13 @@ type upload struct {
 	key, id string
 	number  int
 	object  Object
-	parts   map[int][]byte
+	parts   map[int]part
+}
+
+type part struct {
+	body []byte
+	size int
+	tag  string
 }
 
 // Fault makes requests fail.
@@ -80,26 +88,21 @@ type Fault struct {
 	Do     func() // called first, or, with Done, when it is done
 }
 
-// New starts a server that ends with the test.
+// New starts a server that ends with the test, and gives this process credentials, which it takes as they are.
 func New(t testing.TB) *Server {
 	t.Helper()
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	} {
+		if err := os.Setenv(name, value); err != nil { //nolint:usetesting // parallel tests may not, and all set the same
+			t.Fatal(err)
+		}
+	}
 	s := &Server{now: time.Now, page: 1000, objects: map[string]*Object{}, uploads: map[string]*upload{}, denied: map[string]bool{}, count: map[string]int{}}
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
 	s.URL = h.URL
 	return s
-}
-
-// Credentials gives this process credentials that any server takes, for TestMain.
-func Credentials() error {
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-	} {
-		if err := os.Setenv(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Settings reach the server.
@@ -135,6 +138,13 @@ func (s *Server) Page(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.page = n
+}
+
+// Hollow keeps only the sizes of objects: a benchmark writes many.
+func (s *Server) Hollow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hollow = true
 }
 
 // Later moves the server's clock on.
@@ -212,6 +222,7 @@ func (s *Server) store(key string, o Object) *Object {
 	if o.tag == "" {
 		o.tag = tagOf(o.Body)
 	}
+	o.size = max(o.size, len(o.Body))
 	o.modified = s.now().UTC()
 	s.objects[key] = &o
 	return &o
