@@ -1,5 +1,5 @@
 # make demo and make test are all that a newcomer needs; the rest is for who changes the code.
-.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema torture fuzz clean
+.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema bench-aws torture fuzz clean
 
 SHELL := /bin/bash
 TOOLS := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/acequia/bin
@@ -53,6 +53,10 @@ bench-cinema: ## MySQL beside its own client, MongoDB beside a bare cursor, item
 	@scripts/needs.sh go gcc mariadb-server postgresql
 	@scripts/tools.sh ferretdb
 	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench 'Cinema|API' -benchtime 1x -timeout 90m ./internal/bench/...
+
+bench-aws: ## a lake on S3 beside one in a directory: CPU and memory
+	@scripts/needs.sh go gcc
+	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench AWS -benchtime 1x -timeout 60m ./internal/bench/...
 
 torture: ## the crash tests with 200 kills at random moments instead of CI's 40; the oracle of PostgreSQL, MariaDB and MongoDB with SEEDS seeds a strategy
 	@scripts/needs.sh go gcc postgresql mariadb-server

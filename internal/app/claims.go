@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/schemas"
 	itemsink "github.com/acequia-io/acequia/sinks/items"
 	lakesink "github.com/acequia-io/acequia/sinks/lake"
@@ -26,7 +27,7 @@ func (p *Project) places(d *Declared, stream string) (out []place, err error) {
 		case *lakesink.Config:
 			root, err := settings.Root()
 			if err == nil {
-				root, err = filepath.Abs(root)
+				root, err = absolute(root)
 			}
 			if err != nil {
 				return nil, err
@@ -49,6 +50,14 @@ func (p *Project) places(d *Declared, stream string) (out []place, err error) {
 		}
 	}
 	return out, nil
+}
+
+// absolute gives a place the same name wherever the program runs.
+func absolute(root string) (string, error) {
+	if _, _, remote := blob.ParseURL(root); remote {
+		return root, nil
+	}
+	return filepath.Abs(root)
 }
 
 // claimed is the code of a table that is another pipeline's.

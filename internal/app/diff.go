@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/jobs"
@@ -55,7 +56,7 @@ type TableDiff struct {
 // that differ if that is asked for: each table in one step.
 func (s *Service) Diff(ctx context.Context, o DiffOptions) (_ Diff, err error) {
 	out := Diff{Pipeline: o.Pipeline}
-	if err := sqlAvailable(); err != nil {
+	if err := sqlAvailable(o.Lake); err != nil {
 		return out, err
 	}
 	d, whole, err := s.whole(ctx, o.Pipeline)
@@ -96,8 +97,8 @@ func (s *Service) Diff(ctx context.Context, o DiffOptions) (_ Diff, err error) {
 }
 
 // sqlAvailable says whether this build can compare, before anything is replayed for it.
-func sqlAvailable() error {
-	engine, err := query.New(query.Config{})
+func sqlAvailable(lake string) error {
+	engine, err := query.New(query.Config{Lake: lake})
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (s *Service) scratchSinks(ctx context.Context, d *Declared, scratch string)
 			continue
 		}
 		in := *c
-		in.URL = filepath.Join(scratch, part.Name)
+		in.URL, in.AWS, in.SSE, in.Owner = filepath.Join(scratch, part.Name), awsconfig.Settings{}, "", ""
 		sink, err := lakesink.New(ctx, in, s.project.Memory*35/100/int64(s.project.sinks()), s.Log)
 		if err != nil {
 			return nil, err
@@ -156,16 +157,19 @@ func (s *Service) replayInto(ctx context.Context, p routers.Pipeline, from *lake
 func compareLake(ctx context.Context, sink string, c *lakesink.Config, scratch string, from *lake.Source) ([]TableDiff, error) {
 	root, err := c.Root()
 	if err == nil {
+		err = sqlAvailable(root)
+	}
+	if err == nil {
 		root, err = filepath.Abs(root)
 	}
 	if err != nil {
 		return nil, err
 	}
-	made, err := query.ReadDescriptions(scratch)
+	made, err := query.ReadDescriptions(ctx, blob.Within(scratch))
 	if err != nil {
 		return nil, err
 	}
-	known, err := query.ReadDescriptions(root)
+	known, err := query.ReadDescriptions(ctx, blob.Within(root))
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +210,7 @@ func readFor(ctx context.Context, t *schemas.LakeTable, from *lake.Source) (jobs
 	if err != nil {
 		return jobs.Side{}, err
 	}
-	tables, err := from.Tables()
+	tables, err := from.Tables(ctx)
 	if err != nil {
 		return jobs.Side{}, err
 	}

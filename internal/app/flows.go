@@ -45,7 +45,7 @@ func (c *checker) flows(ctx context.Context) {
 			c.pipeline(ctx, d)
 			c.checkTests(d)
 			c.form(d)
-			if err := loops(d); err != nil {
+			if err := loops(ctx, d); err != nil {
 				c.add(d.pipeline.At("to", err))
 			}
 		}

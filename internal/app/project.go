@@ -10,6 +10,7 @@ import (
 	"github.com/acequia-io/acequia/catalog"
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/handlers"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/record"
@@ -113,7 +114,18 @@ func newProject(ctx context.Context, plugins catalog.Catalog, files []*config.Fi
 }
 
 // LakePart is a lake that pipelines feed.
-type LakePart struct{ Sink, Root string }
+type LakePart struct {
+	Sink, Root string
+	Config     *lake.Config // nil: the one of the state directory
+}
+
+// Bucket is where it is.
+func (l LakePart) Bucket(ctx context.Context) (blob.Bucket, error) {
+	if l.Config == nil {
+		return blob.Within(l.Root), nil
+	}
+	return l.Config.Bucket(ctx)
+}
 
 // Lakes gives the lakes in the order of the files.
 func (p *Project) Lakes() ([]LakePart, error) {
@@ -128,7 +140,7 @@ func (p *Project) Lakes() ([]LakePart, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, LakePart{part.Name, root})
+			out = append(out, LakePart{part.Name, root, c})
 		}
 	}
 	return out, nil
@@ -137,23 +149,23 @@ func (p *Project) Lakes() ([]LakePart, error) {
 // ErrNoLake says that no pipeline feeds a lake.
 var ErrNoLake = errors.New("no pipeline of the file feeds a lake")
 
-// Lake gives the folder of a lake that pipelines feed: of the named sink, or of the only one.
-func (p *Project) Lake(sink string) (string, error) {
+// Lake gives a lake that pipelines feed: of the named sink, or of the only one.
+func (p *Project) Lake(sink string) (LakePart, error) {
 	lakes, err := p.Lakes()
 	if err != nil {
-		return "", err
+		return LakePart{}, err
 	}
 	if sink != "" {
 		lakes = slices.DeleteFunc(lakes, func(l LakePart) bool { return l.Sink != sink })
 	}
 	if len(lakes) == 1 {
-		return lakes[0].Root, nil
+		return lakes[0], nil
 	}
 	if len(lakes) == 0 && sink == "" {
-		return "", &fault.Error{Code: "ACQ-USE-004", Err: ErrNoLake, Remedy: "name a file with a lake, or a demo's directory with --dir"}
+		return LakePart{}, &fault.Error{Code: "ACQ-USE-004", Err: ErrNoLake, Remedy: "name a file with a lake, or a demo's directory with --dir"}
 	}
 	known := names(lakes, func(l LakePart) string { return l.Sink })
-	return "", &fault.Error{
+	return LakePart{}, &fault.Error{
 		Code: "ACQ-USE-004", Place: sink, Err: fmt.Errorf("there are %d lakes: %s", len(lakes), strings.Join(known, ", ")),
 		Remedy: "name the one with --sink",
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -60,7 +59,7 @@ func (s *Service) replaySource(ctx context.Context, d *Declared, whole routers.P
 	c := lake.Config{URL: o.Lake, Tables: o.Tables, Where: o.Where, From: o.From, To: o.To}
 	if len(c.Tables) == 0 && len(d.In) > 0 {
 		var err error
-		if c.Tables, err = tablesOf(c.URL, d.In); err != nil {
+		if c.Tables, err = tablesOf(ctx, c, d.In); err != nil {
 			return nil, inFlags(err)
 		}
 	}
@@ -92,12 +91,12 @@ func (s *Service) replaySource(ctx context.Context, d *Declared, whole routers.P
 }
 
 // tablesOf gives the tables of a lake that hold the streams of a pipeline.
-func tablesOf(url string, streams []*record.Schema) ([]string, error) {
-	from, err := lake.New(lake.Config{URL: url})
+func tablesOf(ctx context.Context, of lake.Config, streams []*record.Schema) ([]string, error) {
+	from, err := lake.New(lake.Config{URL: of.URL, AWS: of.AWS, Owner: of.Owner})
 	if err != nil {
 		return nil, err
 	}
-	tables, err := from.Tables()
+	tables, err := from.Tables(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,13 +143,13 @@ func (s *Service) Replay(ctx context.Context, o ReplayOptions) (*Replay, error) 
 		return nil, err
 	}
 	r := &Replay{service: s, pipeline: d.Name}
-	if r.Doubled, err = doubled(d, from); err != nil {
+	if r.Doubled, err = doubled(ctx, d, from); err != nil {
 		return nil, err
 	}
 	if r.state, err = blob.Open(s.project.State); err != nil {
 		return nil, err
 	}
-	root, err := filepath.Abs(from.Root())
+	root, err := absolute(from.Root())
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +190,8 @@ func (s *Service) runOf(p routers.Pipeline, job string) (*routers.Run, error) {
 }
 
 // doubled gives the tables that the pipeline would write to and that are read.
-func doubled(d *Declared, from *lake.Source) ([]string, error) {
-	tables, err := from.Tables()
+func doubled(ctx context.Context, d *Declared, from *lake.Source) ([]string, error) {
+	tables, err := from.Tables(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +215,7 @@ func doubled(d *Declared, from *lake.Source) ([]string, error) {
 }
 
 // loops says that a pipeline from a lake would read what it writes, without an end.
-func loops(d *Declared) error {
+func loops(ctx context.Context, d *Declared) error {
 	if d.Source == nil {
 		return nil
 	}
@@ -228,7 +227,17 @@ func loops(d *Declared) error {
 	if err != nil {
 		return nil //nolint:nilerr // it was told of the source
 	}
-	tables, err := doubled(d, from)
+	if _, _, remote := blob.ParseURL(from.Root()); remote { // nothing connects yet, so that its tables are not known
+		for _, part := range d.Sinks {
+			if to, ok := part.Settings.(*lakesink.Config); ok {
+				if same, err := sameLake(to, from.Root()); err == nil && same {
+					return errors.New("this lake is read and written: acequia replay does that, once")
+				}
+			}
+		}
+		return nil
+	}
+	tables, err := doubled(ctx, d, from)
 	if err != nil || len(tables) == 0 {
 		return nil //nolint:nilerr // as above
 	}
@@ -241,8 +250,8 @@ func sameLake(c *lakesink.Config, root string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	a, errA := filepath.Abs(to)
-	b, errB := filepath.Abs(root)
+	a, errA := absolute(to)
+	b, errB := absolute(root)
 	return a == b, errors.Join(errA, errB)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/acequia-io/acequia/internal/api"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/obs"
 	"github.com/acequia-io/acequia/internal/query"
 	"github.com/acequia-io/acequia/internal/web"
@@ -60,6 +61,12 @@ func (s *Service) engine() (*query.Engine, error) {
 	lakes, err := s.project.Lakes()
 	if err != nil {
 		return nil, err
+	}
+	if local := slices.DeleteFunc(slices.Clone(lakes), func(l LakePart) bool { // the others cannot be asked: the engine says so
+		_, _, remote := blob.ParseURL(l.Root)
+		return remote
+	}); len(local) > 0 {
+		lakes = local
 	}
 	c := query.Config{Lake: s.dir.Lake()}
 	for i, l := range lakes {

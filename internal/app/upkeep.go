@@ -23,17 +23,17 @@ type chore struct {
 }
 
 // chores gives those that the lake sinks of the project declare, all of them due.
-func (s *Service) chores() (all []*chore) {
+func (s *Service) chores(ctx context.Context) (all []*chore) {
 	for part := range s.sinks {
 		c, ok := part.Settings.(*lake.Config)
 		if !ok {
 			continue
 		}
-		root, err := c.Root()
+		bucket, err := c.Bucket(ctx)
 		if err != nil {
 			continue // the sink could not have been made
 		}
-		o := compaction.Options{Root: root, Lanes: s.state, Column: int(s.project.Memory / 16)} // pipelines have the most of it
+		o := compaction.Options{Bucket: bucket, Lanes: s.state, Column: int(s.project.Memory / 16)} // pipelines have the most of it
 		if e := c.Expire; e != nil {
 			all = append(all, &chore{name: "expire", every: cmp.Or(e.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
 				o := o
@@ -55,7 +55,7 @@ func (s *Service) chores() (all []*chore) {
 // keepLakes does the chores, one at a time, the first time at once: that also ends what a crash left half done. It returns
 // when ctx ends; what is under way is then taken back, and done by the next run.
 func (s *Service) keepLakes(ctx context.Context) {
-	chores := s.chores()
+	chores := s.chores(ctx)
 	if len(chores) == 0 {
 		return
 	}

@@ -405,7 +405,7 @@ func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema
 		return s, true, nil
 	case *lakesink.Config:
 		s.Table = cmp.Or(settings.TableName[out.Stream], schemas.LakeName(out.Stream))
-		s.Root, err = settings.Root()
+		s.Lake, err = settings.Bucket(ctx)
 		return s, true, err
 	case *itemsink.Config:
 		if !settings.Takes(out.Stream) {

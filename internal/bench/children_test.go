@@ -52,6 +52,13 @@ func jobs() map[string]job {
 		"rewrite-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return rewrite(ctx, n, dir, true) },
 		"verify":            func(ctx context.Context, n int, dir string) (sample, error) { return compare(ctx, n, dir, 1) },
 		"verify-copies":     func(ctx context.Context, n int, dir string) (sample, error) { return compare(ctx, n, dir, 2) },
+		"engine-64":         func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, open64()) },
+		"engine-s3": func(ctx context.Context, n int, dir string) (sample, error) {
+			return engine(ctx, n, dir, onS3(oneFile()))
+		},
+		"engine-s3-64": func(ctx context.Context, n int, dir string) (sample, error) {
+			return engine(ctx, n, dir, onS3(open64()))
+		},
 		"engine-partitions": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, byDay()) },
 	}
 }

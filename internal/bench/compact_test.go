@@ -86,7 +86,7 @@ func compact(ctx context.Context, rows int, dir string, shuffled bool) (sample, 
 	}
 	defer profile(map[bool]string{false: "compact", true: "compact-shuffled"}[shuffled])()
 	m := startMeter()
-	got, err := compaction.Compact(ctx, compaction.Options{Root: dir, Lanes: done{}})
+	got, err := compaction.Compact(ctx, compaction.Options{Bucket: blob.Within(dir), Lanes: done{}})
 	if err != nil {
 		return sample{}, err
 	}
@@ -113,7 +113,7 @@ func rewriteMerged(ctx context.Context, rows int, dir string) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	if _, err := compaction.Compact(ctx, compaction.Options{Root: dir, Lanes: done{}}); err != nil {
+	if _, err := compaction.Compact(ctx, compaction.Options{Bucket: blob.Within(dir), Lanes: done{}}); err != nil {
 		return sample{}, err
 	}
 	names, err := lakefiles.List(ctx, blob.Within(dir), "orders")

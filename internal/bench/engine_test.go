@@ -1,11 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,7 +47,7 @@ type orders struct {
 	given   int
 }
 
-func newOrders(rows int) (*orders, error) {
+func newOrders(rows, most int) (*orders, error) {
 	t := parquettest.NewOrders(parquettest.Log)
 	fields := append([]record.Field{}, t.Fields[:12]...)
 	fields[dayColumn] = record.Field{Name: "day", Kind: record.Date}
@@ -56,7 +56,7 @@ func newOrders(rows int) (*orders, error) {
 		return nil, err
 	}
 	o := &orders{schema: schema, left: rows / batchRows}
-	days := int64(min(parquettest.Days, rows/200)) // fewer in a run that is only to see that it works
+	days := int64(min(most, rows/200)) // fewer in a run that is only to see that it works
 	for range min(distinct, o.left) {
 		c := t.Next(batchRows)
 		for i, user := range c[dayColumn].Ints {
@@ -120,7 +120,7 @@ func steps() ([]routers.Step, error) {
 // encode is the floor: the same batches and steps, and one Parquet writer after the other, with no engine and no disk.
 func encode(ctx context.Context, rows int, _ string) (sample, error) {
 	debug.SetMemoryLimit(memory * 85 / 100)
-	source, err := newOrders(rows)
+	source, err := newOrders(rows, parquettest.Days)
 	if err != nil {
 		return sample{}, err
 	}
@@ -177,6 +177,8 @@ type engineRun struct {
 	groupRows int
 	store     func(routers.Store) routers.Store
 	name      string
+	days      int         // that there are; 0: 2,526
+	lake      lake.Config // "": a directory
 }
 
 func oneFile() engineRun { return engineRun{name: "engine"} }
@@ -207,12 +209,14 @@ func engine(ctx context.Context, rows int, dir string, r engineRun) (got sample,
 		return got, err
 	}
 	defer func() { _ = store.Close() }()
-	source, err := newOrders(rows)
+	source, err := newOrders(rows, cmp.Or(r.days, parquettest.Days))
 	if err != nil {
 		return got, err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	sink, err := lake.New(ctx, lake.Config{URL: filepath.Join(dir, "lake"), Partition: r.partition}, memory*35/100, log)
+	c := r.lake
+	c.URL, c.Partition = cmp.Or(c.URL, filepath.Join(dir, "lake")), r.partition
+	sink, err := lake.New(ctx, c, memory*35/100, log)
 	if err != nil {
 		return got, err
 	}
@@ -241,17 +245,19 @@ func engine(ctx context.Context, rows int, dir string, r engineRun) (got sample,
 		return got, fmt.Errorf("committed %d of %d rows, %d dead letters", s.RowsCommitted, rows, s.DeadLetters)
 	}
 	got.Figures = map[string]float64{"groups": float64(run.Status().Commits)}
-	err = filepath.WalkDir(filepath.Join(dir, "lake", "orders"), func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+	bucket, err := c.Bucket(ctx)
+	if err != nil {
+		return got, err
+	}
+	files, err := bucket.Walk(ctx, "orders")
+	for _, f := range files {
+		size, _, err := f.Stat()
+		if err != nil {
+			return got, err
 		}
-		info, err := e.Info()
-		if err == nil {
-			got.Figures["files"]++
-			got.Figures["bytes"] += float64(info.Size())
-		}
-		return err
-	})
+		got.Figures["files"]++
+		got.Figures["bytes"] += float64(size)
+	}
 	return got, err
 }
 

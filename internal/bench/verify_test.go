@@ -142,7 +142,7 @@ func compare(ctx context.Context, rows int, dir string, times int) (sample, erro
 	defer profile("verify")()
 	m := startMeter()
 	tables, err := verify.Compare(ctx, verify.Stream{
-		Pipeline: "p", Tables: k, Stream: streams[0], Sinks: []verify.Sink{{Name: "lake", Table: "orders", Root: dir}},
+		Pipeline: "p", Tables: k, Stream: streams[0], Sinks: []verify.Sink{{Name: "lake", Table: "orders", Lake: blob.Within(dir)}},
 	}, verify.Options{})
 	if err != nil {
 		return sample{}, err

@@ -121,7 +121,11 @@ const compactMemory = 256 << 20
 
 // do opens lake and state, and prints progress and what was done.
 func (c swapFlags) do(ctx context.Context, t terminal, work func(compaction.Options) ([]compaction.Result, error)) error {
-	lakeDir, state, err := c.folders(ctx, t)
+	lake, state, err := c.find(ctx, t)
+	if err != nil {
+		return err
+	}
+	bucket, err := lake.Bucket(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,7 +142,7 @@ func (c swapFlags) do(ctx context.Context, t terminal, work func(compaction.Opti
 	}
 	debug.SetMemoryLimit(compactMemory * 85 / 100)
 	o := compaction.Options{
-		Root: lakeDir, Lanes: store, Tables: c.Tables, Grace: time.Duration(c.Grace), DryRun: c.DryRun,
+		Bucket: bucket, Lanes: store, Tables: c.Tables, Grace: time.Duration(c.Grace), DryRun: c.DryRun,
 		Progress: func(r compaction.Result) { c.progress(t, r) },
 	}
 	results, err := work(o)

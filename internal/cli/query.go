@@ -20,31 +20,31 @@ type lakeFlags struct {
 	Sink string `help:"Which lake, if the file has several." placeholder:"NAME"`
 }
 
-// folders gives the folder of the lake and that of the state.
-func (f lakeFlags) folders(ctx context.Context, t terminal) (lakeDir, state string, err error) {
+// find gives the lake and the folder of the state.
+func (f lakeFlags) find(ctx context.Context, t terminal) (lake app.LakePart, state string, err error) {
 	state, project, err := f.subject(ctx, t)
 	if err != nil {
-		return "", "", err
+		return lake, "", err
 	}
 	if project == nil {
-		return app.LakeOf(state), state, nil
+		return app.LakePart{Root: app.LakeOf(state)}, state, nil
 	}
-	lakeDir, err = project.Lake(f.Sink)
-	return lakeDir, state, err
+	lake, err = project.Lake(f.Sink)
+	return lake, state, err
 }
 
 // with opens the lake for SQL.
 func (f lakeFlags) with(ctx context.Context, t terminal, do func(engine *query.Engine) error) error {
-	lakeDir, _, err := f.folders(ctx, t)
+	lake, _, err := f.find(ctx, t)
 	if err != nil {
 		return err
 	}
-	return withEngine(query.Config{Lake: lakeDir}, do)
+	return withEngine(query.Config{Lake: lake.Root}, do)
 }
 
 // withLetters opens the lake for SQL, with the dead letters as one more table.
 func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *query.Engine, state string) error) (err error) {
-	lakeDir, state, err := f.folders(ctx, t)
+	lake, state, err := f.find(ctx, t)
 	if err != nil && !errors.Is(err, app.ErrNoLake) {
 		return err
 	}
@@ -57,14 +57,14 @@ func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *
 	if err != nil {
 		return err
 	}
-	if lakeDir == "" { // there are dead letters alone
-		lakeDir = filepath.Join(scratch, "none")
+	if lake.Root == "" { // there are dead letters alone
+		lake.Root = filepath.Join(scratch, "none")
 	}
 	catalog := func(lake string) ([]query.LakeTable, error) {
 		tables, err := query.DescribedTables(lake)
 		return append(tables, letters), err
 	}
-	return withEngine(query.Config{Lake: lakeDir, Also: []string{scratch}, Catalog: catalog}, func(engine *query.Engine) error {
+	return withEngine(query.Config{Lake: lake.Root, Also: []string{scratch}, Catalog: catalog}, func(engine *query.Engine) error {
 		return do(engine, state)
 	})
 }
@@ -253,11 +253,15 @@ Examples:
 
 // Run prints.
 func (c tablesDDLCmd) Run(ctx context.Context, t terminal) error {
-	lake, _, err := c.folders(ctx, t)
+	lake, _, err := c.find(ctx, t)
 	if err != nil {
 		return err
 	}
-	all, err := query.ReadDescriptions(lake)
+	bucket, err := lake.Bucket(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := query.ReadDescriptions(ctx, bucket)
 	if err != nil {
 		return err
 	}
@@ -274,7 +278,7 @@ func (c tablesDDLCmd) Run(ctx context.Context, t terminal) error {
 		names = append(names, d.Name)
 	}
 	return &fault.Error{
-		Code: "ACQ-QUERY-011", Place: lake, Err: fmt.Errorf("there is no table %q", c.Table),
+		Code: "ACQ-QUERY-011", Place: lake.Root, Err: fmt.Errorf("there is no table %q", c.Table),
 		Remedy: "use one of: " + strings.Join(names, ", "),
 	}
 }

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -76,19 +74,20 @@ func (s *settled) is(ctx context.Context, name string) (bool, error) {
 
 // partitions gives the folders of a table in the order of their names.
 func (r *run) partitions(ctx context.Context, table string) ([]*partition, error) {
-	names, err := lakefiles.List(ctx, blob.Within(r.o.Root), table)
+	found, err := lakefiles.Find(ctx, r.o.Bucket, table)
 	if err != nil {
 		return nil, err
 	}
-	resting, err := lakefiles.Resting(ctx, blob.Within(r.o.Root), table)
+	resting, err := lakefiles.Resting(ctx, r.o.Bucket, table)
 	if err != nil {
 		return nil, err
 	}
 	var out []*partition
 	byFolder := map[string]*partition{}
 	settled := settled{lanes: r.o.Lanes, groups: map[string]map[string]int64{}}
-	for _, name := range names {
-		info, err := os.Stat(filepath.Join(r.o.Root, filepath.FromSlash(name)))
+	for _, f := range found {
+		name := f.Name
+		size, at, err := f.Stat()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was replaced long ago, and deleted while we looked
 		}
@@ -101,15 +100,15 @@ func (r *run) partitions(ctx context.Context, table string) ([]*partition, error
 			p = &partition{folder: folder}
 			byFolder[folder], out = p, append(out, p)
 		}
-		if !lakefiles.IsOutput(name) && info.ModTime().After(p.newest) {
-			p.newest = info.ModTime()
+		if !lakefiles.IsOutput(name) && at.After(p.newest) {
+			p.newest = at
 		}
 		ours, err := settled.is(ctx, name)
 		if err != nil {
 			return nil, err
 		}
 		if ours {
-			p.files = append(p.files, file{name: name, size: info.Size(), at: info.ModTime(), rests: resting[name]})
+			p.files = append(p.files, file{name: name, size: size, at: at, rests: resting[name]})
 		} else {
 			p.left++
 		}
@@ -122,7 +121,7 @@ const maxInputs = 500
 
 // bins chooses which files become one: the smallest first, as many as make a file of the target's size and rows. A file that
 // would stay alone stays as it is.
-func (r *run) bins(p *partition) ([][]file, error) {
+func (r *run) bins(ctx context.Context, p *partition) ([][]file, error) {
 	small := slices.DeleteFunc(slices.Clone(p.files), func(f file) bool { return f.rests || f.size >= r.o.Target })
 	if len(small) < 2 {
 		return nil, nil
@@ -133,7 +132,7 @@ func (r *run) bins(p *partition) ([][]file, error) {
 	var size, rows int64
 	for _, f := range small {
 		var err error
-		if f.rows, err = rowsOf(filepath.Join(r.o.Root, filepath.FromSlash(f.name))); err != nil {
+		if f.rows, err = rowsOf(ctx, r.o.Bucket, f.name); err != nil {
 			return nil, damaged(f.name, err)
 		}
 		if len(bin) > 0 && (size+f.size > r.o.Target || rows+f.rows > r.o.Rows || len(bin) == maxInputs) {
@@ -149,17 +148,13 @@ func (r *run) bins(p *partition) ([][]file, error) {
 }
 
 // rowsOf reads a footer.
-func rowsOf(name string) (rows int64, err error) {
-	f, err := os.Open(name) //nolint:gosec // a path in the lake
+func rowsOf(ctx context.Context, bucket blob.Files, name string) (rows int64, err error) {
+	f, err := bucket.Open(ctx, name)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	footer, err := parquet.Open(f, info.Size())
+	footer, err := parquet.Open(f, f.Size())
 	if err != nil {
 		return 0, err
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ import (
 
 // Options of a run. Zero values take the defaults named here.
 type Options struct {
-	Root   string        // folder of the lake
+	Bucket blob.Bucket   // of the lake
 	Lanes  Lanes         // the checkpoints of the pipelines that feed it
 	Tables []string      // none: all
 	Grace  time.Duration // how long files that were replaced stay; 0: not at all
@@ -63,7 +62,6 @@ type Result struct {
 // run is one run over the tables of a lake.
 type run struct {
 	o   Options
-	dir *blob.Dir
 	now time.Time
 }
 
@@ -100,11 +98,8 @@ func each(ctx context.Context, o Options, do func(*table, context.Context) error
 		o.Column = columnSize
 	}
 	r := &run{o: o, now: time.Now()}
-	described, err := described(o)
+	described, err := described(ctx, o)
 	if err != nil || len(described) == 0 {
-		return nil, err
-	}
-	if r.dir, err = blob.Open(o.Root); err != nil {
 		return nil, err
 	}
 	var errs []error
@@ -123,8 +118,8 @@ func each(ctx context.Context, o Options, do func(*table, context.Context) error
 }
 
 // described gives the descriptions of the tables that were asked for.
-func described(o Options) ([]*schemas.LakeTable, error) {
-	all, err := query.ReadDescriptions(o.Root)
+func described(ctx context.Context, o Options) ([]*schemas.LakeTable, error) {
+	all, err := query.ReadDescriptions(ctx, o.Bucket)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +136,7 @@ func described(o Options) ([]*schemas.LakeTable, error) {
 	for _, name := range o.Tables {
 		if !slices.Contains(names, name) {
 			return nil, &fault.Error{
-				Code: "ACQ-USE-030", Place: o.Root, Err: fmt.Errorf("there is no table %q", name), Remedy: "use one of: " + strings.Join(names, ", "),
+				Code: "ACQ-USE-030", Place: o.Bucket.Root(), Err: fmt.Errorf("there is no table %q", name), Remedy: "use one of: " + strings.Join(names, ", "),
 			}
 		}
 	}
@@ -153,7 +148,7 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 	if t.o.DryRun {
 		return do(t, ctx)
 	}
-	if t.locked, err = lakefiles.Lock(ctx, t.dir, t.description.Name); err != nil {
+	if t.locked, err = lakefiles.Lock(ctx, t.o.Bucket, t.description.Name); err != nil {
 		return err
 	}
 	defer t.locked.Close()
@@ -170,7 +165,7 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 	if err = errors.Join(err, sweepErr); err != nil {
 		return errors.Join(err, t.locked.Discard(ctx))
 	}
-	waiting, err := lakefiles.Swaps(ctx, t.dir, t.description.Name)
+	waiting, err := lakefiles.Swaps(ctx, t.o.Bucket, t.description.Name)
 	for _, s := range waiting {
 		if s.DeleteAfter.After(t.result.DeleteAfter) {
 			t.result.DeleteAfter = s.DeleteAfter
@@ -195,7 +190,7 @@ func (t *table) compact(ctx context.Context) error {
 			t.result.Open++
 			continue
 		}
-		bins, err := t.bins(p)
+		bins, err := t.bins(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -252,7 +247,7 @@ func (t *table) merge(ctx context.Context, p *partition, files []file) (err erro
 		t.merger = newMerge(t.description, t.o.Column)
 	}
 	m := t.merger
-	if err := m.open(t.o.Root, names); err != nil {
+	if err := m.open(ctx, t.o.Bucket, names); err != nil {
 		return err
 	}
 	defer m.close()
@@ -340,7 +335,7 @@ func (t *table) expire(ctx context.Context) error {
 		t.result.Partitions++
 		for i := range p.files {
 			f := &p.files[i]
-			if f.rows, err = rowsOf(filepath.Join(t.o.Root, filepath.FromSlash(f.name))); err != nil {
+			if f.rows, err = rowsOf(ctx, t.o.Bucket, f.name); err != nil {
 				f.rows = 0 // a damaged file may go like any other
 			}
 			t.inputs = append(t.inputs, f.name)

@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/query"
@@ -58,7 +59,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	o := Options{Root: filepath.Join(dir, "lake"), Lanes: store, probe: func(point string) {
+	o := Options{Bucket: blob.Within(filepath.Join(dir, "lake")), Lanes: store, probe: func(point string) {
 		if point != at {
 			return
 		}

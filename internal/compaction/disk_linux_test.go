@@ -86,7 +86,7 @@ func (checkpointed) Lanes(context.Context, string) ([]checkpoint.LaneState, erro
 
 // withoutRights compacts a lake in which it may not write all that it has to.
 func withoutRights(dir string) error {
-	_, err := Compact(context.Background(), Options{Root: filepath.Join(dir, "lake"), Lanes: checkpointed{}})
+	_, err := Compact(context.Background(), Options{Bucket: blob.Within(filepath.Join(dir, "lake")), Lanes: checkpointed{}})
 	if fault.Code(err) != "ACQ-LAKE-002" {
 		return fmt.Errorf("without rights: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 
@@ -32,7 +31,7 @@ var errWide = errors.New("the keys of the files need too much memory")
 // input is a file that is merged.
 type input struct {
 	name    string // below the lake's root
-	file    *os.File
+	file    blob.Object
 	parquet *parquet.File
 	wanted  []parquet.Wanted
 	pieces  []int // rows that are read at a time, none across row groups
@@ -73,7 +72,7 @@ func newMerge(t *schemas.LakeTable, limit int) *merge {
 }
 
 // open opens the inputs. On an error those that are open are closed.
-func (m *merge) open(root string, names []string) (err error) {
+func (m *merge) open(ctx context.Context, bucket blob.Files, names []string) (err error) {
 	m.rows = 0
 	defer func() {
 		if err != nil {
@@ -82,8 +81,8 @@ func (m *merge) open(root string, names []string) (err error) {
 	}()
 	for _, name := range names {
 		in := input{name: name}
-		if in.file, err = os.Open(root + "/" + name); err != nil { //nolint:gosec // a path in the lake
-			return blob.Classify(name, err)
+		if in.file, err = blob.Whole(ctx, bucket, name); err != nil {
+			return err
 		}
 		m.inputs = append(m.inputs, in)
 		if err := m.bind(&m.inputs[len(m.inputs)-1]); err != nil {
@@ -101,12 +100,8 @@ func (m *merge) close() {
 }
 
 // bind finds the fields in the file. A column of the file that the table does not know would be lost: it is an error.
-func (m *merge) bind(in *input) error {
-	info, err := in.file.Stat()
-	if err != nil {
-		return err
-	}
-	if in.parquet, err = parquet.Open(in.file, info.Size()); err != nil {
+func (m *merge) bind(in *input) (err error) {
+	if in.parquet, err = parquet.Open(in.file, in.file.Size()); err != nil {
 		return err
 	}
 	if in.wanted, err = in.parquet.Bind(m.fields); err != nil {

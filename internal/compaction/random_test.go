@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/parquet/parquettest"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -149,7 +150,7 @@ func TestContentStaysTheSame(t *testing.T) {
 // sorted checks that the rows of a file are in the order of key and version.
 func sorted(root, name string, described *schemas.LakeTable) error {
 	m := newMerge(described, 1<<30)
-	if err := m.open(root, []string{name}); err != nil {
+	if err := m.open(context.Background(), blob.Within(root), []string{name}); err != nil {
 		return err
 	}
 	defer m.close()

@@ -30,18 +30,27 @@ const day = int64(24 * time.Hour / time.Microsecond)
 
 // world is a lake with the state of the pipeline that feeds it.
 type world struct {
-	root  string
-	lake  *lake.Lake
-	state *checkpoint.Store
-	lane  checkpoint.Lane
-	epoch int64
-	group int64
+	root   string // of a lake in a directory
+	bucket blob.Bucket
+	lake   *lake.Lake
+	state  *checkpoint.Store
+	lane   checkpoint.Lane
+	epoch  int64
+	group  int64
 }
 
 func newWorld(ctx context.Context, dir string, partition ...string) (*world, error) {
-	w := &world{root: filepath.Join(dir, "lake"), lane: checkpoint.Lane{Pipeline: "p", ID: "a"}}
+	root := filepath.Join(dir, "lake")
+	return newWorldAt(ctx, dir, lake.Config{URL: root, Partition: partition})
+}
+
+func newWorldAt(ctx context.Context, dir string, c lake.Config) (*world, error) {
+	w := &world{root: c.URL, lane: checkpoint.Lane{Pipeline: "p", ID: "a"}}
 	var err error
-	if w.lake, err = lake.New(ctx, lake.Config{URL: w.root, Partition: partition}, 0, slog.New(slog.DiscardHandler)); err != nil {
+	if w.lake, err = lake.New(ctx, c, 0, slog.New(slog.DiscardHandler)); err != nil {
+		return nil, err
+	}
+	if w.bucket, err = c.Bucket(ctx); err != nil {
 		return nil, err
 	}
 	if w.state, err = checkpoint.Open(ctx, filepath.Join(dir, "state.db")); err != nil {
@@ -117,7 +126,7 @@ func (w *world) recover(ctx context.Context) error {
 	return errors.Join(w.state.SaveCheckpoint(ctx, w.lane, w.epoch, *taken.Pending), out.Close(ctx))
 }
 
-func (w *world) options() Options { return Options{Root: w.root, Lanes: w.state} }
+func (w *world) options() Options { return Options{Bucket: w.bucket, Lanes: w.state} }
 
 func gamesSchema() (*record.Schema, error) {
 	return record.NewSchema("games", []string{"id"}, record.Field{Name: "id", Kind: record.Int64}, record.Field{Name: "title", Kind: record.String, Nullable: true})
@@ -155,7 +164,7 @@ func (w *world) fill(ctx context.Context, groups, rows, days int) error {
 }
 
 func describedTable(root, name string) (*schemas.LakeTable, error) {
-	all, err := query.ReadDescriptions(root)
+	all, err := query.ReadDescriptions(context.Background(), blob.Within(root))
 	if err != nil {
 		return nil, err
 	}

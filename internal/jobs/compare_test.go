@@ -58,7 +58,7 @@ func side(t *testing.T, rows ...record.Op) (jobs.Side, *schemas.LakeTable) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := query.ReadDescriptions(root)
+	tables, err := query.ReadDescriptions(t.Context(), blob.Within(root))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,8 @@ type Swap struct {
 // journal is the file of a table's swaps.
 type journal struct {
 	Version  int    `json:"version"`
-	Sequence int64  `json:"sequence"` // grows with each change, so that two equal ones had nothing between them
+	Sequence int64  `json:"sequence"`        // grows with each change, so that two equal ones had nothing between them
+	Owner    string `json:"owner,omitempty"` // the holder of the table, who alone may swap: a former one may not know yet
 	Swaps    []Swap `json:"swaps"`
 
 	// Groups are the greatest commit groups that swaps have replaced or dropped files of, by pipeline and lane.

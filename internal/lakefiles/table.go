@@ -38,6 +38,7 @@ type Table struct {
 	Probe  func(point string) // for tests; may be nil
 	bucket blob.Bucket
 	unlock func()
+	owner  string
 	serial int
 }
 
@@ -54,12 +55,27 @@ func Lock(ctx context.Context, bucket blob.Bucket, table string) (*Table, error)
 			Remedy: "wait until it is done; queries and writers are not disturbed",
 		}
 	}
-	t := &Table{Name: table, bucket: bucket, unlock: unlock, Probe: func(string) {}}
-	if err := t.recover(ctx); err != nil {
+	t := &Table{Name: table, bucket: bucket, unlock: unlock, owner: rand.Text(), Probe: func(string) {}}
+	err = t.update(ctx, func(j *journal) error {
+		j.Owner = t.owner
+		return nil
+	})
+	if err == nil {
+		err = t.recover(ctx)
+	}
+	if err != nil {
 		unlock()
 		return nil, err
 	}
 	return t, nil
+}
+
+// mine fails when another process has taken the table over: the lock of a bucket can be lost without notice.
+func (t *Table) mine(j *journal) error {
+	if j.Owner == t.owner {
+		return nil
+	}
+	return fault.Retry(fmt.Errorf("table %s: another process has taken it over", t.Name))
 }
 
 // Close lets the table go.
@@ -68,10 +84,16 @@ func (t *Table) Close() { t.unlock() }
 // staging is where outputs are written before anybody may see them.
 func (t *Table) staging() string { return folder + "/" + t.Name }
 
-// recover takes pending swaps back, and removes what was staged: both are of a holder of the table that is gone, or of
-// a swap that failed.
+// recover removes what was staged, so that nobody can publish it any more, and takes pending swaps back: both are of a holder
+// of the table that is gone, or of a swap that failed.
 func (t *Table) recover(ctx context.Context) error {
 	j, err := read(ctx, t.bucket, t.Name)
+	if err == nil {
+		err = t.mine(&j)
+	}
+	if err == nil {
+		err = t.Discard(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,7 +108,7 @@ func (t *Table) recover(ctx context.Context) error {
 			return fmt.Errorf("take back swap %s: %w", s.ID, err)
 		}
 	}
-	return t.Discard(ctx)
+	return nil
 }
 
 // Discard removes what was staged and not swapped in.
@@ -136,6 +158,9 @@ func (t *Table) Swap(ctx context.Context, id string, inputs []string, outputs []
 		if at < 0 {
 			return errors.New("the swap is not in the journal any more")
 		}
+		if err := t.mine(j); err != nil {
+			return err
+		}
 		now := time.Now().UTC()
 		j.replaced(ctx, t.bucket, inputs)
 		j.Swaps[at].State, j.Swaps[at].At, j.Swaps[at].DeleteAfter = Done, now, now.Add(grace)
@@ -150,6 +175,9 @@ func (t *Table) Swap(ctx context.Context, id string, inputs []string, outputs []
 
 // begin adds a swap to the journal if every input is there and counts.
 func (t *Table) begin(ctx context.Context, j *journal, s Swap) error {
+	if err := t.mine(j); err != nil {
+		return err
+	}
 	excluded := j.excluded()
 	for _, name := range s.Inputs {
 		there, err := t.bucket.Exists(ctx, name)

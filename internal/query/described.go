@@ -3,9 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"path"
 
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
@@ -15,40 +13,39 @@ import (
 
 // ReadDescriptions gives the descriptions of a lake's tables, in the order of their names. A lake that does not exist
 // yet has none.
-func ReadDescriptions(lake string) ([]*schemas.LakeTable, error) {
-	paths, err := filepath.Glob(filepath.Join(globSafe(lake), "_tables", "*.json"))
+func ReadDescriptions(ctx context.Context, lake blob.Files) ([]*schemas.LakeTable, error) {
+	found, err := lake.Walk(ctx, "_tables")
 	if err != nil {
 		return nil, fmt.Errorf("list table descriptions: %w", err)
 	}
-	tables := make([]*schemas.LakeTable, 0, len(paths))
-	for _, path := range paths {
-		text, err := os.ReadFile(path) //nolint:gosec // a path in the lake
+	tables := make([]*schemas.LakeTable, 0, len(found))
+	for _, f := range found {
+		if path.Dir(f.Name) != "_tables" || path.Ext(f.Name) != ".json" {
+			continue
+		}
+		text, err := lake.Read(ctx, f.Name)
 		if err != nil {
 			return nil, fmt.Errorf("read table description: %w", err)
 		}
 		t, err := schemas.DecodeLakeTable(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		tables = append(tables, t)
 	}
 	return tables, nil
 }
 
-// globSafe keeps a path from being read as a pattern.
-func globSafe(path string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
-}
-
 // DescribedTables is the Catalog of what the lake itself describes.
 func DescribedTables(lake string) ([]LakeTable, error) {
-	described, err := ReadDescriptions(lake)
+	ctx, bucket := context.Background(), blob.Within(lake)
+	described, err := ReadDescriptions(ctx, bucket)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]LakeTable, len(described))
 	for i, t := range described {
-		files, err := lakefiles.List(context.Background(), blob.Within(lake), t.Name)
+		files, err := lakefiles.List(ctx, bucket, t.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -20,8 +20,8 @@ type database struct {
 	scratch string // removed at the end; "" when it belongs to somebody else
 }
 
-// Available says whether this build has SQL: nil, or an error that says how to get it.
-func (e *Engine) Available() error { return nil }
+// built says whether this build has SQL: nil, or an error that says how to get it.
+func built() error { return nil }
 
 // open makes an in-memory database that can read the lake, write its scratch folder and do nothing else.
 func open(ctx context.Context, cfg *Config) (*database, error) {

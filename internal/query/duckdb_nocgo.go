@@ -15,8 +15,8 @@ type database struct{ pool *sql.DB }
 
 func (*database) close() error { return nil }
 
-// Available says whether this build has SQL: nil, or an error that says how to get it.
-func (e *Engine) Available() error { return errNoSQL() }
+// built says whether this build has SQL: nil, or an error that says how to get it.
+func built() error { return errNoSQL() }
 
 func errNoSQL() error {
 	return &fault.Error{

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 )
 
 // MaxSQL is the longest statement in bytes, the same as Athena's.
@@ -97,15 +98,28 @@ type Engine struct {
 // New makes an engine. It does not touch the lake and opens nothing: the first query does.
 func New(cfg Config) (*Engine, error) {
 	cfg.setDefaults()
-	lake, err := filepath.Abs(cfg.Lake)
-	if err != nil {
-		return nil, fmt.Errorf("find lake %s: %w", cfg.Lake, err)
+	if _, _, remote := blob.ParseURL(cfg.Lake); !remote {
+		lake, err := filepath.Abs(cfg.Lake)
+		if err != nil {
+			return nil, fmt.Errorf("find lake %s: %w", cfg.Lake, err)
+		}
+		cfg.Lake = lake
 	}
-	cfg.Lake = lake
 	if cfg.Catalog == nil {
 		cfg.Catalog = DescribedTables
 	}
 	return &Engine{cfg: cfg, slots: make(chan struct{}, 2*cfg.Threads)}, nil
+}
+
+// Available says whether queries can be answered: nil, or an error that says what to do.
+func (e *Engine) Available() error {
+	if _, _, remote := blob.ParseURL(e.cfg.Lake); remote {
+		return &fault.Error{
+			Code: "ACQ-QUERY-012", Place: e.cfg.Lake, Err: errors.New("the lake is in S3, and DuckDB as it is built in reads directories alone"),
+			Remedy: "ask Athena or any engine that reads Parquet in S3 (acequia tables ddl prints the tables), or copy it: aws s3 sync " + e.cfg.Lake + " DIR",
+		}
+	}
+	return built()
 }
 
 // Close closes the database once the running queries have been closed. Later queries are refused.

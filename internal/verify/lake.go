@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -21,7 +19,7 @@ import (
 
 // lake is a table of a lake: what <table>_latest shows of it, read from its files.
 type lake struct {
-	root   string
+	bucket blob.Files
 	table  *schemas.LakeTable // nil: the lake has none yet
 	ranges *ranges
 
@@ -45,10 +43,10 @@ type lake struct {
 }
 
 // newLake finds the table. Its columns are those of the schema, and texts that stand for what a column cannot hold.
-func newLake(root, table string, out *record.Schema, r *ranges) (*lake, error) {
-	l := &lake{root: root, ranges: r}
-	path := filepath.Join(root, "_tables", table+".json")
-	text, err := os.ReadFile(path) //nolint:gosec // a path in the lake
+func newLake(ctx context.Context, bucket blob.Files, table string, out *record.Schema, r *ranges) (*lake, error) {
+	l := &lake{bucket: bucket, ranges: r}
+	path := "_tables/" + table + ".json"
+	text, err := bucket.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
@@ -129,7 +127,7 @@ func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, e
 	if l.table == nil {
 		return nil, nil
 	}
-	names, err := lakefiles.List(ctx, blob.Within(l.root), l.table.Name)
+	names, err := lakefiles.List(ctx, l.bucket, l.table.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +138,7 @@ func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, e
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err := l.open(name, func(f *parquet.File) error {
+		err := l.open(ctx, name, func(f *parquet.File) error {
 			for i := range f.Groups() {
 				p := pieceOf(name, f, i)
 				if l.truncated && p.below(l.cut) {
@@ -158,7 +156,7 @@ func (l *lake) pieces(ctx context.Context, over map[string]bool) (out []piece, e
 }
 
 // open opens a file for do.
-func (l *lake) open(name string, do func(*parquet.File) error) (err error) {
+func (l *lake) open(ctx context.Context, name string, do func(*parquet.File) error) (err error) {
 	defer func() {
 		if err != nil && fault.Code(err) == "" && !errors.Is(err, context.Canceled) {
 			err = &fault.Error{
@@ -167,16 +165,12 @@ func (l *lake) open(name string, do func(*parquet.File) error) (err error) {
 			}
 		}
 	}()
-	file, err := os.Open(filepath.Join(l.root, filepath.FromSlash(name)))
+	file, err := l.bucket.Open(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	f, err := parquet.Open(file, info.Size())
+	f, err := parquet.Open(file, file.Size())
 	if err != nil {
 		return err
 	}
@@ -274,7 +268,7 @@ func (l *lake) each(ctx context.Context, pieces []piece, do func(worker int, v *
 	var spare [workers]hashed
 	return parallel(ctx, len(pieces), func(ctx context.Context, worker, i int) error {
 		at := pieces[i]
-		return l.open(at.name, func(f *parquet.File) (err error) {
+		return l.open(ctx, at.name, func(f *parquet.File) (err error) {
 			v := &view{lake: l, piece: at, hashed: spare[worker]}
 			defer func() { spare[worker] = v.hashed; err = errors.Join(err, v.close()) }()
 			if err := v.bind(f); err != nil {

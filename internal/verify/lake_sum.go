@@ -90,7 +90,7 @@ func (l *lake) cuts(ctx context.Context, pieces []piece) error {
 	}
 	return parallel(ctx, len(some), func(ctx context.Context, _, i int) error {
 		at := some[i]
-		return l.open(at.name, func(f *parquet.File) (err error) {
+		return l.open(ctx, at.name, func(f *parquet.File) (err error) {
 			v := &view{lake: l, piece: at}
 			defer func() { err = errors.Join(err, v.close()) }()
 			if v.head, err = newPart(f, at.group, []record.Field{opField()}); err != nil {

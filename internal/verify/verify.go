@@ -16,6 +16,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/handlers"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/routers"
@@ -43,7 +44,7 @@ type Stream struct {
 type Sink struct {
 	Name      string
 	Table     string
-	Root      string                // of a lake
+	Lake      blob.Files            // nil: the sink is none
 	Items     *itemstore.Store      // nil: it is no store of items
 	Warehouse *warehousesink.Config // nil: it is no warehouse
 	// Refuses names the rows that the sink would refuse; nil: none.
@@ -179,7 +180,7 @@ func (c *comparison) open(ctx context.Context, s Sink, out *record.Schema) (side
 		}
 		return held, nil, err
 	}
-	held, err := newLake(s.Root, s.Table, out, c.source.ranges)
+	held, err := newLake(ctx, s.Lake, s.Table, out, c.source.ranges)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/internal/verify"
 	"github.com/acequia-io/acequia/record"
@@ -243,7 +244,7 @@ func (w *world) commit(s sinks.Sink, b *record.Batch) {
 // stream is what is compared.
 func (w *world) stream() verify.Stream {
 	streams, _ := w.source.Streams(w.t.Context())
-	to := []verify.Sink{{Name: "lake", Table: "t", Root: w.root}}
+	to := []verify.Sink{{Name: "lake", Table: "t", Lake: blob.Within(w.root)}}
 	if len(w.source.schema.Key) > 0 {
 		to = append(to, verify.Sink{Name: "items", Table: "t", Items: w.store})
 	}

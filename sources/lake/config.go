@@ -10,17 +10,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/awsconfig"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/expr"
 )
 
 // Config of the source.
 type Config struct {
-	URL    string   `yaml:"url" required:"true" doc:"The lake: file:///dir, or a path."`
-	Tables []string `yaml:"tables" doc:"Names of tables, or patterns such as order_*; default: all."`
-	Where  string   `yaml:"where,scalar" doc:"A CEL expression such as row.year >= 1980, true for what to read; deletes are always read."`
-	From   string   `yaml:"from" doc:"Only records of this time or later: 2026-11-24, or 2026-11-24T10:00:00Z."`
-	To     string   `yaml:"to" doc:"Only records before this time."`
+	URL    string             `yaml:"url" required:"true" doc:"The lake: file:///dir, a path, or s3://bucket/prefix."`
+	AWS    awsconfig.Settings `yaml:"aws" doc:"Of an s3:// address: its region and endpoint."`
+	Owner  string             `yaml:"owner" doc:"Of an s3:// address: the account that the bucket must belong to, twelve digits."`
+	Tables []string           `yaml:"tables" doc:"Names of tables, or patterns such as order_*; default: all."`
+	Where  string             `yaml:"where,scalar" doc:"A CEL expression such as row.year >= 1980, true for what to read; deletes are always read."`
+	From   string             `yaml:"from" doc:"Only records of this time or later: 2026-11-24, or 2026-11-24T10:00:00Z."`
+	To     string             `yaml:"to" doc:"Only records before this time."`
 }
 
 // Locate lets a relative path of the lake start at a folder.
@@ -30,8 +34,14 @@ func (c *Config) Locate(folder string) {
 	}
 }
 
-// Root is the folder of the lake.
+// S3 gives what is said of a bucket of S3.
+func (c *Config) S3() blob.S3Settings { return blob.S3Settings{AWS: c.AWS, Owner: c.Owner} }
+
+// Root is the folder of the lake, or its address in S3.
 func (c *Config) Root() (string, error) {
+	if _, _, remote := blob.ParseURL(c.URL); remote {
+		return strings.TrimRight(c.URL, "/"), nil
+	}
 	u, err := url.Parse(c.URL)
 	switch {
 	case err == nil && u.Scheme == "" && c.URL != "":
@@ -39,7 +49,7 @@ func (c *Config) Root() (string, error) {
 	case err == nil && u.Scheme == "file" && u.Host == "" && u.Path != "":
 		return u.Path, nil
 	}
-	return "", fmt.Errorf("%q is no place of a lake: write a path, or file:///dir", c.URL)
+	return "", fmt.Errorf("%q is no place of a lake: write a path, file:///dir, or s3://bucket/prefix", c.URL)
 }
 
 // span is the times that are read: microseconds since 1970, the first and the one after the last. The zero value of to
@@ -62,6 +72,12 @@ func (c *Config) check() (span, error) {
 	var bad []error
 	if _, err := c.Root(); err != nil {
 		bad = append(bad, config.At(err, "url"))
+	}
+	if field, err := c.S3().Validate(); err != nil {
+		bad = append(bad, config.At(err, field))
+	}
+	if _, _, remote := blob.ParseURL(c.URL); !remote && c.S3() != (blob.S3Settings{}) {
+		bad = append(bad, config.Wrong("url", "aws and owner are of a lake at s3://"))
 	}
 	for i, pattern := range c.Tables {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/expr"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/record"
@@ -52,28 +49,32 @@ func (s *Source) list(ctx context.Context) ([]File, error) {
 	if s.fixed != nil {
 		return s.fixed, nil
 	}
-	tables, err := s.describe()
+	tables, err := s.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files, err := s.files(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []File
 	for _, name := range sorted(tables) {
-		names, err := lakefiles.List(ctx, blob.Within(s.root), name)
+		found, err := lakefiles.Find(ctx, files, name)
 		if err != nil {
 			return nil, err
 		}
-		for _, file := range names {
+		for _, f := range found {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			info, err := os.Stat(filepath.Join(s.root, filepath.FromSlash(file)))
+			size, _, err := f.Stat()
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // it was replaced long ago, and deleted while we looked
 			}
 			if err != nil {
-				return nil, cannotOpen(file, err)
+				return nil, cannotOpen(f.Name, err)
 			}
-			out = append(out, File{Table: name, Name: file, Size: info.Size()})
+			out = append(out, File{Table: name, Name: f.Name, Size: size})
 		}
 	}
 	return out, nil
@@ -96,7 +97,7 @@ func (s *Source) Files(ctx context.Context) ([]File, error) {
 	if err != nil || s.fixed != nil {
 		return all, err
 	}
-	tables, err := s.describe()
+	tables, err := s.describe(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -128,13 +129,13 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	tables, err := s.describe()
+	tables, err := s.describe(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var pieces []piece
 	for _, f := range files {
-		cut, err := s.cut(f)
+		cut, err := s.cut(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +179,7 @@ func (s *Source) lanes(pieces []piece) []*lane {
 }
 
 // cut makes pieces of a big file.
-func (s *Source) cut(f File) ([]piece, error) {
+func (s *Source) cut(ctx context.Context, f File) ([]piece, error) {
 	if f.Size < 2*s.piece {
 		return []piece{{File: f}}, nil
 	}
@@ -186,7 +187,7 @@ func (s *Source) cut(f File) ([]piece, error) {
 	known, ok := s.shapes[f.Name]
 	s.mu.Unlock()
 	if !ok || known.size != f.Size {
-		o, err := s.openFile(f)
+		o, err := s.openFile(ctx, f)
 		if err != nil {
 			return nil, err
 		}

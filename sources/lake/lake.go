@@ -10,8 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,9 +45,12 @@ const pieceBytes = 64 << 20
 type Source struct {
 	config Config
 	root   string
+	bucket blob.Files // nil: not opened yet
 	times  span
 	piece  int64 // bytes
 	rows   int64 // of a chunk
+
+	opening sync.Mutex // guards bucket
 
 	mu     sync.Mutex
 	tables map[string]*table // by name
@@ -83,7 +84,7 @@ func Plugin() sources.Plugin {
 		Config: func() any { return &Config{} },
 		Schemas: func(ctx context.Context, config any) ([]*record.Schema, error) {
 			s, err := fromConfig(config)
-			if err != nil {
+			if err != nil || s.remote() { // nothing connects yet
 				return nil, err
 			}
 			return s.Describe(ctx)
@@ -92,6 +93,9 @@ func Plugin() sources.Plugin {
 			s, err := fromConfig(config)
 			if err != nil {
 				return nil
+			}
+			if s.remote() {
+				return []string{"reads the tables of " + s.root}
 			}
 			return s.plan(ctx)
 		},
@@ -138,29 +142,63 @@ func (s *Source) named(stream, column string) string {
 	return column
 }
 
+// remote says that the lake is in S3.
+func (s *Source) remote() bool {
+	_, _, remote := blob.ParseURL(s.root)
+	return remote
+}
+
+// files opens the bucket when it is first needed.
+func (s *Source) files(ctx context.Context) (blob.Files, error) {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.bucket != nil {
+		return s.bucket, nil
+	}
+	if !s.remote() {
+		s.bucket = blob.Within(s.root)
+		return s.bucket, nil
+	}
+	b, err := blob.OpenS3(ctx, s.root, s.config.S3())
+	if err != nil {
+		return nil, err
+	}
+	s.bucket = b
+	return b, nil
+}
+
+// tablesFolder is where the descriptions of tables are.
+const tablesFolder = "_tables"
+
 // describe reads the tables that are wanted, once: what changes while a pipeline runs waits for the next run.
-func (s *Source) describe() (map[string]*table, error) {
+func (s *Source) describe(ctx context.Context) (map[string]*table, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tables != nil {
 		return s.tables, nil
 	}
-	folder := filepath.Join(s.root, "_tables")
-	entries, err := os.ReadDir(folder)
+	files, err := s.files(ctx)
 	if err != nil {
-		return nil, stop(codeTables, s.root, "name the folder of a lake: _tables is in it", fmt.Errorf("its tables cannot be read: %w", blob.Classify(folder, err)))
+		return nil, err
+	}
+	entries, err := files.Walk(ctx, tablesFolder)
+	if err == nil && len(entries) == 0 {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		return nil, stop(codeTables, s.root, "name the folder of a lake: _tables is in it", fmt.Errorf("its tables cannot be read: %w", err))
 	}
 	found, names := map[string]*table{}, []string(nil)
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || e.IsDir() {
+		name, ok := strings.CutSuffix(strings.TrimPrefix(e.Name, tablesFolder+"/"), ".json")
+		if !ok || strings.Contains(name, "/") {
 			continue
 		}
 		names = append(names, name)
 		if !s.config.wanted(name) {
 			continue
 		}
-		if found[name], err = s.readTable(filepath.Join(folder, e.Name())); err != nil {
+		if found[name], err = s.readTable(ctx, files, e.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -171,8 +209,8 @@ func (s *Source) describe() (map[string]*table, error) {
 	return found, nil
 }
 
-func (s *Source) readTable(path string) (*table, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // in the lake
+func (s *Source) readTable(ctx context.Context, files blob.Files, path string) (*table, error) {
+	text, err := files.Read(ctx, path)
 	if err != nil {
 		return nil, stop(codeOpen, path, "check that the file is readable, then start again", err)
 	}
@@ -216,8 +254,8 @@ func compile(where string, in *record.Schema) (*expr.Program, error) {
 func (s *Source) Root() string { return s.root }
 
 // Tables gives the descriptions of the tables that are read, by their names.
-func (s *Source) Tables() (map[string]*schemas.LakeTable, error) {
-	tables, err := s.describe()
+func (s *Source) Tables(ctx context.Context) (map[string]*schemas.LakeTable, error) {
+	tables, err := s.describe(ctx)
 	out := map[string]*schemas.LakeTable{}
 	for name, t := range tables {
 		out[name] = t.LakeTable
@@ -226,8 +264,8 @@ func (s *Source) Tables() (map[string]*schemas.LakeTable, error) {
 }
 
 // Describe gives the schemas of the tables.
-func (s *Source) Describe(context.Context) ([]*record.Schema, error) {
-	tables, err := s.describe()
+func (s *Source) Describe(ctx context.Context) ([]*record.Schema, error) {
+	tables, err := s.describe(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +297,7 @@ func (s *Source) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tables, err := s.describe()
+	tables, err := s.describe(ctx)
 	if err != nil {
 		return err
 	}
@@ -267,7 +305,7 @@ func (s *Source) Check(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		o, err := s.open(tables[f.Table], f)
+		o, err := s.open(ctx, tables[f.Table], f)
 		if err == nil {
 			err = o.close()
 		}

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -60,7 +59,7 @@ func parsePosition(lane string, at record.Position) (p place, err error) {
 // opened is a file of a table.
 type opened struct {
 	File
-	file    *os.File
+	file    blob.Object
 	parquet *parquet.File
 	rows    *parquet.Reader
 	table   *table
@@ -75,26 +74,26 @@ func (o *opened) close() error {
 }
 
 // openFile opens a file and reads its footer.
-func (s *Source) openFile(f File) (*opened, error) {
-	file, err := os.Open(filepath.Join(s.root, filepath.FromSlash(f.Name)))
+func (s *Source) openFile(ctx context.Context, f File) (*opened, error) {
+	files, err := s.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	file, err := files.Open(ctx, f.Name)
 	if err != nil {
 		return nil, cannotOpen(f.Name, err)
 	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, errors.Join(cannotOpen(f.Name, err), file.Close())
-	}
-	p, err := parquet.Open(file, info.Size())
+	p, err := parquet.Open(file, file.Size())
 	if err != nil {
 		return nil, errors.Join(stop(codeDamaged, f.Name, "restore the file from a copy, or remove it to go on without its rows", err), file.Close())
 	}
-	f.Size = info.Size()
+	f.Size = file.Size()
 	return &opened{File: f, file: file, parquet: p}, nil
 }
 
 // open opens a file to read its rows.
-func (s *Source) open(t *table, f File) (*opened, error) {
-	o, err := s.openFile(f)
+func (s *Source) open(ctx context.Context, t *table, f File) (*opened, error) {
+	o, err := s.openFile(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +121,7 @@ func (s *Source) Open(ctx context.Context, l sources.Lane, from record.Position)
 	}
 	r := &reader{source: s, lane: found, at: at, spare: make(chan []record.Column, maxSpare), closed: make(chan struct{})}
 	if from != "" {
-		if err := r.enter(&at); err != nil {
+		if err := r.enter(ctx, &at); err != nil {
 			return nil, err
 		}
 	}
@@ -159,7 +158,7 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	case r.failed != nil:
 		return record.Chunk{}, r.failed
 	}
-	chunk, err := r.chunk()
+	chunk, err := r.chunk(ctx)
 	if err != nil {
 		r.failed = err
 	}
@@ -167,13 +166,13 @@ func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 }
 
 // enter opens the file of the piece that the reader stands in. resumed is the place that a checkpoint told, if one did.
-func (r *reader) enter(resumed *place) error {
-	tables, err := r.source.describe()
+func (r *reader) enter(ctx context.Context, resumed *place) error {
+	tables, err := r.source.describe(ctx)
 	if err != nil {
 		return err
 	}
 	p := r.lane.pieces[r.at.piece]
-	if r.open, err = r.source.open(tables[p.Table], p.File); err != nil {
+	if r.open, err = r.source.open(ctx, tables[p.Table], p.File); err != nil {
 		return err
 	}
 	groups := r.open.parquet.Groups()
@@ -215,7 +214,7 @@ func (r *reader) leave() error {
 	return o.close()
 }
 
-func (r *reader) chunk() (record.Chunk, error) {
+func (r *reader) chunk(ctx context.Context) (record.Chunk, error) {
 	for r.open == nil || r.at.row >= r.end {
 		if r.open != nil {
 			if err := r.leave(); err != nil {
@@ -227,7 +226,7 @@ func (r *reader) chunk() (record.Chunk, error) {
 			r.at.piece = len(r.lane.pieces)
 			return record.Chunk{}, io.EOF
 		}
-		if err := r.enter(nil); err != nil {
+		if err := r.enter(ctx, nil); err != nil {
 			return record.Chunk{}, err
 		}
 	}
