@@ -1,5 +1,6 @@
 # make demo and make test are all that a newcomer needs; the rest is for who changes the code.
 .PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema bench-aws torture fuzz clean
+.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema torture fuzz release deploy-check clean
 
 SHELL := /bin/bash
 TOOLS := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/acequia/bin
@@ -7,6 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARGS ?=
 FUZZTIME ?= 10s
 SEEDS ?= 20
+PLATFORMS ?=
 
 demo: build ## builds everything and starts the video-game register at http://localhost:3006
 	@exec bin/acequia demo $(ARGS)
@@ -67,5 +69,15 @@ torture: ## the crash tests with 200 kills at random moments instead of CI's 40;
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
 
+release: ## dist/: an archive a platform with checksums and inventories; linux/amd64 has SQL
+	@scripts/needs.sh go gcc
+	@scripts/release.sh $(PLATFORMS)
+
+deploy-check: ## reads all files of deploy/ offline; helm and promtool look too, where they are installed
+	@scripts/tools.sh cfn-lint
+	CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -count=1 ./deploy ./internal/setup
+	@if command -v helm >/dev/null; then helm lint deploy/helm/acequia && helm template one deploy/helm/acequia >/dev/null; else echo 'helm is not installed: the chart was read by our tests alone'; fi
+	@if command -v promtool >/dev/null; then promtool check rules deploy/prometheus/rules.yaml && promtool test rules deploy/prometheus/rules_test.yaml; else echo 'promtool is not installed: the rules were read by our tests alone'; fi
+
 clean:
-	rm -rf bin test-output
+	rm -rf bin dist test-output

@@ -60,6 +60,7 @@ type cli struct {
 	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
 	Setup    setupCmd    `cmd:"" help:"Tell what AWS has to have for a configuration: the least rights of each part."`
 	Status   statusCmd   `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
+	Doctor   doctorCmd   `cmd:"" help:"Look at all that pipelines need, and say what to do about what is wrong."`
 	Health   healthCmd   `cmd:"" help:"Ask a process that serves whether it is well: the health check of containers."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Mode     modeCmd     `cmd:"" default:"withargs" hidden:"" help:"Start the cinema service as it always was: --mode api, migrate, backup or scheduler."`

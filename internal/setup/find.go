@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"slices"
@@ -154,12 +155,22 @@ func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn
 		return err
 	}
 	payloads := Folder{Bucket: bucket}
+	if c == QueueSink {
+		prefix, err := b.Setting("payload_prefix")
+		if err != nil {
+			return err
+		}
+		payloads.Prefix = strings.Trim(cmp.Or(prefix, usualPayloads), "/")
+	}
 	if err := payloads.check(); err != nil {
 		return config.At(err, "payload_bucket")
 	}
 	f.add(policy(c, kind(c), b.Name, rights(arn, &payloads)))
 	return nil
 }
+
+// usualPayloads is where a queue sink puts rows that are too large for a message.
+const usualPayloads = "acequia"
 
 func kind(c Component) string {
 	if c == QueueSink {

@@ -45,7 +45,7 @@ sinks:
   lake: { type: lake, url: "s3://acequia-lake/lake", compact: { every: 1h }, sse: "arn:aws:kms:eu-west-1:123456789012:key/one" }
   items: { type: items, url: "dynamodb://", tables: { videogames: { name: register }, games: { indexes: [ { name: by_genre, columns: [genres], each: true }, { name: by_year, columns: [year] } ] } } }
   here: { type: items }
-  out: { type: sqs, queue: done }
+  out: { type: sqs, queue: done, payload_bucket: large-bodies }
   events: { type: eventbridge, bus: games }
   sent: { type: bus, url: "sqs://eu-west-3", topic: sent, existing: true }
 pipelines:
