@@ -29,6 +29,7 @@ import (
 	"github.com/acequia-io/acequia/sources/mongodb"
 	"github.com/acequia-io/acequia/sources/mysql"
 	"github.com/acequia-io/acequia/sources/postgres"
+	"github.com/acequia-io/acequia/sources/sqs"
 )
 
 // Catalog is the plugins of a program.
@@ -50,6 +51,7 @@ func Default() Catalog {
 			mongodb.Plugin(),
 			mysql.Plugin(),
 			postgres.Plugin(),
+			sqs.Plugin(),
 		},
 		Handlers: []handlers.Plugin{
 			canonical.Plugin(),

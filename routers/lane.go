@@ -18,7 +18,7 @@ import (
 )
 
 // errStopped ends an incarnation in order, and is what a reader is told about chunks that a stop leaves behind.
-var errStopped = fault.Retry(errors.New("the pipeline is stopping"))
+var errStopped = fault.Retry(sources.ErrStopped)
 
 // closeWait bounds the calls that let go of a reader's chunks and of writers when an incarnation ends.
 const closeWait = 10 * time.Second

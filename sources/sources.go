@@ -3,6 +3,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -28,6 +29,9 @@ type Source interface {
 	// Open starts reading after a position; "" is the start of the lane.
 	Open(ctx context.Context, lane Lane, from record.Position) (Reader, error)
 }
+
+// ErrStopped is in the error with which chunks are settled that a stop leaves behind: nothing is wrong with them.
+var ErrStopped = errors.New("the pipeline is stopping")
 
 // Reader reads one lane in order. Read is called by one goroutine at a time; Settle and Close may come from another.
 type Reader interface {

@@ -16,14 +16,14 @@ const (
 
 const clockRemedy = "set the clock, best by NTP; no record is lost or repeated, but days of records without a time of their own, grace times and the schedule go by it"
 
-// clock sees the wall clock jump.
-type clock struct {
+// wallClock sees the wall clock jump.
+type wallClock struct {
 	log  *slog.Logger
 	wall time.Time // when it was looked at last
 }
 
 // look compares how far the wall clock went with how long it took.
-func (c *clock) look(ctx context.Context, wall time.Time, took time.Duration) {
+func (c *wallClock) look(ctx context.Context, wall time.Time, took time.Duration) {
 	jump := wall.Sub(c.wall) - took
 	if !c.wall.IsZero() && jump.Abs() >= clockJump {
 		c.log.WarnContext(ctx, "the clock of this machine has jumped", slog.Duration("by", jump.Round(time.Second)), slog.Time("now", wall), slog.String("remedy", clockRemedy))
@@ -32,7 +32,7 @@ func (c *clock) look(ctx context.Context, wall time.Time, took time.Duration) {
 }
 
 // watch looks until ctx ends.
-func (c *clock) watch(ctx context.Context) {
+func (c *wallClock) watch(ctx context.Context) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()
 	last := time.Now()
@@ -50,7 +50,7 @@ func (c *clock) watch(ctx context.Context) {
 }
 
 // sawLater tells when a file was written at a time that is still to come: the clock was put back since.
-func (c *clock) sawLater(ctx context.Context, path string) {
+func (c *wallClock) sawLater(ctx context.Context, path string) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return // it is made, or its opening says what is wrong

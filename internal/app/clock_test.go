@@ -14,7 +14,7 @@ import (
 func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	c := &clock{log: slog.New(slog.NewTextHandler(&out, nil))}
+	c := &wallClock{log: slog.New(slog.NewTextHandler(&out, nil))}
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, step := range []struct {
 		wall, took time.Duration
@@ -42,7 +42,7 @@ func TestClockBeforeTheLastRun(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.db")
 	var out bytes.Buffer
-	c := &clock{log: slog.New(slog.NewTextHandler(&out, nil))}
+	c := &wallClock{log: slog.New(slog.NewTextHandler(&out, nil))}
 	c.sawLater(t.Context(), path)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ type Service struct {
 	rewinds  []rewinding // what a backfill reads anew
 	desk     *letterDesk
 	budget   *routers.Budget // of all that runs
-	clock    *clock
+	clock    *wallClock
 
 	claiming sync.Mutex         // see claim
 	known    map[*turn][]string // tables that databases had when they were last asked; under claiming
@@ -85,7 +85,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	if s.dir, err = OpenDir(p.State); err != nil {
 		return nil, err
 	}
-	s.clock = &clock{log: s.Log}
+	s.clock = &wallClock{log: s.Log}
 	s.clock.sawLater(ctx, s.dir.file("state.db"))
 	if s.state, err = checkpoint.Open(ctx, s.dir.file("state.db")); err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ var internals = map[string]int{
 	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular":   layerParts,
-	"lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices,
+	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
 	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests, "servertest": layerRecord,
 }
@@ -71,19 +71,21 @@ func layer(pkg string) int {
 
 // beside lists the imports within a layer that the plan allows. A folder may always import the one it stands in.
 var beside = map[string][]string{
-	".":                      {"internal/cli"},
-	"cmd/acequia":            {"."},
-	"internal/blob":          {"internal/awsconfig"},
-	"internal/blob/blobtest": {"internal/awsconfig"},
-	"internal/broker":        {"internal/awsconfig"},
-	"internal/checkpoint":    {"internal/awsconfig"},
-	"internal/itemstore":     {"internal/awsconfig"},
-	"internal/mysql":         {"internal/gather"},
-	"internal/postgres":      {"internal/gather"},
-	"internal/lakefiles":     {"internal/blob", "internal/parquet"},
-	"internal/query":         {"schemas", "internal/blob", "internal/lakefiles", "internal/awsconfig"},
-	"internal/backup":        {"internal/verify"},
-	"internal/api":           {"internal/jobs", "internal/backup"},
+	".":                                {"internal/cli"},
+	"cmd/acequia":                      {"."},
+	"internal/api":                     {"internal/jobs", "internal/backup"},
+	"internal/backup":                  {"internal/verify"},
+	"internal/blob":                    {"internal/awsconfig"},
+	"internal/blob/blobtest":           {"internal/awsconfig"},
+	"internal/broker":                  {"internal/awsconfig"},
+	"internal/checkpoint":              {"internal/awsconfig"},
+	"internal/itemstore":               {"internal/awsconfig"},
+	"internal/lakefiles":               {"internal/blob", "internal/parquet"},
+	"internal/messaging":               {"internal/awsconfig"},
+	"internal/messaging/messagingtest": {"internal/awsconfig"},
+	"internal/mysql":                   {"internal/gather"},
+	"internal/postgres":                {"internal/gather"},
+	"internal/query":                   {"schemas", "internal/blob", "internal/lakefiles", "internal/awsconfig"},
 }
 
 // suite is the name of the conformance suite of a kind of plugin.
@@ -159,7 +161,7 @@ var fences = []fence{
 	{"github.com/rabbitmq/", []string{"internal/broker"}},
 	{"github.com/go-chi/", []string{"internal/api", "internal/web", "sources/form"}},
 	{"github.com/aws/", []string{
-		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "sources/sqs",
+		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "internal/messaging",
 		"sources/dynamodbstreams", "internal/broker",
 	}},
 	{"github.com/duckdb/", []string{"internal/query"}},
