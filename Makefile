@@ -1,6 +1,5 @@
 # make demo and make test are all that a newcomer needs; the rest is for who changes the code.
-.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema bench-aws torture fuzz clean
-.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema torture fuzz release deploy-check clean
+.PHONY: demo build test lint fmt generate generate-check tidy-check tree-check bench bench-postgres bench-cinema bench-aws torture fuzz release deploy-check clean
 
 SHELL := /bin/bash
 TOOLS := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/acequia/bin
