@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/app"
@@ -18,9 +19,15 @@ import (
 // usualFile is the configuration file of a command that names none.
 const usualFile = "acequia.yaml"
 
-// variables are those of the process and of the .env file.
+// variables are those of the process and of the .env file. Those of AWS are its SDK's, which looks at the process alone.
 func (t terminal) variables() (environment.Variables, error) {
-	return environment.Load(os.Environ(), t.envFile)
+	v, err := environment.Load(os.Environ(), t.envFile)
+	for name, value := range v {
+		if _, has := os.LookupEnv(name); !has && err == nil && strings.HasPrefix(name, "AWS_") {
+			err = os.Setenv(name, value)
+		}
+	}
+	return v, err
 }
 
 // load reads and checks configuration files.
@@ -51,10 +58,12 @@ func (t terminal) service(v environment.Variables) (*environment.Implied, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := v.Backend(); err != nil {
+	backend, err := v.Backend()
+	if err != nil {
 		return nil, err
 	}
-	_, err = fmt.Fprintf(t.err, "Items and lake are kept on this machine, below %s: no AWS is asked for.\n", p.Place())
+	p.AWS = backend == environment.AWS
+	_, err = fmt.Fprintln(t.err, p.Place())
 	return p, err
 }
 

@@ -3,6 +3,7 @@ package environment
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ const (
 )
 
 // Backend says which is meant: AWS when S3_BUCKET_NAME or an AWS_* variable is set, unless ACEQUIA_BACKEND says otherwise. AWS that
-// cannot be used is an error (ACQ-ENV-009: no credentials; ACQ-ENV-010: not in this version), never the embedded one instead.
+// cannot be used is an error (ACQ-ENV-009: no credentials; ACQ-CFG-014: no bucket), never the embedded one instead.
 func (v Variables) Backend() (Backend, error) {
 	reason := v.meansAWS()
 	switch said := v["ACEQUIA_BACKEND"]; Backend(said) {
@@ -37,16 +38,19 @@ func (v Variables) Backend() (Backend, error) {
 	if reason == "" {
 		return Embedded, nil
 	}
-	if !v.credentials() {
+	if !v.credentials() && !onEC2(os.DirFS("/sys")) {
 		return "", &fault.Error{
 			Code: "ACQ-ENV-009", Place: reason, Err: errors.New("Credenciales de AWS no encontradas (no AWS credentials were found)"), //nolint:staticcheck // the words that its users know
 			Remedy: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; to keep everything on this machine: ACEQUIA_BACKEND=embedded",
 		}
 	}
-	return "", &fault.Error{
-		Code: "ACQ-ENV-010", Place: reason, Err: errors.New("AWS is meant, and this version of acequia cannot write to S3 and DynamoDB"),
-		Remedy: "to keep everything on this machine: ACEQUIA_BACKEND=embedded",
+	if !v.set("S3_BUCKET_NAME") {
+		return "", &fault.Error{
+			Code: "ACQ-CFG-014", Place: reason, Err: errors.New("AWS is meant, and S3_BUCKET_NAME is not set"),
+			Remedy: "name the bucket; to keep everything on this machine: ACEQUIA_BACKEND=embedded",
+		}
 	}
+	return AWS, nil
 }
 
 // meansAWS names the variable by which AWS is meant; "": it is not.
@@ -57,6 +61,14 @@ func (v Variables) meansAWS() string {
 		}
 	}
 	return ""
+}
+
+// onEC2 says whether this is an instance of EC2, whose metadata give the credentials of its role:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html.
+func onEC2(sys fs.FS) bool {
+	vendor, _ := fs.ReadFile(sys, "class/dmi/id/sys_vendor")
+	uuid, _ := fs.ReadFile(sys, "hypervisor/uuid")
+	return strings.TrimSpace(string(vendor)) == "Amazon EC2" || strings.HasPrefix(strings.ToLower(string(uuid)), "ec2")
 }
 
 // credentials says whether there is any place of the SDK's chain from which they may come, but for the metadata of an EC2 instance.

@@ -1,10 +1,12 @@
 package environment
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/goccy/go-yaml"
 
@@ -180,11 +182,15 @@ func TestBackend(t *testing.T) {
 	for dotenv, code := range map[string]string{
 		"": "", "AWS_REGION=\nS3_BUCKET_NAME=": "", "S3_BUCKET_NAME=cinema\nACEQUIA_BACKEND=embedded": "",
 		"S3_BUCKET_NAME=cinema": "ACQ-ENV-009", "AWS_REGION=us-east-1": "ACQ-ENV-009", "ACEQUIA_BACKEND=aws": "ACQ-ENV-009", "AWS_ACCESS_KEY_ID=x": "ACQ-ENV-009",
-		"AWS_ACCESS_KEY_ID=x\nAWS_SECRET_ACCESS_KEY=y": "ACQ-ENV-010", "S3_BUCKET_NAME=cinema\nAWS_PROFILE=p": "ACQ-ENV-010",
+		"AWS_ACCESS_KEY_ID=x\nAWS_SECRET_ACCESS_KEY=y": "ACQ-CFG-014", "S3_BUCKET_NAME=cinema\nAWS_PROFILE=p": string(AWS),
 		"ACEQUIA_BACKEND=azure": "ACQ-CFG-014",
 	} {
 		backend, err := load(t, home+dotenv).Backend()
-		if fault.Code(err) != code || (err == nil) != (backend == Embedded) {
+		want := Embedded
+		if code == string(AWS) {
+			code, want = "", AWS
+		}
+		if fault.Code(err) != code || err == nil && backend != want {
 			t.Errorf("%q: %v %v, want %q", dotenv, backend, err, code)
 		}
 		if code == "ACQ-ENV-009" && !strings.Contains(err.Error(), "Credenciales de AWS no encontradas") {
@@ -198,7 +204,42 @@ func TestBackend(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(shared, ".aws", "credentials"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := load(t, "S3_BUCKET_NAME=cinema\nHOME="+shared).Backend(); fault.Code(err) != "ACQ-ENV-010" {
-		t.Error(err)
+	if backend, err := load(t, "S3_BUCKET_NAME=cinema\nHOME="+shared).Backend(); backend != AWS || err != nil {
+		t.Error(backend, err)
+	}
+	for file, want := range map[string]bool{"class/dmi/id/sys_vendor": true, "hypervisor/uuid": true, "class/dmi/id/board_vendor": false} {
+		content := map[string]string{"hypervisor/uuid": "ec2e1916-9099-7caf-fd21-012345abcdef\n"}[file]
+		sys := fstest.MapFS{file: {Data: []byte(cmp.Or(content, "Amazon EC2\n"))}}
+		if onEC2(sys) != want {
+			t.Errorf("%s: %v", file, !want)
+		}
+	}
+}
+
+// TestImpliedOnAWS: the same variables, on AWS, put the same folders into the bucket.
+func TestImpliedOnAWS(t *testing.T) {
+	t.Parallel()
+	v := load(t, "MONGODB_URI=mongodb://localhost/films\nS3_BUCKET_NAME=cinema-data\nS3_BACKUP_FOLDER=copias/\nAWS_PROFILE=p\nDYNAMODB_MOVIES_TABLE=pelis")
+	p, err := v.Implied()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.AWS = true
+	for _, up := range []string{"", "../"} {
+		text, err := p.yaml(up, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			"url: \"s3://cinema-data/analytics/analytics_data\"", "reports: \"s3://cinema-data/analytics/migration_reports\"", "backup: { url: \"s3://cinema-data/copias\" }",
+			"url: dynamodb://", "name: pelis",
+		} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s is not in\n%s", want, text)
+			}
+		}
+	}
+	if !strings.Contains(p.Place(), "bucket cinema-data, items in DynamoDB") {
+		t.Error(p.Place())
 	}
 }

@@ -21,7 +21,8 @@ import (
 type Implied struct {
 	MySQL, MongoDB string // their databases; "": none
 	PostgreSQL     bool
-	Folder         string // stands for the bucket; "": the folder of the service
+	AWS            bool   // lake, reports and backups stand in the bucket, and items in DynamoDB
+	Folder         string // the bucket, or the folder that stands for it; "": the folder of the service
 	Analytics      string // folder of lake and reports in it
 	Backups        string // and of backups
 	Batch          int    // items a transaction
@@ -195,22 +196,34 @@ func (p *Implied) yaml(up, state string) ([]byte, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"P": p, "State": state, "Reports": up + p.Reports(), "Lake": up + path.Join(p.Folder, p.Analytics, "analytics_data"), "Backups": up + path.Join(p.Folder, p.Backups),
+		"P": p, "State": state, "Reports": p.in(up, p.Analytics, "migration_reports"), "Lake": p.in(up, p.Analytics, "analytics_data"), "Backups": p.in(up, p.Backups),
 		"PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
 	})
 	return []byte(b.String()), err
 }
 
-// Place is where everything stands, for people.
-func (p *Implied) Place() string {
-	if p.Folder != "" {
-		return p.Folder
+// in gives the place of a folder, from a file that stands below the folder of the service.
+func (p *Implied) in(up string, folders ...string) string {
+	at := path.Join(append([]string{p.Folder}, folders...)...)
+	if p.AWS {
+		return "s3://" + at
 	}
-	return "this folder"
+	return up + at
+}
+
+// Place says where everything stands, for people.
+func (p *Implied) Place() string {
+	switch {
+	case p.AWS:
+		return "Lake, backups and reports are kept in the bucket " + p.Folder + ", items in DynamoDB."
+	case p.Folder != "":
+		return "Items and lake are kept on this machine, below " + p.Folder + ": no AWS is asked for."
+	}
+	return "Items and lake are kept on this machine, below this folder: no AWS is asked for."
 }
 
 // Reports is the folder of the reports of migrations, in the folder of the service.
-func (p *Implied) Reports() string { return path.Join(p.Folder, p.Analytics, "migration_reports") }
+func (p *Implied) Reports() string { return p.in("", p.Analytics, "migration_reports") }
 
 func names(prefix string, tables []cinema.Table) string {
 	out := make([]string, len(tables))
