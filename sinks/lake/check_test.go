@@ -24,7 +24,7 @@ func TestSettingsAreChecked(t *testing.T) {
 	}{
 		"sound":     {lake.Config{URL: "file:///x", Partition: []string{"id"}, TableName: map[string]string{"games": "other"}}, ""},
 		"a path":    {lake.Config{URL: "x/y", TableName: map[string]string{"games": "other"}}, ""},
-		"place":     {lake.Config{URL: "ftp://x", TableName: map[string]string{"games": "other"}}, `url: "ftp://x" is no place for a lake: write a path, or file:///dir`},
+		"place":     {lake.Config{URL: "ftp://x", TableName: map[string]string{"games": "other"}}, `url: "ftp://x" is no place for a lake: write a path, file:///dir, or s3://bucket/prefix`},
 		"roll":      {lake.Config{URL: "x", Roll: lake.Roll{Rows: -1, Size: -1, Every: -1}, TableName: map[string]string{"games": "other"}}, "roll.rows: it must be positive\nroll.size: it must be positive\nroll.every: it must be positive"},
 		"one table": {lake.Config{URL: "x"}, "table_name: streams games and public.games would both be the table games: name one of them here"},
 		"partition": {

@@ -222,17 +222,16 @@ func TestAKilledProcessLeavesNothingInS3(t *testing.T) {
 	for _, at := range []struct {
 		op   string
 		skip int
-		rows int
 		done bool // the request takes effect
 	}{
-		{blobtest.Create, 0, 600, true}, {blobtest.Create, 5, 600, true}, {blobtest.Part, 4, 600, false}, {blobtest.Part, 4, 600, true},
-		{blobtest.Uploads, 1, 600, false}, {blobtest.Complete, 0, 600, false}, {blobtest.Complete, 0, 600, true}, {blobtest.Complete, 4, 600, true},
-		{blobtest.Complete, 8, 600, true}, {blobtest.Part, 4, 800_000, true}, {blobtest.Complete, 1, 800_000, true},
+		{blobtest.Create, 0, true}, {blobtest.Create, 5, true}, {blobtest.Part, 4, false}, {blobtest.Part, 4, true},
+		{blobtest.Uploads, 1, false}, {blobtest.Complete, 0, false}, {blobtest.Complete, 0, true}, {blobtest.Complete, 4, true},
+		{blobtest.Complete, 8, true},
 	} {
-		t.Run(fmt.Sprint(at.op, at.skip, at.done, at.rows), func(t *testing.T) {
+		t.Run(fmt.Sprint(at.op, at.skip, at.done), func(t *testing.T) {
 			t.Parallel()
 			s := blobtest.New(t)
-			l := s3Lake{Config: onS3(s), State: t.TempDir(), Rows: at.rows}
+			l := s3Lake{Config: onS3(s), State: t.TempDir(), Rows: 600}
 			child := func() (*exec.Cmd, *strings.Builder) {
 				text, err := json.Marshal(l)
 				if err != nil {
@@ -262,7 +261,7 @@ func TestAKilledProcessLeavesNothingInS3(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			seen := make([]int, s3Groups*at.rows)
+			seen := make([]int, s3Groups*l.Rows)
 			for _, r := range rows {
 				seen[r.ID]++
 			}
