@@ -126,9 +126,9 @@ type Surveyor interface {
 type Host struct {
 	Pipeline string // the pipeline that feeds the sink
 	Log      *slog.Logger
-	Items    *itemstore.Store // the embedded item store of this process; nil where there is none
-	Memory   int64            // bytes that the sink's open writers may hold together
-	Dir      string           // a folder of the sink's own below the state directory, which it makes when it needs it
+	Items    itemstore.Items // the item store of the sink; nil where there is none
+	Memory   int64           // bytes that the sink's open writers may hold together
+	Dir      string          // a folder of the sink's own below the state directory, which it makes when it needs it
 }
 
 // Plugin is a sink as the catalog lists it.

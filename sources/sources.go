@@ -121,8 +121,8 @@ type State interface {
 type Host struct {
 	Pipeline string // the pipeline that the source feeds
 	Log      *slog.Logger
-	Items    *itemstore.Store // the embedded item store of this process; nil where there is none
-	State    State            // nil where the source is only asked, and reads no lane
+	Items    itemstore.Items // the item store that the source reads, or whose sink it feeds; nil where there is none
+	State    State           // nil where the source is only asked, and reads no lane
 	// Claim is asked before the first record of a stream that is the source's alone, so that what is gone from it goes from the sinks:
 	// another pipeline may bring a stream of its own to the same table. Nil: none can.
 	Claim func(ctx context.Context, stream string) error

@@ -44,6 +44,9 @@ func (p *Project) places(d *Declared, stream string) (out []place, err error) {
 			if err != nil {
 				return nil, err
 			}
+			if o, ok := settings.Dynamo(); ok {
+				file = dynamoPlace + o.AWS.Region + "/" + o.AWS.Endpoint
+			}
 			if table, _ := settings.TableOf(stream); table != "" {
 				out = append(out, place{file, table})
 			}

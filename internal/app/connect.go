@@ -11,12 +11,14 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/itemstore"
+	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -31,6 +33,22 @@ type Endpoint struct {
 	Code   string `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
+}
+
+// reacher is the configuration of a sink that needs the schemas of its records to look whether they can be written.
+type reacher interface {
+	Reach(ctx context.Context, in []*record.Schema) (found string, err error)
+}
+
+// feeding are the schemas of the records that reach a sink, as far as they are known.
+func (p *Project) feeding(part *SinkPart) []*record.Schema {
+	var all []*record.Schema
+	for _, d := range p.Pipelines {
+		if slices.Contains(d.Sinks, part) {
+			all = append(all, d.Out...)
+		}
+	}
+	return distinct(all)
 }
 
 // connectTime bounds the look at one endpoint.
@@ -71,8 +89,10 @@ func (p *Project) Connect(ctx context.Context, listen string, port int) []Endpoi
 		if part := d.Source; !seen[part] {
 			seen[part] = true
 			do := func(ctx context.Context) (string, error) { return part.check(ctx, d.Name) }
-			if part.Plugin.Items {
-				do = items(p.itemsRead(d))
+			if file := p.itemsRead(d); part.Plugin.Items && strings.HasPrefix(file, dynamoPlace) {
+				do = func(context.Context) (string, error) { return "its items are those of its sink", nil }
+			} else if part.Plugin.Items {
+				do = items(file)
 			}
 			_ = look(Endpoint{Kind: "source", Name: part.Name, Type: part.Plugin.Type}, do)
 		}
@@ -82,8 +102,10 @@ func (p *Project) Connect(ctx context.Context, listen string, port int) []Endpoi
 			}
 			seen[part] = true
 			do := part.check
-			if part.Plugin.Items {
+			if part.embedsItems() {
 				do = items(p.itemsFile(part))
+			} else if r, ok := part.Settings.(reacher); ok {
+				do = func(ctx context.Context) (string, error) { return r.Reach(ctx, p.feeding(part)) }
 			}
 			_ = look(Endpoint{Kind: "sink", Name: part.Name, Type: part.Plugin.Type}, do)
 		}

@@ -45,8 +45,11 @@ func (s *Service) newHealth() *health {
 			}
 			seen[part] = true
 			if part.Plugin.Items {
-				store := s.items[s.project.itemsFile(part)]
-				h.checks = append(h.checks, check{part.Plugin.Server, store.Ping})
+				if store, ok := s.itemsAt(s.project.itemsFile(part)).(interface {
+					Ping(ctx context.Context) error
+				}); ok {
+					h.checks = append(h.checks, check{part.Plugin.Server, store.Ping})
+				}
 			} else if c, ok := part.Settings.(sinks.Checker); ok {
 				h.checks = append(h.checks, check{part.Plugin.Server, func(ctx context.Context) error {
 					_, err := c.Check(ctx)

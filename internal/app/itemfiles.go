@@ -2,22 +2,45 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/acequia-io/acequia/internal/itemstore"
 )
 
-// itemsHolder is the configuration of a sink that may keep its items in a file of its own.
-type itemsHolder interface{ File() string }
+// itemsHolder is the configuration of a sink that may keep its items in a file of its own, or in DynamoDB.
+type itemsHolder interface {
+	File() string
+	Dynamo() (itemstore.DynamoOptions, bool)
+}
 
-// itemsFile is the file of the items that a sink writes: its own, or that of the state.
+// inDynamo says how the items of a sink are written to DynamoDB, and whether they are.
+func (s *SinkPart) inDynamo() (itemstore.DynamoOptions, bool) {
+	if h, ok := s.Settings.(itemsHolder); ok {
+		return h.Dynamo()
+	}
+	return itemstore.DynamoOptions{}, false
+}
+
+// embedsItems says whether a sink writes into an embedded item store.
+func (s *SinkPart) embedsItems() bool {
+	_, elsewhere := s.inDynamo()
+	return s.Plugin.Items && !elsewhere
+}
+
+// itemsFile is the file of the items that a sink writes: its own, or that of the state. Items in DynamoDB are named as a URL is.
 func (p *Project) itemsFile(part *SinkPart) string {
+	if o, ok := part.inDynamo(); ok {
+		return fmt.Sprintf("%s%s/%s?%d,%s,%t", dynamoPlace, o.AWS.Region, o.AWS.Endpoint, o.Concurrency, o.Tombstones, o.Bulk)
+	}
 	if h, ok := part.Settings.(itemsHolder); ok && h.File() != "" {
 		return h.File()
 	}
 	return filepath.Join(p.State, "items.db")
 }
+
+const dynamoPlace = "dynamodb://"
 
 // itemsRead is the file of the items that the source of a pipeline reads: a form's are written by its own pipeline, and a table whose
 // changes are read by the sink that feeds it. Where no schema tells which that is, it is the only one.
@@ -59,10 +82,36 @@ func feeds(d *Declared, part *SinkPart, reader itemsReader) bool {
 	return false
 }
 
-// openItems opens every file of items that the pipelines write or read, each once.
+// itemsAt gives the open store of a place that itemsFile names; nil: there is none.
+func (s *Service) itemsAt(place string) itemstore.Items {
+	if d := s.dynamo[place]; d != nil {
+		return d
+	}
+	if f := s.items[place]; f != nil {
+		return f
+	}
+	return nil
+}
+
+// openItems opens every store of items that the pipelines write or read, each once.
 func (s *Service) openItems(ctx context.Context) error {
+	for _, d := range s.project.Pipelines {
+		for _, part := range d.Sinks {
+			o, ok := part.inDynamo()
+			place := s.project.itemsFile(part)
+			if !ok || s.dynamo[place] != nil {
+				continue
+			}
+			o.Log = s.Log
+			store, err := itemstore.OpenDynamo(ctx, o)
+			if err != nil {
+				return fmt.Errorf("sink %s: %w", part.Name, err)
+			}
+			s.dynamo[place] = store
+		}
+	}
 	open := func(file string) error {
-		if s.items[file] != nil {
+		if s.itemsAt(file) != nil {
 			return nil
 		}
 		if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {

@@ -26,8 +26,13 @@ func (s itemTables) tables() map[string]storedTable {
 	out := map[string]storedTable{}
 	for _, d := range s.project.Pipelines {
 		for _, part := range d.Sinks {
-			store := s.items[s.project.itemsFile(part)]
 			settings, ok := part.Settings.(*itemsink.Config)
+			if dynamo := s.dynamo[s.project.itemsFile(part)]; dynamo != nil {
+				for _, t := range dynamo.Tables() {
+					out[t.Name] = storedTable{Table: t, store: dynamo}
+				}
+			}
+			store := s.items[s.project.itemsFile(part)]
 			if store == nil || !ok {
 				continue
 			}
@@ -44,7 +49,11 @@ func (s itemTables) tables() map[string]storedTable {
 				if unheard {
 					t.Indexes = declared[t.Name].Indexes
 				}
-				out[t.Name] = storedTable{t, store, unheard}
+				one := storedTable{Table: t, store: store}
+				if unheard {
+					one.define = store.Define
+				}
+				out[t.Name] = one
 			}
 		}
 	}
@@ -53,8 +62,16 @@ func (s itemTables) tables() map[string]storedTable {
 
 type storedTable struct {
 	itemstore.Table
-	store   *itemstore.Store
-	unheard bool // the store was opened again, and has not heard of the indexes yet
+	store  itemReader
+	define func(ctx context.Context, t itemstore.Table) error // of a store that was opened again, and has not heard of the indexes yet; nil: it has
+}
+
+// itemReader is a store as the API reads it.
+type itemReader interface {
+	Count(ctx context.Context, table string) (int64, error)
+	Get(ctx context.Context, table, key string) (itemstore.Item, bool, error)
+	List(ctx context.Context, table string, limit int, after string) ([]itemstore.Item, error)
+	Query(ctx context.Context, table, index string, values []any, limit int, after string) ([]itemstore.Item, error)
 }
 
 // Tables gives the tables by name.
@@ -106,19 +123,26 @@ func (s itemTables) Page(ctx context.Context, q api.Query) (api.Page, error) {
 		out.Docs[i] = item.Doc
 	}
 	if len(found) == q.Limit {
-		out.Last = found[len(found)-1].Key
+		out.Last = found[len(found)-1].After
 	}
 	return out, nil
 }
 
 // one gives the item with a key. Whether a value is a number or a text the request does not say: each way is looked up.
 func (t storedTable) one(ctx context.Context, key []string) (api.Page, error) {
+	var keys []string
+	if len(key) == 1 { // a text that is the whole key is written as it is
+		keys = append(keys, key[0])
+	}
 	for _, values := range readings(key) {
 		text, err := json.Marshal(values)
 		if err != nil {
 			return api.Page{}, err
 		}
-		item, found, err := t.store.Get(ctx, t.Name, string(text))
+		keys = append(keys, string(text))
+	}
+	for _, text := range keys {
+		item, found, err := t.store.Get(ctx, t.Name, text)
 		if err != nil {
 			return api.Page{}, err
 		}
@@ -148,8 +172,8 @@ func (t storedTable) indexed(ctx context.Context, q api.Query) ([]itemstore.Item
 			Detail: fmt.Sprintf("index %s wants %d values of key, not %d", q.Index, len(columns), len(q.Key)), Remedy: "give one each for " + strings.Join(columns, ", "),
 		}
 	}
-	if t.unheard {
-		if err := t.store.Define(ctx, t.Table); err != nil {
+	if t.define != nil {
+		if err := t.define(ctx, t.Table); err != nil {
 			return nil, err
 		}
 	}

@@ -50,7 +50,8 @@ type Service struct {
 	project  *Project
 	dir      *Dir
 	state    *checkpoint.Store
-	items    map[string]*itemstore.Store // by file; none: no pipeline needs them
+	items    map[string]*itemstore.Store  // by file; none: no pipeline needs them
+	dynamo   map[string]*itemstore.Dynamo // by place
 	sinks    map[*SinkPart]sinks.Sink
 	runs     []*routers.Run
 	sources  []sources.Source // of each run
@@ -76,7 +77,7 @@ type Service struct {
 // Open takes the state directory and makes the pipelines. Nothing flows before Run.
 func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err error) {
 	p.boundHeap()
-	s := &Service{ServiceOptions: o, project: p, items: map[string]*itemstore.Store{}, sinks: map[*SinkPart]sinks.Sink{}, known: map[*turn][]string{}}
+	s := &Service{ServiceOptions: o, project: p, items: map[string]*itemstore.Store{}, dynamo: map[string]*itemstore.Dynamo{}, sinks: map[*SinkPart]sinks.Sink{}, known: map[*turn][]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
@@ -143,7 +144,7 @@ const storeMemory = 48 << 20
 // storesItems says whether a pipeline writes into the embedded item store.
 func (p *Project) storesItems() bool {
 	return slices.ContainsFunc(p.Pipelines, func(d *Declared) bool {
-		return slices.ContainsFunc(d.Sinks, func(part *SinkPart) bool { return part.Plugin.Items })
+		return slices.ContainsFunc(d.Sinks, (*SinkPart).embedsItems)
 	})
 }
 
@@ -206,7 +207,7 @@ func (s *Service) connect(ctx context.Context, d *Declared, key config.Secret) (
 	}
 	var err error
 	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{
-		Pipeline: d.Name, Log: log, Items: s.items[s.project.itemsRead(d)], State: &sourceState{s.state, d.Name},
+		Pipeline: d.Name, Log: log, Items: s.itemsAt(s.project.itemsRead(d)), State: &sourceState{s.state, d.Name},
 		Claim: func(ctx context.Context, stream string) error { return s.claim(ctx, d, stream) },
 	})
 	if err != nil {
@@ -240,7 +241,7 @@ func (s *Service) sink(ctx context.Context, d *Declared, part *SinkPart) (sinks.
 	sink := s.sinks[part]
 	if sink == nil {
 		host := sinks.Host{
-			Pipeline: d.Name, Log: s.Log, Items: s.items[s.project.itemsFile(part)], Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks()),
+			Pipeline: d.Name, Log: s.Log, Items: s.itemsAt(s.project.itemsFile(part)), Memory: s.project.Memory * 35 / 100 / int64(s.project.sinks()),
 			Dir: s.dir.file(filepath.Join("sinks", part.Name)),
 		}
 		var err error
@@ -384,6 +385,9 @@ func (s *Service) Close(ctx context.Context) error {
 		errs = append(errs, sink.Close(ctx))
 	}
 	for _, store := range s.items {
+		errs = append(errs, store.Close())
+	}
+	for _, store := range s.dynamo {
 		errs = append(errs, store.Close())
 	}
 	if s.state != nil {

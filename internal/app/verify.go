@@ -417,6 +417,9 @@ func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema
 		case settings.Tables[out.Stream].TTL > 0:
 			return s, true, fmt.Errorf("its items go away after %s", settings.Tables[out.Stream].TTL)
 		}
+		if _, ok := settings.Dynamo(); ok {
+			return s, true, errors.New("left out: items in DynamoDB are not compared")
+		}
 		s.Table, _ = settings.TableOf(out.Stream)
 		s.Items, err = c.items(ctx, c.project.itemsFile(part))
 		return s, true, err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 )
@@ -26,8 +27,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, writeForEver(path))
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(awstest.Main(m, func(s *awstest.Server) { server = s }))
 }
+
+// server speaks DynamoDB's protocol.
+var server *awstest.Server
 
 // writeForEver writes from many goroutines, and prints each key once its write is acknowledged.
 func writeForEver(path string) error {

@@ -4,7 +4,18 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+
+	"github.com/acequia-io/acequia/record"
 )
+
+// Fit looks at the size.
+func (s *Store) Fit(p *Put, _ *record.Batch, _ int) error {
+	if size := len(p.Doc) + len(p.Key); size > MaxItem {
+		return fmt.Errorf("the item has %d bytes, the limit is %d", size, MaxItem)
+	}
+	return nil
+}
 
 // Get finds an item; a tombstone is found too.
 func (s *Store) Get(ctx context.Context, name, key string) (Item, bool, error) {
@@ -57,6 +68,7 @@ func (s *Store) items(ctx context.Context, query string, args ...any) (items []I
 		if err != nil {
 			return nil, s.explain("read items", err)
 		}
+		it.After = it.Key
 		items = append(items, it)
 	}
 	return items, s.explain("read items", rows.Err())

@@ -201,10 +201,14 @@ func (s *Store) table(name string) (*table, Table, error) {
 	defer s.mu.Unlock()
 	t, ok := s.tables[name]
 	if !ok {
-		return nil, Table{}, &fault.Error{
-			Code: "ACQ-ITEMS-006", Place: name, Err: errors.New("there is no such items table"),
-			Remedy: "declare the table in the sink that writes it, before it is read",
-		}
+		return nil, Table{}, unknownTable(name)
 	}
 	return t, t.Table, nil
+}
+
+func unknownTable(name string) error {
+	return &fault.Error{
+		Code: "ACQ-ITEMS-006", Place: name, Err: errors.New("there is no such items table"),
+		Remedy: "declare the table in the sink that writes it, before it is read",
+	}
 }

@@ -1,11 +1,30 @@
-// Package itemstore keeps items: key-value tables with versions, secondary indexes and an ordered change log, in one
-// SQLite file. It is the embedded stand-in for DynamoDB and its Streams.
+// Package itemstore keeps items: key-value tables with versions, secondary indexes and an ordered change log. A Store is one
+// SQLite file, the embedded stand-in for DynamoDB and its Streams; Dynamo is DynamoDB itself.
 package itemstore
 
 import (
+	"context"
 	"time"
 
 	"github.com/acequia-io/acequia/record"
+)
+
+// Items is where a sink writes items: a Store or a Dynamo.
+type Items interface {
+	// Define makes a table known, and makes it where the store makes its own. It may be repeated.
+	Define(ctx context.Context, t Table) error
+	// Fit says why the store can never hold what a put makes of a row: a *record.ColumnError where a column is at fault.
+	Fit(p *Put, b *record.Batch, row int) error
+	// Get finds an item as it stands now; a tombstone is found too.
+	Get(ctx context.Context, table, key string) (Item, bool, error)
+	// Write does the puts, in order for each key, and tells what became of each. An error means that none of them is known to be
+	// done; to write them again is safe.
+	Write(ctx context.Context, puts []Put) ([]Outcome, error)
+}
+
+var (
+	_ Items = (*Store)(nil)
+	_ Items = (*Dynamo)(nil)
 )
 
 // Table declares a table of items.
@@ -27,7 +46,15 @@ type Put struct {
 	Expires  int64     // unix seconds after which the item goes away by itself, without a change; 0: never
 	IfAbsent bool      // only when the table holds no copy of the key, not even a tombstone
 	Kept     []string  // members that Doc lacks and that the stored document keeps
+	// Schema is that of Doc, for a store with types of its own; nil: that of the table.
+	Schema *record.Schema
 }
+
+// MaxItem and MaxKey are DynamoDB's limits, in bytes: what fits into a Store fits there.
+const (
+	MaxItem = 400 << 10
+	MaxKey  = 2048
+)
 
 // Outcome is what became of a Put.
 type Outcome uint8
@@ -46,6 +73,7 @@ type Item struct {
 	Version record.Version
 	Doc     []byte
 	Deleted bool
+	After   string // what List or Query, whichever gave the item, goes on after
 }
 
 // Change is one entry of a table's change log.

@@ -23,6 +23,8 @@ func check(settings any, in []*record.Schema) error {
 	if c.Batch < 0 {
 		errs = append(errs, config.Wrong("batch", "must be positive, such as %d", usualBatch))
 	}
+	errs = append(errs, c.checkURL()...)
+	_, dynamo := c.Dynamo()
 	tables := map[string]string{}
 	none := !slices.ContainsFunc(in, keyed)
 	for _, s := range in {
@@ -42,6 +44,9 @@ func check(settings any, in []*record.Schema) error {
 			errs = append(errs, config.Wrong("tables", "streams %s and %s would both be the table %s: name one of them here", other, s.Stream, t.Name))
 		}
 		tables[t.Name] = s.Stream
+		if dynamo {
+			errs = append(errs, c.checkDynamo(s)...)
+		}
 		for i, x := range t.Indexes {
 			at := []string{"tables", s.Stream, "indexes", strconv.Itoa(i)}
 			errs = append(errs, checkIndex(s, x, at)...)
@@ -98,6 +103,14 @@ func plan(settings any, in []*record.Schema) []string {
 		}
 		t := c.table(s.Stream)
 		line := "table " + t.Name
+		if _, dynamo := c.Dynamo(); dynamo {
+			line = "DynamoDB table " + t.Name
+			for _, x := range t.Indexes {
+				if x.Each {
+					line += ", with " + itemstore.Entries(t.Name, x.Name) + " for the elements of " + x.Columns[0]
+				}
+			}
+		}
 		if len(t.Indexes) > 0 {
 			indexes := make([]string, len(t.Indexes))
 			for i, x := range t.Indexes {

@@ -21,7 +21,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	sinktest.Run(t, sinktest.Harness{
 		StageShows: true, // idempotent by version
-		Refused:    strings.Repeat("x", items.MaxItem),
+		Refused:    strings.Repeat("x", itemstore.MaxItem),
 		New: func(t *testing.T) sinktest.Place {
 			t.Helper()
 			store := openStore(t)

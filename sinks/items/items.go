@@ -1,4 +1,5 @@
-// Package items writes records into item tables, idempotent by version: a copy of the same or a newer version stays.
+// Package items writes records into item tables, embedded ones or DynamoDB's, idempotent by version: a copy of the same or a newer
+// version stays.
 package items
 
 import (
@@ -14,15 +15,10 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
-)
-
-// MaxItem and MaxKey are DynamoDB's limits, in bytes: a register that fits here fits there.
-const (
-	MaxItem = 400 << 10
-	MaxKey  = 2048
 )
 
 // Table says how the records of one stream become items.
@@ -39,6 +35,12 @@ type Config struct {
 	Tables map[string]Table `yaml:"tables" doc:"Settings by stream; others get a table of their own name."` // by stream; a stream that is not named gets a table of its own name
 	Batch  int              `yaml:"batch" doc:"Items that are written in one transaction; default 1000."`
 	Only   bool             `yaml:"only" doc:"Only the streams under tables become items; the others are left out."`
+
+	URL         string             `yaml:"url" doc:"dynamodb:// for tables of DynamoDB, which must be there; default: the embedded store."`
+	AWS         awsconfig.Settings `yaml:"aws" doc:"Where DynamoDB is."`
+	Concurrency int                `yaml:"concurrency" doc:"Items that are written to DynamoDB at the same time; default 32."`
+	Tombstones  time.Duration      `yaml:"tombstones" doc:"How long DynamoDB remembers that an item was deleted, so that no older copy comes back; default 168h."`
+	Bulk        bool               `yaml:"bulk" doc:"The first load of an empty table of DynamoDB is written 25 items a call; nobody else may write the table meanwhile."`
 }
 
 // Locate lets a relative path start at a folder.
@@ -51,10 +53,18 @@ func (c *Config) Locate(folder string) {
 // File is the file of the items; "": that of the state.
 func (c *Config) File() string { return c.Path }
 
-// Sink writes into an embedded item store.
+// dynamoURL is the URL of the tables of DynamoDB.
+const dynamoURL = "dynamodb://"
+
+// Dynamo says how tables of DynamoDB are written, and whether they are meant.
+func (c *Config) Dynamo() (itemstore.DynamoOptions, bool) {
+	return itemstore.DynamoOptions{AWS: c.AWS, Concurrency: c.Concurrency, Tombstones: c.Tombstones, Bulk: c.Bulk}, c.URL == dynamoURL
+}
+
+// Sink writes into an item store.
 type Sink struct {
 	config     Config
-	store      *itemstore.Store
+	store      itemstore.Items
 	log        *slog.Logger
 	superseded atomic.Int64
 	leftOut    sync.Map // streams without a key that were told
@@ -69,7 +79,7 @@ var (
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
 	return sinks.Plugin{
-		Type: "items", Server: "dynamodb", Doc: "Item tables in the embedded store, written by version.",
+		Type: "items", Server: "dynamodb", Doc: "Item tables in the embedded store or in DynamoDB, written by version.",
 		Items:  true,
 		Config: func() any { return &Config{} },
 		Check:  check,
@@ -89,7 +99,7 @@ func Plugin() sinks.Plugin {
 const formKeys = "form_keys"
 
 // New makes the sink over a store, which stays the caller's.
-func New(c Config, store *itemstore.Store, log *slog.Logger) *Sink {
+func New(c Config, store itemstore.Items, log *slog.Logger) *Sink {
 	return &Sink{config: c, store: store, log: log}
 }
 
@@ -129,12 +139,17 @@ func (s *Sink) Declare(ctx context.Context, schemas []*record.Schema) error {
 			s.leaveOut(ctx, schema.Stream)
 			continue
 		}
-		t := s.config.table(schema.Stream)
-		if err := s.store.Define(ctx, itemstore.Table{Name: t.Name, Schema: schema, Indexes: t.Indexes, NoChanges: t.NoChanges}); err != nil {
+		if err := s.store.Define(ctx, s.config.declared(schema)); err != nil {
 			return fmt.Errorf("declare items: %w", err)
 		}
 	}
 	return nil
+}
+
+// declared is the table of a stream as stores know it.
+func (c *Config) declared(schema *record.Schema) itemstore.Table {
+	t := c.table(schema.Stream)
+	return itemstore.Table{Name: t.Name, Schema: schema, Indexes: t.Indexes, NoChanges: t.NoChanges}
 }
 
 // taken are the schemas of the streams that become items.
@@ -217,7 +232,7 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 	held := 0
 	var bad fault.Rows
 	for row := range b.Rows {
-		p := itemstore.Put{Table: t.Name, Version: b.System.Versions.At(row), Op: b.System.Op(row), Expires: expires}
+		p := itemstore.Put{Table: t.Name, Version: b.System.Versions.At(row), Op: b.System.Op(row), Expires: expires, Schema: b.Schema}
 		refused := w.encode(&p, b, row)
 		if refused == nil {
 			var err error
@@ -252,17 +267,27 @@ func (w *writer) encode(p *itemstore.Put, b *record.Batch, row int) *fault.Row {
 		return &fault.Row{Index: row, Err: err}
 	}
 	if p.Key = key; p.Op == record.Delete {
-		return nil
+		return w.fit(p, b, row)
 	}
 	if cap(w.block)-len(w.block) < usualDoc {
 		w.block = make([]byte, 0, min(blockBytes, max(2*cap(w.block), 8*usualDoc)))
 	}
 	start := len(w.block)
 	w.block = b.AppendJSON(w.block, row)
-	if p.Doc = w.block[start:len(w.block):len(w.block)]; len(p.Doc)+len(p.Key) > MaxItem {
-		return &fault.Row{Index: row, Err: fmt.Errorf("the item has %d bytes, the limit is %d", len(p.Doc)+len(p.Key), MaxItem)}
+	p.Doc = w.block[start:len(w.block):len(w.block)]
+	return w.fit(p, b, row)
+}
+
+// fit says why the store can never hold the row.
+func (w *writer) fit(p *itemstore.Put, b *record.Batch, row int) *fault.Row {
+	err := w.sink.store.Fit(p, b, row)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if of, ok := errors.AsType[*record.ColumnError](err); ok {
+		return &fault.Row{Index: row, Column: of.Column, Err: of.Err}
+	}
+	return &fault.Row{Index: row, Err: err}
 }
 
 // Key gives the key of a row as item tables hold it: a single text column is the key itself, other keys are the JSON
@@ -287,8 +312,8 @@ func Key(b *record.Batch, row int) (string, error) {
 		}
 		key = string(append(dst, ']'))
 	}
-	if key == "" || len(key) > MaxKey {
-		return "", fmt.Errorf("the key has %d bytes, possible are 1 to %d", len(key), MaxKey)
+	if key == "" || len(key) > itemstore.MaxKey {
+		return "", fmt.Errorf("the key has %d bytes, possible are 1 to %d", len(key), itemstore.MaxKey)
 	}
 	return key, nil
 }

@@ -178,8 +178,8 @@ func TestRowsThatCannotBeItemsAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := writer(t, s)
-	b := batch(games, row{record.Insert, 1, "a", 1, ""}, row{record.Insert, 1, "", 1, ""}, row{record.Insert, 1, "c", 1, strings.Repeat("x", items.MaxItem)},
-		row{record.Insert, 1, strings.Repeat("k", items.MaxKey+1), 1, ""}, row{record.Update, 1, "f", 1, ""})
+	b := batch(games, row{record.Insert, 1, "a", 1, ""}, row{record.Insert, 1, "", 1, ""}, row{record.Insert, 1, "c", 1, strings.Repeat("x", itemstore.MaxItem)},
+		row{record.Insert, 1, strings.Repeat("k", itemstore.MaxKey+1), 1, ""}, row{record.Update, 1, "f", 1, ""})
 	b.Columns[2].SetAbsent(4)
 	refused, ok := errors.AsType[*fault.Rows](w.Write(t.Context(), b))
 	if !ok {

@@ -37,7 +37,7 @@ type Source struct {
 	origins *http.CrossOriginProtection
 	proxies []netip.Prefix
 	limit   *httprate.RateLimiter // nil: none
-	items   *itemstore.Store
+	items   itemstore.Items
 	log     *slog.Logger
 	queue   *queue
 	flights flights
@@ -84,7 +84,7 @@ func Plugin() sources.Plugin {
 }
 
 // New makes the form. items is where its records end up and where its answers are remembered.
-func New(c Config, items *itemstore.Store, log *slog.Logger) (*Source, error) {
+func New(c Config, items itemstore.Items, log *slog.Logger) (*Source, error) {
 	if items == nil || log == nil {
 		return nil, fault.Stop(errors.New("form: an item store and a log are needed"))
 	}

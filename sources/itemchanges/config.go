@@ -2,17 +2,19 @@ package itemchanges
 
 import (
 	"errors"
-	"fmt"
-	"strconv"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 )
 
 var (
 	errOtherSettings = fault.Stop(errors.New("itemchanges: a *itemchanges.Config with a table and an item store are needed"))
-	errNoSchema      = fault.Stop(errors.New("itemchanges: the columns of the table are not known: declare schema and key"))
+	errNotEmbedded   = &fault.Error{
+		Code: "ACQ-ITEMS-012", Err: errors.New("the items are in DynamoDB, whose changes are in its streams"), Remedy: "read them with a source of type dynamodbstreams",
+	}
+	errNoSchema = fault.Stop(errors.New("itemchanges: the columns of the table are not known: declare schema and key"))
 )
 
 // Config of the source.
@@ -42,30 +44,5 @@ func (c *Config) schema() (*record.Schema, error) {
 	if c.Schema != nil || len(c.Columns) == 0 {
 		return c.Schema, nil
 	}
-	var errs []error
-	if len(c.Key) == 0 {
-		errs = append(errs, &config.FieldError{Path: []string{"schema"}, Err: errors.New("the key of the items is missing"), Remedy: "add key: [ ... ]"})
-	}
-	fields := make([]record.Field, 0, len(c.Columns))
-	for _, e := range c.Columns {
-		f, err := record.ParseType(e.Name, e.Value)
-		errs = append(errs, config.At(err, "schema", e.Name))
-		fields = append(fields, f)
-	}
-	for i, name := range c.Key {
-		known := false
-		for j := range fields {
-			if fields[j].Name == name {
-				fields[j].Nullable, known = false, true
-			}
-		}
-		if !known {
-			errs = append(errs, config.At(fmt.Errorf("schema has no column %q", name), "key", strconv.Itoa(i)))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	s, err := record.NewSchema(c.Table, c.Key, fields...)
-	return s, config.At(err, "schema")
+	return tabular.DeclaredItems(c.Table, c.Columns, c.Key)
 }

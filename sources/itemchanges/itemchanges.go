@@ -71,7 +71,11 @@ func Plugin() sources.Plugin {
 		},
 		New: func(_ context.Context, settings any, host sources.Host) (sources.Source, error) {
 			c, ok := settings.(*Config)
-			if !ok || host.Items == nil || c.Table == "" {
+			store, embedded := host.Items.(*itemstore.Store)
+			if host.Items != nil && !embedded {
+				return nil, errNotEmbedded
+			}
+			if !ok || !embedded || c.Table == "" {
 				return nil, errOtherSettings
 			}
 			own := *c // two pipelines may read the table, each by its own name
@@ -83,7 +87,7 @@ func Plugin() sources.Plugin {
 				return nil, errNoSchema
 			}
 			own.Reader = cmp.Or(own.Reader, host.Pipeline)
-			return New(own, host.Items), nil
+			return New(own, store), nil
 		},
 	}
 }
