@@ -22,6 +22,7 @@ import (
 	warehouse "github.com/acequia-io/acequia/sinks/postgres"
 	"github.com/acequia-io/acequia/sources"
 	frombus "github.com/acequia-io/acequia/sources/bus"
+	"github.com/acequia-io/acequia/sources/dynamodbstreams"
 	"github.com/acequia-io/acequia/sources/file"
 	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/itemchanges"
@@ -44,6 +45,7 @@ func Default() Catalog {
 	return Catalog{
 		Sources: []sources.Plugin{
 			frombus.Plugin(),
+			dynamodbstreams.Plugin(),
 			file.Plugin(),
 			form.Plugin(),
 			itemchanges.Plugin(),

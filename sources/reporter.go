@@ -15,6 +15,7 @@ type Reporter interface {
 type Report struct {
 	Held     int64          `json:"held_bytes,omitempty"` // that the upstream keeps until they were read
 	Loss     time.Duration  `json:"loss_ns,omitempty"`    // until it throws away what was not read, at the rate of now; 0: never
+	Trimmed  int64          `json:"trimmed,omitempty"`    // how often it had thrown away what was not read, in this process
 	Warnings []string       `json:"warnings,omitempty"`   // of the source as a whole
 	Streams  []StreamReport `json:"streams,omitempty"`
 }

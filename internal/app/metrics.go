@@ -8,8 +8,8 @@ import (
 
 // metrics reads the status of the runs whenever Prometheus asks.
 type metrics struct {
-	status                                                                                                   func() []routers.Status
-	read, committed, byTable, letters, retries, unrouted, groups, state, lag, age, loss, kept, held, lastSet *prometheus.Desc
+	status                                                                                                            func() []routers.Status
+	read, committed, byTable, letters, retries, unrouted, groups, state, lag, age, loss, kept, trimmed, held, lastSet *prometheus.Desc
 }
 
 func newMetrics(status func() []routers.Status) *metrics {
@@ -30,6 +30,7 @@ func newMetrics(status func() []routers.Status) *metrics {
 		age:       describe("source_lag_seconds", "Age of the oldest of them."),
 		loss:      describe("source_loss_seconds", "Time until the first record that was not read is lost at the source, at the rate of now; none: never."),
 		kept:      describe("source_held_bytes", "What the source's server keeps until it was read."),
+		trimmed:   describe("source_trimmed_total", "How often the source had thrown away what was not read: data is lost."),
 		held:      describe("held_bytes", "Batches in flight and open writers."),
 		lastSet:   describe("last_commit_timestamp_seconds", "When the last group was committed."),
 	}
@@ -37,7 +38,7 @@ func newMetrics(status func() []routers.Status) *metrics {
 
 // Describe gives what is collected.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.read, m.committed, m.byTable, m.letters, m.retries, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.held, m.lastSet} {
+	for _, d := range []*prometheus.Desc{m.read, m.committed, m.byTable, m.letters, m.retries, m.unrouted, m.groups, m.state, m.lag, m.age, m.loss, m.kept, m.trimmed, m.held, m.lastSet} {
 		out <- d
 	}
 }
@@ -71,6 +72,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		}
 		if s.Source != nil {
 			gauge(m.kept, float64(s.Source.Held))
+			count(m.trimmed, s.Source.Trimmed)
 		}
 		if !s.LastCommit.IsZero() {
 			gauge(m.lastSet, float64(s.LastCommit.UnixMilli())/1000)

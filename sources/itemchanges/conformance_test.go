@@ -16,12 +16,7 @@ import (
 
 func harness(tb testing.TB) sourcetest.Harness {
 	tb.Helper()
-	schema, err := record.NewSchema("games", []string{"id"},
-		record.Field{Name: "id", Kind: record.String}, record.Field{Name: "stock", Kind: record.Int64, Nullable: true},
-		record.Field{Name: "rating", Kind: record.Float64, Nullable: true}, record.Field{Name: "price", Kind: record.Decimal, Precision: 25, Scale: 2, Nullable: true},
-		record.Field{Name: "released", Kind: record.Date, Nullable: true}, record.Field{Name: "seen", Kind: record.Timestamp, Nullable: true},
-		record.Field{Name: "box", Kind: record.Bool, Nullable: true}, record.Field{Name: "scan", Kind: record.Bytes, Nullable: true},
-		record.Field{Name: "tags", Kind: record.List, Nullable: true, Fields: []record.Field{{Name: "tag", Kind: record.String, Nullable: true}}})
+	schema, err := sourcetest.ItemSchema()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,13 +43,7 @@ func newPlace(ctx context.Context, schema *record.Schema) (*sourcetest.Place, er
 			return itemchanges.New(itemchanges.Config{Table: "games", Schema: schema, Reader: "suite"}, store), nil
 		},
 		Put: func(ctx context.Context, b *record.Batch) (func(context.Context) ([]error, error), error) {
-			puts := make([]itemstore.Put, b.Rows)
-			for row := range puts {
-				puts[row] = itemstore.Put{
-					Table: "games", Key: string(b.Columns[0].Text(row)), Version: b.System.Versions.At(row), Op: b.System.Op(row), Doc: b.AppendJSON(nil, row),
-				}
-			}
-			_, err := store.Write(ctx, puts)
+			_, err := store.Write(ctx, sourcetest.ItemPuts("games", b))
 			return nil, err
 		},
 		Close: func() error { return errors.Join(store.Close(), os.RemoveAll(dir)) },
@@ -64,6 +53,19 @@ func newPlace(ctx context.Context, schema *record.Schema) (*sourcetest.Place, er
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	sourcetest.Run(t, harness(t))
+}
+
+func TestItemChanges(t *testing.T) {
+	t.Parallel()
+	sourcetest.RunItemChanges(t, func(t *testing.T) sourcetest.ItemPlace {
+		t.Helper()
+		b := setup(t, itemstore.Options{})
+		schema, err := sourcetest.ItemSchema()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sourcetest.ItemPlace{Items: b.store, Table: "games", Source: itemchanges.New(itemchanges.Config{Table: "games", Schema: schema, Reader: "suite"}, b.store)}
+	})
 }
 
 func BenchmarkRead(b *testing.B) { sourcetest.Benchmark(b, harness(b), 100_000) }
