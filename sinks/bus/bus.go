@@ -11,11 +11,10 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/acequia-io/acequia/fault"
-	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/broker"
+	"github.com/acequia-io/acequia/internal/outbox"
 	"github.com/acequia-io/acequia/internal/wire"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
@@ -26,7 +25,7 @@ var errConfig = fault.Stop(errors.New("bus: a *bus.Config and a folder are neede
 // Sink sends to one topic.
 type Sink struct {
 	config  Config
-	dir     *blob.Dir // of the staged groups
+	box     *outbox.Box
 	encoder *wire.Encoder
 	log     *slog.Logger
 
@@ -34,10 +33,7 @@ type Sink struct {
 	publisher message.Publisher // nil until a lane is opened
 }
 
-var (
-	_ sinks.Sink      = (*Sink)(nil)
-	_ sinks.Recoverer = (*writer)(nil)
-)
+var _ sinks.Sink = (*Sink)(nil)
 
 // Plugin lists the sink.
 func Plugin() sinks.Plugin {
@@ -62,7 +58,7 @@ func New(c Config, folder string, log *slog.Logger) (*Sink, error) {
 		return nil, fault.Stop(err)
 	}
 	c = c.filled()
-	dir, err := blob.Open(folder)
+	box, err := outbox.Open(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +66,7 @@ func New(c Config, folder string, log *slog.Logger) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{config: c, dir: dir, encoder: encoder, log: log}, nil
+	return &Sink{config: c, box: box, encoder: encoder, log: log}, nil
 }
 
 // Open takes the lane. All lanes share a connection.
@@ -85,8 +81,7 @@ func (s *Sink) Open(ctx context.Context, lane sinks.Lane) (sinks.Writer, error) 
 			return nil, err
 		}
 	}
-	id := fmt.Sprintf("%s-%08x", lane.Pipeline, uint32(xxhash.Sum64String(lane.ID))) //nolint:gosec // eight digits of it
-	return &writer{sink: s, lane: lane, name: id, publisher: s.publisher}, nil
+	return s.box.Writer(lane, &transport{s, s.publisher}), nil
 }
 
 // Close ends the connection.
@@ -101,25 +96,51 @@ func (s *Sink) Close(context.Context) error {
 	return err
 }
 
-// messages makes the messages of a batch, or tells which rows are too large.
-func (s *Sink) messages(b *record.Batch, lane string) ([]frame, error) {
-	if s.config.Format == formatJSON {
-		return s.rows(b)
+// transport makes and sends the messages of a lane.
+type transport struct {
+	*Sink
+	to message.Publisher
+}
+
+// Send sends messages one by one: Watermill knows no batches.
+func (t *transport) Send(ctx context.Context, all []outbox.Message) error {
+	for i := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m := message.NewMessage(all[i].ID, all[i].Payload)
+		for k := 0; k+1 < len(all[i].Metadata); k += 2 {
+			m.Metadata.Set(all[i].Metadata[k], all[i].Metadata[k+1])
+		}
+		if err := t.to.Publish(t.config.Topic, m); err != nil {
+			return &fault.Error{
+				Class: fault.Retryable, Code: "ACQ-BUS-011", Place: t.config.Writes(), Err: fmt.Errorf("send message: %w", err),
+				Remedy: "see that the broker runs, has space and takes messages of this size; what was not sent is sent again",
+			}
+		}
 	}
-	encoded, err := s.encoder.Encode(b)
+	return nil
+}
+
+// Messages makes the messages of a batch, or tells which rows are too large.
+func (t *transport) Messages(b *record.Batch, lane string) ([]outbox.Message, error) {
+	if t.config.Format == formatJSON {
+		return t.rows(b)
+	}
+	encoded, err := t.encoder.Encode(b)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]frame, len(encoded))
+	out := make([]outbox.Message, len(encoded))
 	for i, m := range encoded {
-		out[i] = frame{metadata: []string{broker.KeyMetadata, lane}, payload: m.Payload}
+		out[i] = outbox.Message{Metadata: []string{broker.KeyMetadata, lane}, Payload: m.Payload}
 	}
 	return out, nil
 }
 
 // rows makes a message of each row.
-func (s *Sink) rows(b *record.Batch) ([]frame, error) {
-	out, bad := make([]frame, b.Rows), &fault.Rows{}
+func (s *Sink) rows(b *record.Batch) ([]outbox.Message, error) {
+	out, bad := make([]outbox.Message, b.Rows), &fault.Rows{}
 	for row := range out {
 		payload := b.AppendJSON(nil, row)
 		if len(payload) > int(s.config.MaxBytes) {
@@ -130,14 +151,14 @@ func (s *Sink) rows(b *record.Batch) ([]frame, error) {
 			continue
 		}
 		sys := &b.System
-		f := frame{payload: payload, metadata: []string{
+		f := outbox.Message{Payload: payload, Metadata: []string{
 			"acequia-op", sys.Op(row).String(), "acequia-version", sys.Versions.At(row).String(), "acequia-source", sys.Source,
 		}}
 		if len(sys.EventIDs.Offsets) > 0 && sys.EventIDs.IsValid(row) {
-			f.metadata = append(f.metadata, "acequia-event-id", string(sys.EventIDs.Text(row)))
+			f.Metadata = append(f.Metadata, "acequia-event-id", string(sys.EventIDs.Text(row)))
 		}
 		if key := keyOf(b, row); key != "" {
-			f.metadata = append(f.metadata, broker.KeyMetadata, key)
+			f.Metadata = append(f.Metadata, broker.KeyMetadata, key)
 		}
 		out[row] = f
 	}

@@ -1,4 +1,4 @@
-package bus
+package outbox
 
 import (
 	"bufio"
@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/record"
@@ -23,10 +21,10 @@ import (
 
 // writer takes the records of one incarnation of a lane. An open group is a file of messages.
 type writer struct {
-	sink      *Sink
+	dir       *blob.Dir
+	transport Transport
 	lane      sinks.Lane
 	name      string // of the lane, also among other pipelines; its folder
-	publisher message.Publisher
 	serial    int
 	open      *blob.File // nil: the group is empty
 	rows      int64
@@ -38,13 +36,13 @@ func (w *writer) Write(_ context.Context, b *record.Batch) error {
 	if b.Rows == 0 {
 		return nil
 	}
-	all, err := w.sink.messages(b, w.name)
+	all, err := w.transport.Messages(b, w.name)
 	if err != nil {
 		return err
 	}
 	if w.open == nil {
 		w.serial++
-		if w.open, err = w.sink.dir.Create(fmt.Sprintf("%s/e%d-%d.tmp", w.name, w.lane.Epoch, w.serial)); err != nil {
+		if w.open, err = w.dir.Create(fmt.Sprintf("%s/e%d-%d.tmp", w.name, w.lane.Epoch, w.serial)); err != nil {
 			return err
 		}
 	}
@@ -84,7 +82,7 @@ func (s *staging) Stage(ctx context.Context) (sinks.Manifest, error) {
 	if err := errors.Join(sealer.Seal(ctx, f), sealer.Wait()); err != nil {
 		return sinks.Manifest{}, err
 	}
-	if err := w.sink.dir.SyncFolder(w.name); err != nil {
+	if err := w.dir.SyncFolder(w.name); err != nil {
 		return sinks.Manifest{}, err
 	}
 	return sinks.Manifest{Files: []sinks.File{{
@@ -102,7 +100,7 @@ func (w *writer) Publish(ctx context.Context, m sinks.Manifest) error {
 			}
 		}
 		if err == nil {
-			err = w.sink.dir.Remove(ctx, f.Staged)
+			err = w.dir.Remove(ctx, f.Staged)
 		}
 		if err != nil {
 			return err
@@ -113,7 +111,7 @@ func (w *writer) Publish(ctx context.Context, m sinks.Manifest) error {
 
 // send sends the messages of a file, in order. Their ids are the same whoever sends them, and however often.
 func (w *writer) send(ctx context.Context, f sinks.File) error {
-	file, err := os.Open(filepath.Join(w.sink.dir.Root(), filepath.FromSlash(f.Staged)))
+	file, err := os.Open(filepath.Join(w.dir.Root(), filepath.FromSlash(f.Staged)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", f.Staged, sinks.ErrVanished)
 	}
@@ -122,24 +120,44 @@ func (w *writer) send(ctx context.Context, f sinks.File) error {
 	}
 	defer func() { _ = file.Close() }()
 	r := bufio.NewReaderSize(file, 256<<10)
-	for n := 0; ; n++ {
-		next, err := readFrame(r)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+	for n := 0; ; {
+		all, err := together(r, f.Name, n)
 		if err != nil {
 			return fault.Stop(fmt.Errorf("%s: %w", f.Staged, err))
+		}
+		if len(all) == 0 {
+			return nil
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.publisher.Publish(w.sink.config.Topic, next.message(fmt.Sprintf("%s-%d", f.Name, n))); err != nil {
-			return &fault.Error{
-				Class: fault.Retryable, Code: "ACQ-BUS-011", Place: w.sink.config.Writes(), Err: fmt.Errorf("send message: %w", err),
-				Remedy: "see that the broker runs, has space and takes messages of this size; what was not sent is sent again",
-			}
+		if err := w.transport.Send(ctx, all); err != nil {
+			return err
 		}
+		n += len(all)
 	}
+}
+
+// A transport is given so many messages, or bytes of them, at a time.
+const (
+	mostTogether  = 200
+	bytesTogether = 4 << 20
+)
+
+// together reads the next messages, and numbers them from n on; none: the file has ended.
+func together(r *bufio.Reader, group string, n int) (all []Message, err error) {
+	for size := 0; len(all) < mostTogether && size < bytesTogether; {
+		next, err := readMessage(r)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		next.ID = fmt.Sprintf("%s-%d", group, n+len(all))
+		all, size = append(all, next), size+len(next.Payload)
+	}
+	return all, nil
 }
 
 // remembered is how many groups that were sent a lane knows. Recovery asks for the last one.
@@ -149,14 +167,14 @@ const remembered = 64
 func (w *writer) notes() string { return w.name + "/sent" }
 
 func (w *writer) note(ctx context.Context, f sinks.File) error {
-	return w.sink.dir.Update(ctx, w.notes(), func(old []byte) ([]byte, error) {
+	return w.dir.Update(ctx, w.notes(), func(old []byte) ([]byte, error) {
 		names := append(strings.Fields(string(old)), f.Name)
 		return []byte(strings.Join(names[max(0, len(names)-remembered):], "\n") + "\n"), nil
 	})
 }
 
 func (w *writer) sent(f sinks.File) (bool, error) {
-	text, err := os.ReadFile(filepath.Join(w.sink.dir.Root(), filepath.FromSlash(w.notes())))
+	text, err := os.ReadFile(filepath.Join(w.dir.Root(), filepath.FromSlash(w.notes())))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, blob.Classify(w.notes(), err)
 	}
@@ -165,7 +183,7 @@ func (w *writer) sent(f sinks.File) (bool, error) {
 
 // Sweep removes what lower epochs have staged. Recovery calls it after it has rolled the intent forward.
 func (w *writer) Sweep(ctx context.Context) error {
-	names, err := w.sink.dir.List(w.name)
+	names, err := w.dir.List(w.name)
 	if err != nil {
 		return err
 	}
@@ -174,7 +192,7 @@ func (w *writer) Sweep(ctx context.Context) error {
 		if epoch, err := strconv.ParseInt(text, 10, 64); err != nil || epoch >= w.lane.Epoch {
 			continue
 		}
-		if err := w.sink.dir.Remove(ctx, w.name+"/"+name); err != nil {
+		if err := w.dir.Remove(ctx, w.name+"/"+name); err != nil {
 			return err
 		}
 	}
@@ -185,7 +203,7 @@ func (w *writer) Sweep(ctx context.Context) error {
 // again with the next group: that is at-least-once.
 func (w *writer) Withdraw(ctx context.Context, m sinks.Manifest) error {
 	for _, f := range m.Files {
-		if err := w.sink.dir.Remove(ctx, f.Staged); err != nil {
+		if err := w.dir.Remove(ctx, f.Staged); err != nil {
 			return err
 		}
 	}
