@@ -17,9 +17,11 @@ import (
 	"github.com/acequia-io/acequia/sinks"
 	tobus "github.com/acequia-io/acequia/sinks/bus"
 	"github.com/acequia-io/acequia/sinks/discard"
+	"github.com/acequia-io/acequia/sinks/eventbridge"
 	"github.com/acequia-io/acequia/sinks/items"
 	lakesink "github.com/acequia-io/acequia/sinks/lake"
 	warehouse "github.com/acequia-io/acequia/sinks/postgres"
+	tosqs "github.com/acequia-io/acequia/sinks/sqs"
 	"github.com/acequia-io/acequia/sources"
 	frombus "github.com/acequia-io/acequia/sources/bus"
 	"github.com/acequia-io/acequia/sources/dynamodbstreams"
@@ -70,9 +72,11 @@ func Default() Catalog {
 		Sinks: []sinks.Plugin{
 			tobus.Plugin(),
 			discard.Plugin(),
+			eventbridge.Plugin(),
 			items.Plugin(),
 			lakesink.Plugin(),
 			warehouse.Plugin(),
+			tosqs.Plugin(),
 		},
 	}
 }

@@ -110,7 +110,7 @@ func TestQueue(t *testing.T) {
 		"https://sqs.eu-west-3.amazonaws.com/1/q": {Region: "eu-west-3"},
 		"http://127.0.0.1:4566/1/q":               {Endpoint: "http://127.0.0.1:4566"},
 	} {
-		if diff := cmp.Diff(want, messaging.Region(queue, awsconfig.Settings{})); diff != "" {
+		if diff := cmp.Diff(want, messaging.SettingsOf(queue, awsconfig.Settings{})); diff != "" {
 			t.Errorf("%s: %s", queue, diff)
 		}
 	}

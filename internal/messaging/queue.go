@@ -86,7 +86,7 @@ type Queue struct {
 
 // OpenQueue finds a queue by its name, ARN or URL. It is an error if there is none.
 func OpenQueue(ctx context.Context, queue string, at awsconfig.Settings) (*Queue, error) {
-	c, err := awsconfig.Load(ctx, Region(queue, at))
+	c, err := awsconfig.Load(ctx, SettingsOf(queue, at))
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,8 @@ func QueueName(queue string) string {
 // IsFIFO says whether a queue, by its name, ARN or URL, keeps the order of its groups.
 func IsFIFO(queue string) bool { return strings.HasSuffix(queue, ".fifo") }
 
-// Region puts in what an ARN or a URL tells and the settings do not: the region, or the address of a server that is not AWS.
-func Region(queue string, at awsconfig.Settings) awsconfig.Settings {
+// SettingsOf puts in what an ARN or a URL tells and the settings do not: the region, or the address of a server that is not AWS.
+func SettingsOf(queue string, at awsconfig.Settings) awsconfig.Settings {
 	parts := strings.Split(queue, ":")
 	if len(parts) == arnParts && parts[0] == "arn" {
 		at.Region = cmp.Or(at.Region, parts[3])

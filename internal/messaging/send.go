@@ -148,7 +148,7 @@ func each(ctx context.Context, runs [][2]int, sideBySide int, do func(ctx contex
 }
 
 // sendTries is how often an entry is sent before all that was to be sent is begun anew.
-const sendTries = 8
+const sendTries = 6
 
 // Persist sends a run of entries until all are taken: those that failed are sent again, alone. An entry that is at fault itself is
 // an error at once.

@@ -102,6 +102,8 @@ func TestBodies(t *testing.T) {
 		"unknown column":   {"", strange, []string{"ACQ-SQS-001 e7 " + strange}},
 		"no stream record": {"dynamodb", `{"id":1}`, []string{`ACQ-SQS-001 m {"id":1}`}},
 		"bridge":           {"eventbridge", bridge(`{"id":1,"price":"12.5"}`), []string{"I 0 bridge:0 2023-11-14T22:13:22Z " + row1}},
+		"bridge, ours":     {"", bridge(`{"_acequia":{"op":"U","version":"0000-00000000000000000000000000000009-00000000","id":"own"},"id":1,"price":"12.5"}`), []string{"U 9 own 2023-11-14T22:13:22Z " + strings.Replace(row1, `,"tags":null`, "", 1)}},
+		"broken, ours":     {"", `{"_acequia":{"op":"?"},"id":1}`, []string{`ACQ-SQS-001 m {"_acequia":{"op":"?"},"id":1}`}},
 		"no bridge":        {"eventbridge", `{"id":1}`, []string{`ACQ-SQS-001 m {"id":1}`}},
 		"sns":              {"sns", sns(`{"id":1,"price":"12.5"}`), []string{"I 0 sns:0 2023-11-14T22:13:23.5Z " + row1}},
 		"no sns":           {"sns", `{"id":1}`, []string{`ACQ-SQS-001 m {"id":1}`}},

@@ -137,7 +137,7 @@ func (s *Source) Open(ctx context.Context, _ sources.Lane, _ record.Position) (s
 	}
 	var payloads *messaging.Payloads
 	if s.config.PayloadBucket != "" {
-		if payloads, err = messaging.OpenPayloads(ctx, s.config.PayloadBucket, s.config.AWS); err != nil {
+		if payloads, err = messaging.OpenPayloads(ctx, s.config.PayloadBucket, messaging.SettingsOf(s.config.Queue, s.config.AWS)); err != nil {
 			return nil, err
 		}
 	}
