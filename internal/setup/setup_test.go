@@ -113,13 +113,17 @@ func TestPolicies(t *testing.T) {
 			t.Error(why)
 		}
 	}
-	merged := setup.Merge(append(policies, policies...))
+	alike, _ := setup.Policies(parsed(t, "version: 1\nsources: { q-1: { type: sqs, queue: one }, q_1: { type: sqs, queue: two } }\n"), options())
+	merged := setup.Merge(slices.Concat(policies, policies, alike))
 	ids := map[string]bool{}
 	for _, s := range merged.Statement {
 		if ids[s.Sid] {
 			t.Errorf("two statements are %s", s.Sid)
 		}
 		ids[s.Sid] = true
+	}
+	if !ids["SqsSourceQ1Receive"] || !ids["SqsSourceQ1ReceiveX2"] {
+		t.Errorf("statements %v", ids)
 	}
 }
 
@@ -256,6 +260,7 @@ func TestRefused(t *testing.T) {
 		{`{ type: dynamodbstreams, table: "ab" }`, discard, "is no name of a table"},
 		{`{ type: dynamodbstreams, table: abc, aws: { region: "*" } }`, discard, `"*" is no region`},
 		{`{ type: bus, url: "sns://eu-west-1", topic: games }`, discard, "is no ARN of sns"},
+		{`{ type: bus, url: "sqs://*", topic: games }`, discard, `"*" is no region`},
 		{file, `{ type: lake, url: "s3://a*b" }`, `5:25: url: "a*b" is no name of a bucket`},
 		{file, `{ type: lake, url: "s3://abc/x", sse: "arn:aws:kms:*" }`, "is no ARN of kms"},
 		{`{ type: sqs, queue: q, payload_bucket: "*" }`, discard, "is no name of a bucket"},
