@@ -106,7 +106,7 @@ func literal(text string) error {
 // tableName checks the name of a table of DynamoDB.
 func tableName(name string) error {
 	if !matches(`^[a-zA-Z0-9_.-]{3,255}$`, name) {
-		return fmt.Errorf("%q is no name of a table of DynamoDB: want 3 to 255 of a-z, A-Z, 0-9, _, - and .", name)
+		return fmt.Errorf("%q is no name of a table of DynamoDB: want 3 to 255 letters, digits, _, - and dots", name)
 	}
 	return nil
 }
