@@ -137,6 +137,7 @@ func TestParseURL(t *testing.T) {
 func TestS3Publishes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
 		contents := map[string][]byte{"t/dt=1/a": random(3), "t/dt=1/b=%2F ñ": random(20 << 20), "t/dt=2/c": random(16 << 20)}
 		files := staged(t, p, contents)
 		if all, err := p.Walk(t.Context(), ""); err != nil || len(all) > 0 {
@@ -172,6 +173,7 @@ func TestS3Publishes(t *testing.T) {
 func TestS3DoesNotOverwrite(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
 		first, second := staged(t, p, map[string][]byte{"t/a": []byte("one")}), staged(t, p, map[string][]byte{"t/a": []byte("two")})
 		if err := p.Publish(t.Context(), first); err != nil {
 			t.Fatal(err)
@@ -191,6 +193,7 @@ func TestS3DoesNotOverwrite(t *testing.T) {
 func TestS3NoticesWhatVanished(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
 		files := staged(t, p, map[string][]byte{"t/a": []byte("a"), "t/b": []byte("b"), "t/c": []byte("c")})
 		if err := p.Discard(t.Context(), files[2]); err != nil {
 			t.Fatal(err)
@@ -213,6 +216,7 @@ func TestS3NoticesWhatVanished(t *testing.T) {
 func TestS3KeepsSmallFiles(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
 		const goroutines, each = 3, 4
 		var all sync.WaitGroup
 		errs := make(chan error, goroutines*each)
@@ -253,6 +257,7 @@ func TestS3KeepsSmallFiles(t *testing.T) {
 func TestS3ReadsRanges(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
 		want := random(3<<20 + 17)
 		if err := p.Publish(t.Context(), staged(t, p, map[string][]byte{"t/a": want, "t/small": want[:10]})); err != nil {
 			t.Fatal(err)

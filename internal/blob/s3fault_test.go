@@ -199,6 +199,7 @@ func TestS3UpdateWhoseAnswerIsLost(t *testing.T) {
 func TestS3Lock(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
 		try := func(want bool) func() {
 			t.Helper()
 			unlock, held, err := p.again(t).TryLock(t.Context(), "_swaps/t.lock")

@@ -135,9 +135,9 @@ func (b *S3) published(ctx context.Context, f Publication, t ticket) (bool, erro
 		return false, nil
 	case err != nil:
 		return false, b.explain(err, "look for object", "s3:GetObject", f.Final)
-	case out.Metadata[tokenKey] != t.token || aws.ToInt64(out.ContentLength) != f.Bytes:
+	case out.Metadata[uploadKey] != t.token || aws.ToInt64(out.ContentLength) != f.Bytes:
 		return false, fmt.Errorf("%s has %d bytes of upload %q, the manifest says %d of %q: %w",
-			b.place(f.Final), aws.ToInt64(out.ContentLength), out.Metadata[tokenKey], f.Bytes, t.token, ErrTaken)
+			b.place(f.Final), aws.ToInt64(out.ContentLength), out.Metadata[uploadKey], f.Bytes, t.token, ErrTaken)
 	}
 	return true, nil
 }

@@ -31,9 +31,9 @@ const (
 	blockSize   = 64 << 10
 )
 
-// tokenKey is the metadata of an object that names the upload that made it. Metadata is fixed when an upload begins, so it cannot
+// uploadKey is the metadata of an object that names the upload that made it. Metadata is fixed when an upload begins, so it cannot
 // be a digest of what comes later.
-const tokenKey = "acequia-upload"
+const uploadKey = "acequia-upload"
 
 // Stage opens a new staged file. It begins its upload when a part is full, or when it is sealed.
 func (b *S3) Stage(ctx context.Context, staged, final string) (*File, error) {
@@ -103,7 +103,7 @@ func (u *upload) begin(ctx context.Context) error {
 	defer cancel()
 	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &b.bucket, Key: b.keyOf(u.final), ExpectedBucketOwner: b.owner, ServerSideEncryption: b.sse, SSEKMSKeyId: b.key,
-		BucketKeyEnabled: b.bucketKey(), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, Metadata: map[string]string{tokenKey: u.token},
+		BucketKeyEnabled: b.bucketKey(), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, Metadata: map[string]string{uploadKey: u.token},
 	})
 	if err != nil {
 		return b.explain(err, "begin upload", "s3:PutObject", u.final)
@@ -134,7 +134,7 @@ func (u *upload) send(ctx context.Context) error {
 	u.flight += part.size
 	u.parts = append(u.parts, types.CompletedPart{})
 	u.mu.Unlock()
-	u.all.Go(func() {
+	u.all.Go(func() { //nolint:contextcheck // what is on its way outlives the call
 		defer u.bucket.inFlight.give(weight)
 		done, err := u.put(number, part)
 		u.mu.Lock()
@@ -177,7 +177,7 @@ func (u *upload) seal(ctx context.Context, final string) error {
 		err = fault.Retry(fmt.Errorf("the upload began as %s and should become %s: its group has another number than was foreseen", u.final, final))
 	}
 	if err == nil && (u.size > 0 || u.sent == 0) {
-		err = u.send(u.ctx)
+		err = u.send(u.ctx) //nolint:contextcheck // which ends with ctx
 	}
 	u.all.Wait()
 	u.give()
@@ -295,7 +295,7 @@ func parseTicket(text string) (t ticket, err error) {
 		if !ok {
 			return t, errTicket
 		}
-		t.parts = append(t.parts, types.CompletedPart{ETag: aws.String(`"` + tag + `"`), ChecksumCRC32: &sum, PartNumber: aws.Int32(int32(i) + 1)}) //nolint:gosec // up to 10,000
+		t.parts = append(t.parts, types.CompletedPart{ETag: aws.String(`"` + tag + `"`), ChecksumCRC32: &sum, PartNumber: aws.Int32(int32(i) + 1)})
 	}
 	return t, nil
 }

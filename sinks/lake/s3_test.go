@@ -50,7 +50,7 @@ func bucketOf(ctx context.Context, c lake.Config) (blob.Bucket, error) {
 
 func TestConformanceOnS3(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func(t *testing.T) lake.Config{
+	for name, config := range map[string]func(t *testing.T) lake.Config{
 		"fake": func(t *testing.T) lake.Config { t.Helper(); return onS3(blobtest.New(t)) },
 		"moto": inMoto,
 	} {
@@ -58,7 +58,7 @@ func TestConformanceOnS3(t *testing.T) {
 			t.Parallel()
 			sinktest.Run(t, sinktest.Harness{Refused: "\xff", New: func(t *testing.T) sinktest.Place {
 				t.Helper()
-				c, ctx := make(t), t.Context()
+				c, ctx := config(t), t.Context()
 				b, err := bucketOf(ctx, c)
 				if err != nil {
 					t.Fatal(err)
@@ -224,8 +224,14 @@ func TestAKilledProcessLeavesNothingInS3(t *testing.T) {
 		skip int
 		done bool // the request takes effect
 	}{
-		{blobtest.Create, 0, true}, {blobtest.Create, 5, true}, {blobtest.Part, 4, false}, {blobtest.Part, 4, true},
-		{blobtest.Uploads, 1, false}, {blobtest.Complete, 0, false}, {blobtest.Complete, 0, true}, {blobtest.Complete, 4, true},
+		{blobtest.Create, 0, true},
+		{blobtest.Create, 5, true},
+		{blobtest.Part, 4, false},
+		{blobtest.Part, 4, true},
+		{blobtest.Uploads, 1, false},
+		{blobtest.Complete, 0, false},
+		{blobtest.Complete, 0, true},
+		{blobtest.Complete, 4, true},
 		{blobtest.Complete, 8, true},
 	} {
 		t.Run(fmt.Sprint(at.op, at.skip, at.done), func(t *testing.T) {
@@ -303,12 +309,10 @@ func TestCheckOfS3(t *testing.T) {
 	if _, err := c.Check(t.Context()); fault.Code(err) != "ACQ-AWS-006" || !strings.Contains(err.Error(), "s3://other/lake") {
 		t.Errorf("got %v", err)
 	}
-	if found, err := ptr(inMoto(t)).Check(t.Context()); err != nil {
+	if found, err := new(inMoto(t)).Check(t.Context()); err != nil {
 		t.Errorf("moto: %s, %v", found, err)
 	}
 }
-
-func ptr(c lake.Config) *lake.Config { return &c }
 
 // A former owner that was frozen stages after the sweep of the next one: a later sweep finds that.
 func TestALaterSweepOnS3(t *testing.T) {
