@@ -22,12 +22,13 @@ import (
 )
 
 type dlqCmd struct {
-	List   dlqListCmd   `cmd:"" help:"List the dead letters, oldest first."`
-	Show   dlqShowCmd   `cmd:"" help:"Show one dead letter with its record."`
-	Edit   dlqEditCmd   `cmd:"" help:"Mend the record of a dead letter."`
-	Retry  dlqRetryCmd  `cmd:"" help:"Send dead letters again, through the step that refused them and what comes after."`
-	Drop   dlqDropCmd   `cmd:"" help:"Forget dead letters for good."`
-	Export dlqExportCmd `cmd:"" help:"Write the dead letters as lines of JSON."`
+	List    dlqListCmd    `cmd:"" help:"List the dead letters, oldest first."`
+	Show    dlqShowCmd    `cmd:"" help:"Show one dead letter with its record."`
+	Edit    dlqEditCmd    `cmd:"" help:"Mend the record of a dead letter."`
+	Retry   dlqRetryCmd   `cmd:"" help:"Send dead letters again, through the step that refused them and what comes after."`
+	Drop    dlqDropCmd    `cmd:"" help:"Forget dead letters for good."`
+	Export  dlqExportCmd  `cmd:"" help:"Write the dead letters as lines of JSON."`
+	Redrive dlqRedriveCmd `cmd:"" help:"Send the messages of a dead-letter queue of SQS back."`
 }
 
 // letters opens the state file, which must be there.

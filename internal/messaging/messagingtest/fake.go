@@ -206,6 +206,8 @@ func (s *Server) answer(r *http.Request, action string, in request) (any, *Refus
 		return map[string]any{"QueueUrl": s.URL(in.QueueName)}, nil, nil
 	case "GetQueueAttributes":
 		return map[string]any{"Attributes": map[string]string{"ApproximateNumberOfMessages": strconv.Itoa(s.Left()), "MessageRetentionPeriod": "345600"}}, nil, nil
+	case "StartMessageMoveTask":
+		return map[string]any{"TaskHandle": "task"}, nil, nil
 	case "PutEvents":
 		return s.putEvents(in), nil, nil
 	case "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch":
