@@ -141,3 +141,8 @@ func printable(s string) string {
 	}
 	return strconv.QuoteToASCII(s)
 }
+
+// EachLetter gives all dead letters of the state, oldest first.
+func (s *Service) EachLetter(ctx context.Context, do func(*checkpoint.DeadLetter) error) error {
+	return EachLetter(ctx, s.state, "", 0, do)
+}

@@ -30,7 +30,7 @@ var internals = map[string]int{
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular": layerParts, "outbox": layerParts,
 	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices,
-	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand,
+	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand, "lambda": layerCommand,
 	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests, "servertest": layerRecord,
 }
 
@@ -73,6 +73,7 @@ func layer(pkg string) int {
 var beside = map[string][]string{
 	".":                                {"internal/cli"},
 	"cmd/acequia":                      {"."},
+	"cmd/acequia-lambda":               {"internal/lambda"},
 	"internal/api":                     {"internal/jobs", "internal/backup"},
 	"internal/backup":                  {"internal/verify"},
 	"internal/blob":                    {"internal/awsconfig"},
@@ -160,7 +161,9 @@ var fences = []fence{
 	{"github.com/IBM/sarama", []string{"internal/broker"}},
 	{"github.com/rabbitmq/", []string{"internal/broker"}},
 	{"github.com/go-chi/", []string{"internal/api", "internal/web", "sources/form"}},
-	{"github.com/aws/", []string{
+	{"github.com/aws/smithy-go", []string{"internal/awsconfig"}},
+	{"github.com/aws/aws-lambda-go", []string{"internal/lambda", "cmd/acequia-lambda"}},
+	{"github.com/aws/aws-sdk-go", []string{
 		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "internal/messaging",
 		"sources/dynamodbstreams", "internal/broker",
 	}},
