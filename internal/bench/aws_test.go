@@ -13,9 +13,9 @@ import (
 // s3Env tells a child where the server is.
 const s3Env = "ACEQUIA_BENCH_S3"
 
-// open64 has 32 partitions: one group of as many files fills while another commits.
+// open64 has 32 partitions: one group of as many files fills while another commits. Its memory is shared out as acequia run does.
 func open64() engineRun {
-	return engineRun{partition: []string{"day"}, days: 32, groupRows: 2_000_000, name: "engine-64"}
+	return engineRun{partition: []string{"day"}, days: 32, groupRows: 2_000_000, budget: memory * 60 / 100, name: "engine-64"}
 }
 
 // onS3 runs against the server of the parent.

@@ -179,6 +179,7 @@ type engineRun struct {
 	name      string
 	days      int         // that there are; 0: 2,526
 	lake      lake.Config // "": a directory
+	budget    int         // bytes of batches and open writers, as acequia run has them; 0: all of the memory
 }
 
 func oneFile() engineRun { return engineRun{name: "engine"} }
@@ -204,6 +205,9 @@ func noIntents() engineRun {
 // engine runs the orders through the steps into a lake in a directory, with the whole commit protocol.
 func engine(ctx context.Context, rows int, dir string, r engineRun) (got sample, err error) {
 	debug.SetMemoryLimit(memory * 85 / 100)
+	if r.budget > 0 {
+		debug.SetMemoryLimit(memory * 78 / 100)
+	}
 	store, err := checkpoint.Open(ctx, filepath.Join(dir, "state.db"))
 	if err != nil {
 		return got, err
@@ -231,7 +235,7 @@ func engine(ctx context.Context, rows int, dir string, r engineRun) (got sample,
 	run, err := routers.New(routers.Pipeline{
 		Name: "orders", Source: source, Steps: steps, Sinks: []routers.NamedSink{{Name: "lake", Sink: sink}},
 		Limits: routers.Limits{Rows: r.groupRows, Bytes: 1 << 40, Age: time.Hour},
-	}, routers.Options{Store: kept, Budget: routers.NewBudget(memory), Log: log})
+	}, routers.Options{Store: kept, Budget: routers.NewBudget(cmp.Or(r.budget, memory)), Log: log})
 	if err != nil {
 		return got, err
 	}

@@ -138,7 +138,7 @@ func TestS3HoldsLittle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 8<<20 + 24<<20 + 1<<20 // a part, and what is on its way
+	const most = 8<<20 + 16<<20 + 1<<20 // a part, and what is on its way
 	chunk := random(1 << 20)
 	for range 40 {
 		if _, err := f.Write(chunk); err != nil {
