@@ -240,7 +240,7 @@ func TestRefusals(t *testing.T) {
 // for the time of its visibility.
 func TestCloseReleases(t *testing.T) {
 	t.Parallel()
-	fake := messagingtest.Start(t, messagingtest.Faults{})
+	fake := messagingtest.Start(t, messagingtest.Faults{Late: 50 * time.Millisecond}) // so that receives are under way
 	c := numbers(fake.URL("q"))
 	c.Visibility = time.Hour
 	put(fake, 0, 60)

@@ -27,7 +27,7 @@ type Faults struct {
 	Entry  func(action string, index int) bool
 	Lose   func(id string) bool // a delete: it is answered, and does nothing
 	Twice  func(id string) bool // a message is given though it is in flight
-	Late   time.Duration        // of each answer
+	Late   time.Duration        // of each answer, after what it tells was done
 	Flight int                  // messages that may be in flight; 0: any
 }
 
@@ -169,16 +169,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		refusal = s.Faults.Call(action)
 	}
 	s.mu.Unlock()
+	var out any
+	if err == nil && refusal == nil {
+		out, refusal, err = s.answer(r, action, in)
+	}
 	if late > 0 {
 		select {
 		case <-time.After(late):
 		case <-r.Context().Done():
 			return
 		}
-	}
-	var out any
-	if err == nil && refusal == nil {
-		out, refusal, err = s.answer(r, action, in)
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	switch {
