@@ -83,12 +83,11 @@ func policies(t *testing.T) string {
 				}
 				fmt.Fprintf(&b, "              - !Sub %q\n", substituted(r))
 			}
-			if s.Condition != nil {
-				condition, err := json.Marshal(s.Condition)
-				if err != nil {
-					t.Fatal(err)
+			for _, operator := range slices.Sorted(maps.Keys(s.Condition)) {
+				fmt.Fprintf(&b, "            Condition:\n              %s:\n", operator)
+				for _, key := range slices.Sorted(maps.Keys(s.Condition[operator])) {
+					fmt.Fprintf(&b, "                %q: [%s]\n", key, strings.Join(s.Condition[operator][key], ", "))
 				}
-				fmt.Fprintf(&b, "            Condition: %s\n", strings.NewReplacer(`:`, `: `, `: prefix`, `:prefix`, `,`, `, `).Replace(string(condition)))
 			}
 		}
 	}
@@ -223,6 +222,15 @@ func TestRightsOfTheTemplate(t *testing.T) {
 				walk(name, item)
 			}
 		case map[string]any:
+			conditions, _ := v["Condition"].(map[string]any)
+			for operator, keys := range conditions {
+				all, _ := keys.(map[string]any)
+				for key := range all {
+					if !regexp.MustCompile(`^[a-z0-9]+:[A-Za-z0-9:-]+$`).MatchString(key) {
+						t.Errorf("%s: %s of %q is a condition that nothing has", name, operator, key)
+					}
+				}
+			}
 			if v["Effect"] == "Allow" {
 				looked++
 				actions, _ := json.Marshal(v["Action"])

@@ -33,7 +33,7 @@ type setupIAMCmd struct {
 // Help shows examples.
 func (setupIAMCmd) Help() string {
 	return `Prints a policy for each part of the files, with the exact names of what it may use: no action is a pattern, and * stands as the resource
-of two actions alone, which AWS does not limit (unscoped says why). Nothing is connected to, and no credentials are needed. What is
+of one action alone, dynamodb:ListTables, which AWS does not limit (unscoped says why). Nothing is connected to, and no credentials are needed. What is
 not known offline has a placeholder: ACCOUNT_ID, REGION. Without a file, and without ./acequia.yaml, the parts are those of the cinema
 service's environment (S3_BUCKET_NAME, DYNAMODB_*_TABLE).
 

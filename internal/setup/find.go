@@ -124,7 +124,11 @@ func (f *finder) sink(b *config.Block, file *config.File) error {
 		if err != nil {
 			return config.At(err, "bus")
 		}
-		f.add(policy(EventSink, "sink", b.Name, eventRights(arn)))
+		payloads, err := f.payloads(b, EventSink)
+		if err != nil {
+			return err
+		}
+		f.add(policy(EventSink, "sink", b.Name, eventRights(arn, payloads)))
 	case "bus":
 		return f.bus(b, at, file, busSink)
 	}
@@ -149,27 +153,32 @@ func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn
 	if err != nil {
 		return config.At(err, "queue")
 	}
-	bucket, err := b.Setting("payload_bucket")
-	if err != nil || bucket == "" {
-		f.add(policy(c, kind(c), b.Name, rights(arn, nil)))
+	payloads, err := f.payloads(b, c)
+	if err != nil {
 		return err
 	}
-	payloads := Folder{Bucket: bucket}
-	if c == QueueSink {
-		prefix, err := b.Setting("payload_prefix")
-		if err != nil {
-			return err
-		}
-		payloads.Prefix = strings.Trim(cmp.Or(prefix, usualPayloads), "/")
-	}
-	if err := payloads.check(); err != nil {
-		return config.At(err, "payload_bucket")
-	}
-	f.add(policy(c, kind(c), b.Name, rights(arn, &payloads)))
+	f.add(policy(c, kind(c), b.Name, rights(arn, payloads)))
 	return nil
 }
 
-// usualPayloads is where a queue sink puts rows that are too large for a message.
+// payloads gives where bodies are that were too large for a message; nil: nowhere.
+func (f *finder) payloads(b *config.Block, c Component) (*Folder, error) {
+	bucket, err := b.Setting("payload_bucket")
+	if err != nil || bucket == "" {
+		return nil, err
+	}
+	at := Folder{Bucket: bucket}
+	if c != Queue { // which follows pointers to anywhere in it
+		prefix, err := b.Setting("payload_prefix")
+		if err != nil {
+			return nil, err
+		}
+		at.Prefix = strings.Trim(cmp.Or(prefix, usualPayloads), "/")
+	}
+	return &at, config.At(at.check(), "payload_bucket")
+}
+
+// usualPayloads is where sinks put rows that are too large for a message.
 const usualPayloads = "acequia"
 
 func kind(c Component) string {
@@ -284,8 +293,9 @@ func (f *finder) tablesOf(c Component, b *config.Block, at Account, streams []st
 		}
 	}
 	rights := at.items(names)
-	if c == Form {
+	if c == Form && len(names) > 0 {
 		rights = at.form(names)
+		notes = append(notes, "check --connect tries dynamodb:DeleteItem and dynamodb:Scan on these tables too, which a form never does")
 	}
 	f.tables = append(f.tables, names...)
 	slices.Sort(f.tables)

@@ -48,9 +48,8 @@ type Unscoped struct {
 // unscoped gives the reason why an action is allowed on *, for those for which there is one; "": there is none.
 // See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html.
 func unscoped(action string) string {
-	switch action {
-	case "dynamodb:ListStreams", "dynamodb:ListTables":
-		return "DynamoDB lists names for the account as a whole: this action knows no resource, and a policy that names one denies it"
+	if action == "dynamodb:ListTables" {
+		return "DynamoDB lists the tables of the account as a whole: this action knows no resource, and a policy that names one denies it"
 	}
 	return ""
 }

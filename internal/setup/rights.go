@@ -73,10 +73,9 @@ func (a Account) itemsAPI(tables []string) []Statement {
 	}
 }
 
-// streams lets a source follow the changes of a table. A stream has a name that is not known before it is there.
+// streams lets a source follow the changes of a table, whose description names its stream: that has a name which is not known before it is there.
 func (a Account) streams(table string) []Statement {
 	return []Statement{
-		{Sid: "List", Action: []string{"dynamodb:ListStreams"}, Resource: []string{"*"}},
 		{Sid: "Table", Action: []string{"dynamodb:DescribeTable"}, Resource: []string{a.table(table)}},
 		{
 			Sid: "Read", Action: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
@@ -115,8 +114,12 @@ func queueSinkRights(arn string, payloads *Folder) []Statement {
 	return out
 }
 
-func eventRights(arn string) []Statement {
-	return []Statement{{Sid: "Put", Resource: []string{arn}, Action: []string{"events:DescribeEventBus", "events:PutEvents"}}}
+func eventRights(arn string, payloads *Folder) []Statement {
+	out := []Statement{{Sid: "Put", Resource: []string{arn}, Action: []string{"events:DescribeEventBus", "events:PutEvents"}}}
+	if payloads != nil {
+		out = append(out, Statement{Sid: "Payloads", Resource: []string{payloads.objects()}, Action: []string{"s3:PutObject"}})
+	}
+	return out
 }
 
 // list lets what is below a prefix be listed, and nothing else of the bucket. Without it a missing object is answered 403.
