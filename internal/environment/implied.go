@@ -21,7 +21,7 @@ import (
 type Implied struct {
 	MySQL, MongoDB string // their databases; "": none
 	PostgreSQL     bool
-	AWS            bool   // lake, reports and backups stand in the bucket, and items in DynamoDB
+	AWS            bool   // the lake stands in the bucket, and items in DynamoDB
 	Folder         string // the bucket, or the folder that stands for it; "": the folder of the service
 	Analytics      string // folder of lake and reports in it
 	Backups        string // and of backups
@@ -196,15 +196,15 @@ func (p *Implied) yaml(up, state string) ([]byte, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"P": p, "State": state, "Reports": p.in(up, p.Analytics, "migration_reports"), "Lake": p.in(up, p.Analytics, "analytics_data"), "Backups": p.in(up, p.Backups),
+		"P": p, "State": state, "Reports": up + p.Reports(), "Lake": p.lake(up), "Backups": up + path.Join(p.Folder, p.Backups),
 		"PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
 	})
 	return []byte(b.String()), err
 }
 
-// in gives the place of a folder, from a file that stands below the folder of the service.
-func (p *Implied) in(up string, folders ...string) string {
-	at := path.Join(append([]string{p.Folder}, folders...)...)
+// lake is where the lake stands, from a file that stands below the folder of the service.
+func (p *Implied) lake(up string) string {
+	at := path.Join(p.Folder, p.Analytics, "analytics_data")
 	if p.AWS {
 		return "s3://" + at
 	}
@@ -215,7 +215,7 @@ func (p *Implied) in(up string, folders ...string) string {
 func (p *Implied) Place() string {
 	switch {
 	case p.AWS:
-		return "Lake, backups and reports are kept in the bucket " + p.Folder + ", items in DynamoDB."
+		return "The lake is kept in the bucket " + p.Folder + ", items in DynamoDB. Backups and reports stay on this machine, below " + p.Folder + ": this version does not put them into S3."
 	case p.Folder != "":
 		return "Items and lake are kept on this machine, below " + p.Folder + ": no AWS is asked for."
 	}
@@ -223,7 +223,7 @@ func (p *Implied) Place() string {
 }
 
 // Reports is the folder of the reports of migrations, in the folder of the service.
-func (p *Implied) Reports() string { return p.in("", p.Analytics, "migration_reports") }
+func (p *Implied) Reports() string { return path.Join(p.Folder, p.Analytics, "migration_reports") }
 
 func names(prefix string, tables []cinema.Table) string {
 	out := make([]string, len(tables))
