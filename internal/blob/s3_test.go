@@ -226,8 +226,8 @@ func TestS3KeepsSmallFiles(t *testing.T) {
 					errs <- b.Update(t.Context(), "_tables/n.json", add)
 				}
 			})
-			if p.fake == nil { // moto looks at a condition and writes in two steps
-				all.Wait()
+			if p.fake == nil {
+				all.Wait() // moto looks at a condition and then writes: two threads of it may both find it met
 			}
 		}
 		all.Wait()

@@ -195,6 +195,23 @@ func TestS3UpdateWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
+// Two that write the same content at the same moment have both updated it.
+func TestS3UpdatesOfOneContent(t *testing.T) {
+	t.Parallel()
+	p := faked(t)
+	p.fake.Break(blobtest.Fault{Op: blobtest.Put, Times: 1, Pass: true, Do: func() {
+		if err := p.again(t).Update(t.Context(), "n", add); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err := p.Update(t.Context(), "n", add); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := p.Read(t.Context(), "n"); string(text) != "2" || err != nil {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 // One holds the lock, until it lets go or has not been seen for a minute of the server's clock.
 func TestS3Lock(t *testing.T) {
 	t.Parallel()
@@ -217,9 +234,9 @@ func TestS3Lock(t *testing.T) {
 			unlock()
 			return
 		}
-		p.fake.Later(59 * time.Second)
+		p.fake.Later(20 * time.Second)
 		try(false)
-		p.fake.Later(2 * time.Second)
+		p.fake.Later(time.Minute)
 		next := try(true)
 		unlock() // by who has lost it
 		try(false)

@@ -3,10 +3,11 @@ package blob
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,26 +25,26 @@ const (
 // Update changes an object if it is still the one that was read, and reads it again if it is not
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
 func (b *S3) Update(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
-	var tried []byte
+	var tried string // the token of the last write
 	for try := range updateTries {
-		old, tag, err := b.get(ctx, name)
+		old, now, err := b.get(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if tried != nil && bytes.Equal(old, tried) {
+		if tried != "" && now.token == tried {
 			return nil // it was written, and the answer was lost
 		}
 		next, err := change(old)
 		if err != nil || next == nil {
 			return err
 		}
-		if _, err = b.put(ctx, name, tag, next); err == nil {
+		tried = rand.Text()
+		if _, err = b.put(ctx, name, kept{now.tag, tried}, next); err == nil {
 			return nil
 		}
 		if !refused(err) && !missing(err) { // missing: it was removed in between
 			return b.explain(err, "write object", "s3:PutObject", name)
 		}
-		tried = next
 		if err := pause(ctx, updatePause*time.Duration(try+1)); err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ func (b *S3) Update(ctx context.Context, name string, change func(old []byte) ([
 
 // pause waits for half of the time to all of it, so that two do not meet again.
 func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // no secret
+	timer := time.NewTimer(d/2 + mathrand.N(d/2)) //nolint:gosec // no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -63,14 +64,20 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// put writes an object if it has the tag; without one, if there is none. It gives the new tag.
-func (b *S3) put(ctx context.Context, name, tag string, content []byte) (string, error) {
+// kept is the state of a small object: the tag that S3 gives its content, and the token of who wrote it.
+type kept struct{ tag, token string }
+
+// put writes an object, with a token, if it has the tag; without one, if there is none. It gives the new tag.
+func (b *S3) put(ctx context.Context, name string, k kept, content []byte) (string, error) {
 	in := &s3.PutObjectInput{
 		Bucket: &b.bucket, Key: b.keyOf(name), ExpectedBucketOwner: b.owner, Body: bytes.NewReader(content),
 		ServerSideEncryption: b.sse, SSEKMSKeyId: b.key, BucketKeyEnabled: b.bucketKey(), IfNoneMatch: aws.String("*"),
 	}
-	if tag != "" {
-		in.IfNoneMatch, in.IfMatch = nil, &tag
+	if k.token != "" {
+		in.Metadata = map[string]string{uploadKey: k.token}
+	}
+	if k.tag != "" {
+		in.IfNoneMatch, in.IfMatch = nil, &k.tag
 	}
 	out, err := b.client.PutObject(ctx, in)
 	if err != nil {

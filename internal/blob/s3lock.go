@@ -31,7 +31,7 @@ func (b *S3) TryLock(ctx context.Context, name string) (unlock func(), held bool
 		return nil, false, err
 	}
 	mine := []byte(rand.Text())
-	tag, err := b.put(ctx, name, old.tag, mine)
+	tag, err := b.put(ctx, name, kept{old.tag, ""}, mine)
 	if refused(err) || missing(err) {
 		return nil, false, nil
 	}
@@ -49,7 +49,7 @@ func (b *S3) TryLock(ctx context.Context, name string) (unlock func(), held bool
 				return
 			case <-again.C:
 			}
-			next, err := b.put(ctx, name, tag, mine)
+			next, err := b.put(ctx, name, kept{tag, ""}, mine)
 			switch {
 			case err == nil:
 				tag = next
@@ -65,7 +65,7 @@ func (b *S3) TryLock(ctx context.Context, name string) (unlock func(), held bool
 		if tag != "" {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
 			defer cancel()
-			_, _ = b.put(ctx, name, tag, []byte(leaseFree)) // else it is free when it is too old
+			_, _ = b.put(ctx, name, kept{tag, ""}, []byte(leaseFree)) // else it is free when it is too old
 		}
 	}, true, nil
 }

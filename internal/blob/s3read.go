@@ -56,16 +56,16 @@ func (b *S3) Read(ctx context.Context, name string) ([]byte, error) {
 	return text, err
 }
 
-func (b *S3) get(ctx context.Context, name string) (text []byte, tag string, err error) {
+func (b *S3) get(ctx context.Context, name string) (text []byte, now kept, err error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.bucket, Key: b.keyOf(name), ExpectedBucketOwner: b.owner})
 	if err != nil {
-		return nil, "", b.explain(err, "read object", "s3:GetObject, s3:ListBucket", name)
+		return nil, now, b.explain(err, "read object", "s3:GetObject, s3:ListBucket", name)
 	}
 	text, err = io.ReadAll(out.Body)
 	if err = errors.Join(err, out.Body.Close()); err != nil {
-		return nil, "", b.explain(err, "read object", "s3:GetObject", name)
+		return nil, now, b.explain(err, "read object", "s3:GetObject", name)
 	}
-	return text, aws.ToString(out.ETag), nil
+	return text, kept{aws.ToString(out.ETag), out.Metadata[uploadKey]}, nil
 }
 
 const (

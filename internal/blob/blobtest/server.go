@@ -86,6 +86,7 @@ type Fault struct {
 	Done   bool   // what was asked for is done, and only the answer is lost
 	Delay  time.Duration
 	Do     func() // called first, or, with Done, when it is done
+	Pass   bool   // then it goes well
 }
 
 // New starts a server that ends with the test, and gives this process credentials, which it takes as they are.
@@ -261,7 +262,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fault.Do()
 	}
 	switch {
-	case fault.Status == 0 && fault.Delay > 0:
+	case fault.Pass, fault.Status == 0 && fault.Delay > 0:
 		q.serve()
 	case fault.Status == 0:
 		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
