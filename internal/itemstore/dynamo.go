@@ -151,8 +151,8 @@ func hasIndex(d *types.TableDescription, x Index) error {
 	key, there := keys[x.Name]
 	if !there {
 		return &fault.Error{
-			Code: "ACQ-ITEMS-022", Place: aws.ToString(d.TableName), Err: fmt.Errorf("the table of DynamoDB has no index %s", x.Name),
-			Remedy: fmt.Sprintf("add it (aws dynamodb update-table --global-secondary-index-updates), or take it out of tables; there are: %s", strings.Join(slices.Sorted(maps.Keys(keys)), ", ")),
+			Code: "ACQ-ITEMS-022", Place: aws.ToString(d.TableName), Err: errors.New("the table of DynamoDB has no index " + x.Name),
+			Remedy: "add it (aws dynamodb update-table --global-secondary-index-updates), or take it out of tables; there are: " + strings.Join(slices.Sorted(maps.Keys(keys)), ", "),
 		}
 	}
 	return hasKey(key, x.Columns, x.Name)

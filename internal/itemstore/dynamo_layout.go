@@ -230,15 +230,6 @@ func (l *layout) fits(s *record.Schema) error {
 
 var errNoKey = errors.New("the key is none of the table's")
 
-// columns are the schema's columns of the table's key, in the table's order.
-func (l *layout) columns() []int {
-	out := make([]int, len(l.keys))
-	for i, k := range l.keys {
-		out[i] = l.schema.Index(k.name)
-	}
-	return out
-}
-
 // marker is the key of the item that holds the version of the newest truncate: what no record has.
 func (l *layout) marker() map[string]types.AttributeValue {
 	out := map[string]types.AttributeValue{}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -175,19 +176,16 @@ func (t *dynamoTable) byColumns(ctx context.Context, x Index, values []any, limi
 		TableName: &t.Name, IndexName: &x.Name, FilterExpression: aws.String("attribute_not_exists(#d)"), ExpressionAttributeNames: map[string]string{"#d": deletedAttribute},
 		ExpressionAttributeValues: attributes{}, Limit: aws.Int32(int32(min(limit+1, 1000))), //nolint:gosec // small
 	}
-	condition := ""
+	conditions := make([]string, len(x.Columns))
 	for i, column := range x.Columns {
 		v, ok := t.layout.argument(column, values[i])
 		if !ok { // no item has it
 			return nil, nil
 		}
-		if i > 0 {
-			condition += " AND "
-		}
-		condition += fmt.Sprintf("#c%d = :c%d", i, i)
+		conditions[i] = fmt.Sprintf("#c%d = :c%d", i, i)
 		in.ExpressionAttributeNames[fmt.Sprintf("#c%d", i)], in.ExpressionAttributeValues[fmt.Sprintf(":c%d", i)] = column, v
 	}
-	in.KeyConditionExpression = &condition
+	in.KeyConditionExpression = aws.String(strings.Join(conditions, " AND "))
 	return t.pages(limit, t.placesIn(x), after, func(start attributes) ([]attributes, attributes, error) {
 		in.ExclusiveStartKey = start
 		var out *dynamodb.QueryOutput

@@ -95,8 +95,8 @@ func (t *dynamoTable) write(ctx context.Context, puts []Put, at []int, outcomes 
 			return err
 		}
 	}
-	keys := slices.Collect(maps.Keys(chains)) // in no order: neighbours in the source would meet in one partition
-	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	keys := slices.Collect(maps.Keys(chains))                                       // in no order: neighbours in the source would meet in one partition
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] }) //nolint:gosec // chance, no secret
 	return t.store.each(ctx, len(keys), func(ctx context.Context, i int) error {
 		for _, w := range chains[keys[i]] {
 			var err error

@@ -104,10 +104,10 @@ func plan(settings any, in []*record.Schema) []string {
 		t := c.table(s.Stream)
 		line := "table " + t.Name
 		if _, dynamo := c.Dynamo(); dynamo {
-			line = "DynamoDB table " + t.Name
+			line = "DynamoDB " + line
 			for _, x := range t.Indexes {
 				if x.Each {
-					line += ", with " + itemstore.Entries(t.Name, x.Name) + " for the elements of " + x.Columns[0]
+					line = fmt.Sprintf("%s, with %s for the elements of %s", line, itemstore.Entries(t.Name, x.Name), strings.Join(x.Columns, ", "))
 				}
 			}
 		}

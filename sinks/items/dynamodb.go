@@ -43,7 +43,7 @@ func (c *Config) checkDynamo(s *record.Schema) (errs []error) {
 	name := func(text string, at ...string) {
 		if text != "" && (len(text) < 3 || len(text) > 255 || strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != "") {
 			errs = append(errs, config.At(&config.FieldError{
-				Err: fmt.Errorf("%q is no name for DynamoDB: 3 to 255 of a-z, A-Z, 0-9, _, - and .", text), Remedy: "set name of the table",
+				Err: fmt.Errorf("%q is no name for DynamoDB: it takes 3 to 255 of a-z, A-Z, 0-9 and _-. in a name", text), Remedy: "set name of the table",
 			}, at...))
 		}
 	}

@@ -56,14 +56,13 @@ func RunItemChanges(t *testing.T, place func(t *testing.T) ItemPlace) {
 		return itemstore.Put{Table: name, Key: key, Version: record.Version{Lo: v}, Op: op, Doc: fmt.Appendf(nil, `{"id":%q,"stock":%d,"price":"1.50"}`, key, stock)}
 	}
 	part := itemstore.Put{Table: name, Key: "a", Version: record.Version{Lo: 5}, Op: record.Update, Doc: []byte(`{"id":"a","rating":0.5}`)}
-	for _, f := range []string{"stock", "price", "released", "seen", "box", "scan", "tags"} {
-		part.Kept = append(part.Kept, f)
-	}
+	part.Kept = []string{"stock", "price", "released", "seen", "box", "scan", "tags"}
 	for _, one := range []itemstore.Put{
 		put("a", 2, record.Insert, 1), put("a", 1, record.Insert, 9), // late: nothing
 		put("a", 3, record.Update, 2), part, put("a", 6, record.Delete, 0), put("a", 4, record.Insert, 9), // late: nothing
 		put("none", 1, record.Delete, 0), put("a", 7, record.Insert, 3), put("none", 2, record.Snapshot, 4), put("none", 3, record.Delete, 0), put("none", 4, record.Delete, 0),
-		{Table: name, Version: record.Version{Lo: 20}, Op: record.Truncate}, put("a", 19, record.Insert, 9), put("b", 21, record.Insert, 5),
+		{Table: name, Version: record.Version{Lo: 20}, Op: record.Truncate},
+		put("a", 19, record.Insert, 9), put("b", 21, record.Insert, 5),
 	} {
 		if _, err := p.Items.Write(t.Context(), []itemstore.Put{one}); err != nil {
 			t.Fatal(err)
@@ -109,15 +108,16 @@ func itemChanges(ctx context.Context, source sources.Source, want int) (out []st
 		}
 		for _, b := range chunk.Batches {
 			for row := range b.Rows {
-				text := fmt.Sprintf("%s %s", b.System.Op(row), b.Columns[0].Text(row))
+				text := fmt.Appendf(nil, "%s %s", b.System.Op(row), b.Columns[0].Text(row))
 				for i, f := range b.Schema.Fields[1:4] {
-					value := string(record.AppendText(nil, &f, &b.Columns[i+1], row))
-					if !b.Columns[i+1].IsValid(row) {
-						value = "null"
+					text = fmt.Appendf(text, " %s=", f.Name)
+					if b.Columns[i+1].IsValid(row) {
+						text = record.AppendText(text, &f, &b.Columns[i+1], row)
+					} else {
+						text = append(text, "null"...)
 					}
-					text += " " + f.Name + "=" + value
 				}
-				out = append(out, text)
+				out = append(out, string(text))
 			}
 		}
 		for _, bad := range chunk.Refused {
