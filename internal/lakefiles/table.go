@@ -38,7 +38,7 @@ type Table struct {
 	Probe  func(point string) // for tests; may be nil
 	bucket blob.Bucket
 	unlock func()
-	owner  string
+	owner  string // as the journal names it; "": nobody can take the table over
 	serial int
 }
 
@@ -55,11 +55,14 @@ func Lock(ctx context.Context, bucket blob.Bucket, table string) (*Table, error)
 			Remedy: "wait until it is done; queries and writers are not disturbed",
 		}
 	}
-	t := &Table{Name: table, bucket: bucket, unlock: unlock, owner: rand.Text(), Probe: func(string) {}}
-	err = t.update(ctx, func(j *journal) error {
-		j.Owner = t.owner
-		return nil
-	})
+	t := &Table{Name: table, bucket: bucket, unlock: unlock, Probe: func(string) {}}
+	if _, ok := bucket.(*blob.Dir); !ok { // a lock of the file system is never lost
+		t.owner = rand.Text()
+		err = t.update(ctx, func(j *journal) error {
+			j.Owner = t.owner
+			return nil
+		})
+	}
 	if err == nil {
 		err = t.recover(ctx)
 	}
@@ -72,7 +75,7 @@ func Lock(ctx context.Context, bucket blob.Bucket, table string) (*Table, error)
 
 // mine fails when another process has taken the table over: the lock of a bucket can be lost without notice.
 func (t *Table) mine(j *journal) error {
-	if j.Owner == t.owner {
+	if t.owner == "" || j.Owner == t.owner {
 		return nil
 	}
 	return fault.Retry(fmt.Errorf("table %s: another process has taken it over", t.Name))
