@@ -39,30 +39,6 @@ func open(t *testing.T, at awsconfig.Settings, host sources.Host) *dynamodbstrea
 	return s
 }
 
-// kept is a state in memory.
-type kept struct {
-	mu     sync.Mutex
-	values map[string][]byte
-}
-
-func (k *kept) Next(context.Context, string) (uint64, error) { return 1, nil }
-
-func (k *kept) Load(_ context.Context, key string) ([]byte, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.values[key], nil
-}
-
-func (k *kept) Save(_ context.Context, key string, value []byte) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.values == nil {
-		k.values = map[string][]byte{}
-	}
-	k.values[key] = value
-	return nil
-}
-
 // follower reads all lanes as routers do: each when those that it waits for have ended, again listed when one ends and at intervals; it is
 // over when no lane is read and none may begin.
 type follower struct {
