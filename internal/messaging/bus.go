@@ -94,4 +94,3 @@ func isSenders(code string) bool {
 	}
 	return true
 }
-

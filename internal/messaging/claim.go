@@ -86,7 +86,7 @@ func Unfold(body []byte, get func(Pointer) ([]byte, error)) (unfolded []byte, fo
 	}
 	var outer map[string]json.RawMessage
 	if json.Unmarshal(body, &outer) != nil {
-		return body, false, nil
+		return body, false, nil //nolint:nilerr // it is no envelope then
 	}
 	var inner []byte
 	switch {

@@ -67,7 +67,7 @@ func (m *Message) Group() string {
 }
 
 // Failure is an entry of a batch that failed though the batch did not.
-type Failure struct {
+type Failure struct { //nolint:errname // it reads as what it is
 	Index   int // in what was given
 	Code    string
 	Message string

@@ -102,7 +102,7 @@ var discard = slog.New(slog.DiscardHandler)
 func TestConformanceOfJSON(t *testing.T) {
 	t.Parallel()
 	var places atomic.Int64
-	make := queues(t)
+	queue := queues(t)
 	schema := games(t)
 	var columns config.Ordered[string]
 	for _, f := range schema.Fields {
@@ -111,7 +111,7 @@ func TestConformanceOfJSON(t *testing.T) {
 	sourcetest.Run(t, sourcetest.Harness{
 		Plugin: sqs.Plugin(), Network: true, Unordered: true, InsertOnly: true, Schema: schema, MaxText: 64 << 10,
 		New: func(ctx context.Context) (*sourcetest.Place, error) {
-			url, send, err := make(ctx, fmt.Sprintf("json-%d", places.Add(1)))
+			url, send, err := queue(ctx, fmt.Sprintf("json-%d", places.Add(1)))
 			if err != nil {
 				return nil, err
 			}

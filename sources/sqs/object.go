@@ -27,16 +27,25 @@ type object struct {
 func objectFields() []record.Field {
 	text := func(name string) record.Field { return record.Field{Name: name, Kind: record.String, Nullable: true} }
 	return []record.Field{
-		{Name: "bucket", Kind: record.String}, {Name: "key", Kind: record.String}, {Name: "event", Kind: record.String},
-		{Name: "size", Kind: record.Int64, Nullable: true}, text("etag"), text("version_id"), text("sequencer"), text("region"),
+		{Name: "bucket", Kind: record.String},
+		{Name: "key", Kind: record.String},
+		{Name: "event", Kind: record.String},
+		{Name: "size", Kind: record.Int64, Nullable: true},
+		text("etag"),
+		text("version_id"),
+		text("sequencer"),
+		text("region"),
 	}
 }
 
 // rawFields are the columns of format raw.
 func rawFields() []record.Field {
 	return []record.Field{
-		{Name: "message_id", Kind: record.String}, {Name: "body", Kind: record.String},
-		{Name: "sent_at", Kind: record.Timestamp, Nullable: true}, {Name: "receive_count", Kind: record.Int32, Nullable: true}, {Name: "group_id", Kind: record.String, Nullable: true},
+		{Name: "message_id", Kind: record.String},
+		{Name: "body", Kind: record.String},
+		{Name: "sent_at", Kind: record.Timestamp, Nullable: true},
+		{Name: "receive_count", Kind: record.Int32, Nullable: true},
+		{Name: "group_id", Kind: record.String, Nullable: true},
 	}
 }
 
