@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/acequia-io/acequia/fault"
 )
@@ -26,6 +27,7 @@ const attempts = 3
 // Load gives the configuration with credentials that are there. Without them the error is ACQ-AWS-001, without a region ACQ-AWS-002.
 func Load(ctx context.Context, s Settings) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
+		config.WithLogger(logging.Nop{}), // what matters of it comes back as an error
 		config.WithRetryer(func() aws.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), attempts) }),
 	}
 	if s.Region != "" {

@@ -1,6 +1,7 @@
 package itemstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -225,7 +226,12 @@ func (l *layout) fits(s *record.Schema) error {
 	if good {
 		return nil
 	}
-	return fmt.Errorf("its key is %s, and that of the records is %s", strings.Join(words, ", "), strings.Join(s.KeyNames(), ", "))
+	of := make([]string, len(s.Key))
+	for i, at := range s.Key {
+		f := &s.Fields[at]
+		of[i] = fmt.Sprintf("%s (%s)", f.Name, cmp.Or(string(scalar(f)), f.Kind.String()))
+	}
+	return fmt.Errorf("its key is %s, and that of the records is %s", strings.Join(words, ", "), strings.Join(of, ", "))
 }
 
 var errNoKey = errors.New("the key is none of the table's")
