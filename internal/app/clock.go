@@ -57,6 +57,6 @@ func (c *wallClock) sawLater(ctx context.Context, path string) {
 	}
 	if ahead := time.Until(info.ModTime()); ahead >= clockJump {
 		c.log.WarnContext(ctx, "the clock of this machine stands before the last run", slog.Duration("by", ahead.Round(time.Second)),
-			slog.Time("last run", info.ModTime().UTC()), slog.String("remedy", clockRemedy))
+			slog.Time("last_run", info.ModTime().UTC()), slog.String("remedy", clockRemedy))
 	}
 }

@@ -97,8 +97,8 @@ func (s *Service) Diff(ctx context.Context, o DiffOptions) (_ Diff, err error) {
 }
 
 // sqlAvailable says whether this build can compare, before anything is replayed for it.
-func sqlAvailable(lake string) error {
-	engine, err := query.New(query.Config{Lake: lake})
+func sqlAvailable(root string) error {
+	engine, err := query.New(query.Config{Lake: root})
 	if err != nil {
 		return err
 	}

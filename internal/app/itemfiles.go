@@ -97,31 +97,10 @@ func (s *Service) itemsAt(place string) itemstore.Items {
 func (s *Service) openItems(ctx context.Context) error {
 	for _, d := range s.project.Pipelines {
 		for _, part := range d.Sinks {
-			o, ok := part.inDynamo()
-			place := s.project.itemsFile(part)
-			if !ok || s.dynamo[place] != nil {
-				continue
+			if err := s.openDynamo(ctx, part); err != nil {
+				return err
 			}
-			o.Log = s.Log
-			store, err := itemstore.OpenDynamo(ctx, o)
-			if err != nil {
-				return fmt.Errorf("sink %s: %w", part.Name, err)
-			}
-			s.dynamo[place] = store
 		}
-	}
-	open := func(file string) error {
-		if s.itemsAt(file) != nil {
-			return nil
-		}
-		if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
-			return dirError(filepath.Dir(file), err)
-		}
-		store, err := itemstore.Open(ctx, file, itemstore.Options{})
-		if err == nil {
-			s.items[file] = store
-		}
-		return err
 	}
 	for _, d := range s.project.Pipelines {
 		var files []string
@@ -134,10 +113,41 @@ func (s *Service) openItems(ctx context.Context) error {
 			}
 		}
 		for _, file := range files {
-			if err := open(file); err != nil {
+			if err := s.openFile(ctx, file); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// openDynamo opens the tables of DynamoDB that a sink writes, if it does.
+func (s *Service) openDynamo(ctx context.Context, part *SinkPart) error {
+	o, ok := part.inDynamo()
+	place := s.project.itemsFile(part)
+	if !ok || s.dynamo[place] != nil {
+		return nil
+	}
+	o.Log = s.Log
+	store, err := itemstore.OpenDynamo(ctx, o)
+	if err != nil {
+		return fmt.Errorf("sink %s: %w", part.Name, err)
+	}
+	s.dynamo[place] = store
+	return nil
+}
+
+// openFile opens an embedded store.
+func (s *Service) openFile(ctx context.Context, file string) error {
+	if s.itemsAt(file) != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+		return dirError(filepath.Dir(file), err)
+	}
+	store, err := itemstore.Open(ctx, file, itemstore.Options{})
+	if err == nil {
+		s.items[file] = store
+	}
+	return err
 }

@@ -20,44 +20,46 @@ type itemTables struct{ *Service }
 
 var _ api.Items = itemTables{}
 
-// tables gives the tables of all stores, each with its store, by name. Of one that was made by a process before only its settings say
-// which indexes it has.
+// tables gives the tables of all stores, each with its store, by name.
 func (s itemTables) tables() map[string]storedTable {
 	out := map[string]storedTable{}
 	for _, d := range s.project.Pipelines {
 		for _, part := range d.Sinks {
 			settings, ok := part.Settings.(*itemsink.Config)
-			if dynamo := s.dynamo[s.project.itemsFile(part)]; dynamo != nil {
+			if !ok {
+				continue
+			}
+			place := s.project.itemsFile(part)
+			if dynamo := s.dynamo[place]; dynamo != nil {
 				for _, t := range dynamo.Tables() {
 					out[t.Name] = storedTable{Table: t, store: dynamo}
 				}
 			}
-			store := s.items[s.project.itemsFile(part)]
-			if store == nil || !ok {
-				continue
-			}
-			declared := map[string]itemsink.Table{}
-			for stream, t := range settings.Tables {
-				name, _ := settings.TableOf(stream)
-				declared[name] = t
-			}
-			for _, t := range store.Tables() {
-				if t.NoChanges { // the form's keys
-					continue
-				}
-				unheard := len(t.Indexes) == 0
-				if unheard {
-					t.Indexes = declared[t.Name].Indexes
-				}
-				one := storedTable{Table: t, store: store}
-				if unheard {
-					one.define = store.Define
-				}
-				out[t.Name] = one
+			if store := s.items[place]; store != nil {
+				embeddedTables(out, settings, store)
 			}
 		}
 	}
 	return out
+}
+
+// embeddedTables adds those of a file. Of one that was made by a process before only the settings say which indexes it has.
+func embeddedTables(out map[string]storedTable, settings *itemsink.Config, store *itemstore.Store) {
+	declared := map[string]itemsink.Table{}
+	for stream, t := range settings.Tables {
+		name, _ := settings.TableOf(stream)
+		declared[name] = t
+	}
+	for _, t := range store.Tables() {
+		if t.NoChanges { // the form's keys
+			continue
+		}
+		one := storedTable{Table: t, store: store}
+		if len(t.Indexes) == 0 {
+			one.Indexes, one.define = declared[t.Name].Indexes, store.Define
+		}
+		out[t.Name] = one
+	}
 }
 
 type storedTable struct {

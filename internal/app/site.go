@@ -81,18 +81,18 @@ func (s *Service) engine() (*query.Engine, error) {
 		c.Also = append(c.Also, root)
 	}
 	if len(lakes) > 1 {
-		c.Catalog = func(first string) ([]query.LakeTable, error) {
-			return tablesOfLakes(append([]string{first}, c.Also...))
+		c.Catalog = func(ctx context.Context, first string) ([]query.LakeTable, error) {
+			return tablesOfLakes(ctx, append([]string{first}, c.Also...))
 		}
 	}
 	return query.New(c)
 }
 
 // tablesOfLakes gives the tables of several lakes. Of two with one name the first lake's is given.
-func tablesOfLakes(lakes []string) ([]query.LakeTable, error) {
+func tablesOfLakes(ctx context.Context, lakes []string) ([]query.LakeTable, error) {
 	var out []query.LakeTable
 	for _, lake := range lakes {
-		tables, err := query.DescribedTables(lake)
+		tables, err := query.DescribedTables(ctx, lake)
 		if err != nil {
 			return nil, err
 		}

@@ -60,8 +60,8 @@ func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *
 	if lake.Root == "" { // there are dead letters alone
 		lake.Root = filepath.Join(scratch, "none")
 	}
-	catalog := func(lake string) ([]query.LakeTable, error) {
-		tables, err := query.DescribedTables(lake)
+	catalog := func(ctx context.Context, lake string) ([]query.LakeTable, error) {
+		tables, err := query.DescribedTables(ctx, lake)
 		return append(tables, letters), err
 	}
 	return withEngine(query.Config{Lake: lake.Root, Also: []string{scratch}, Catalog: catalog}, func(engine *query.Engine) error {

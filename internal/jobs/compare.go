@@ -63,7 +63,7 @@ func Compare(ctx context.Context, t *schemas.LakeTable, now, then, read Side) (_
 	views := []query.View{{Name: "now_rows", SQL: sideSQL(t, now)}, {Name: "then_rows", SQL: sideSQL(t, then)}, {Name: "read_rows", SQL: versionsSQL(read)}}
 	engine, err := query.New(query.Config{
 		Lake: now.Root, Also: []string{then.Root, read.Root}, Timeout: compareTime,
-		Catalog: func(string) ([]query.LakeTable, error) {
+		Catalog: func(context.Context, string) ([]query.LakeTable, error) {
 			return []query.LakeTable{{Name: "compared", Views: views}}, nil
 		},
 	})

@@ -174,7 +174,7 @@ func (l *lake) texts(ctx context.Context, from string) (_ []row, err error) {
 
 // latest reads the view that acequia makes of a table.
 func (l *lake) latest(ctx context.Context, s subject, columns []string) (held, error) {
-	tables, err := query.DescribedTables(l.root)
+	tables, err := query.DescribedTables(ctx, l.root)
 	if err != nil {
 		return held{}, err
 	}

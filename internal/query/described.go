@@ -37,8 +37,8 @@ func ReadDescriptions(ctx context.Context, lake blob.Files) ([]*schemas.LakeTabl
 }
 
 // DescribedTables is the Catalog of what the lake itself describes.
-func DescribedTables(lake string) ([]LakeTable, error) {
-	ctx, bucket := context.Background(), blob.Within(lake)
+func DescribedTables(ctx context.Context, lake string) ([]LakeTable, error) {
+	bucket := blob.Within(lake)
 	described, err := ReadDescriptions(ctx, bucket)
 	if err != nil {
 		return nil, err

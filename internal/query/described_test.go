@@ -3,6 +3,7 @@
 package query
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -142,11 +143,11 @@ func TestCountsAreExactWhileFilesAreSwapped(t *testing.T) {
 	one, two := gameRow("1", "Zelda", "I", 1, "2026-11-24"), gameRow("2", "Pong", "I", 2, "2026-11-24")
 	writeParquet(t, filepath.Join(lake, inputs[0]), one)
 	writeParquet(t, filepath.Join(lake, inputs[1]), two)
-	before, err := DescribedTables(lake)
+	before, err := DescribedTables(t.Context(), lake)
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := newEngine(t, Config{Lake: lake, Catalog: func(string) ([]LakeTable, error) { return before, nil }})
+	old := newEngine(t, Config{Lake: lake, Catalog: func(context.Context, string) ([]LakeTable, error) { return before, nil }})
 	now := newEngine(t, Config{Lake: lake, Catalog: DescribedTables})
 	look := func(when string, engines ...*Engine) {
 		for i, e := range engines {

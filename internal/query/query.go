@@ -69,7 +69,7 @@ type LakeTable struct {
 
 // Catalog gives the tables of a lake as they are now, in the order of their names. It is called before each query,
 // from several goroutines.
-type Catalog func(lake string) ([]LakeTable, error)
+type Catalog func(ctx context.Context, lake string) ([]LakeTable, error)
 
 // Request is one query.
 type Request struct {
@@ -292,7 +292,7 @@ func (e *Engine) acquire(ctx context.Context) (*database, error) {
 	if e.closed {
 		return nil, &fault.Error{Code: "ACQ-QUERY-006", Err: errors.New("the query engine is closed")}
 	}
-	tables, err := e.cfg.Catalog(e.cfg.Lake)
+	tables, err := e.cfg.Catalog(ctx, e.cfg.Lake)
 	if err != nil {
 		return nil, cannotOpen(err)
 	}

@@ -42,22 +42,22 @@ func writeParquet(t *testing.T, path, selectSQL string) {
 
 // oneView is a catalog of one table with one view.
 func oneView(table, selectSQL string) Catalog {
-	return func(string) ([]LakeTable, error) {
+	return func(context.Context, string) ([]LakeTable, error) {
 		return []LakeTable{{Name: table, Partition: []string{"dt"}, Views: []View{{Name: table, SQL: selectSQL}}}}, nil
 	}
 }
 
 // handWritten is a catalog of one table whose view is written by hand.
-func handWritten(lake string) ([]LakeTable, error) {
+func handWritten(ctx context.Context, lake string) ([]LakeTable, error) {
 	glob := filepath.Join(lake, "games", "*", "*.parquet")
 	files, err := filepath.Glob(glob)
 	if err != nil {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return oneView("games", "SELECT NULL::BIGINT AS id, NULL::VARCHAR AS title WHERE false")(lake)
+		return oneView("games", "SELECT NULL::BIGINT AS id, NULL::VARCHAR AS title WHERE false")(ctx, lake)
 	}
-	return oneView("games", "SELECT id, title FROM read_parquet("+quote(glob)+", hive_types_autocast = false)")(lake)
+	return oneView("games", "SELECT id, title FROM read_parquet("+quote(glob)+", hive_types_autocast = false)")(ctx, lake)
 }
 
 func newEngine(t *testing.T, cfg Config) *Engine {

@@ -34,7 +34,7 @@ type TableInfo struct {
 // Tables tells of every table, in the order of their names. It reads the footers of files that it has not seen
 // before. It works in a build without SQL, too.
 func (e *Engine) Tables(ctx context.Context) ([]TableInfo, error) {
-	tables, err := e.cfg.Catalog(e.cfg.Lake)
+	tables, err := e.cfg.Catalog(ctx, e.cfg.Lake)
 	if err != nil {
 		return nil, cannotOpen(err)
 	}
@@ -49,7 +49,7 @@ func (e *Engine) Tables(ctx context.Context) ([]TableInfo, error) {
 
 // Table tells of one table, named by itself or by one of its views.
 func (e *Engine) Table(ctx context.Context, name string) (TableInfo, error) {
-	tables, err := e.cfg.Catalog(e.cfg.Lake)
+	tables, err := e.cfg.Catalog(ctx, e.cfg.Lake)
 	if err != nil {
 		return TableInfo{}, cannotOpen(err)
 	}

@@ -45,7 +45,7 @@ type site struct {
 func newSite(t *testing.T, catalog query.Catalog, more ...func(*Config)) *site {
 	t.Helper()
 	if catalog == nil {
-		catalog = func(string) ([]query.LakeTable, error) {
+		catalog = func(context.Context, string) ([]query.LakeTable, error) {
 			return []query.LakeTable{{
 				Name: "videogames", Partition: []string{"dt"},
 				Columns: []query.Column{{Name: "title", Type: "VARCHAR"}, {Name: "year", Type: "INTEGER", Kind: query.Number}},
@@ -226,7 +226,7 @@ func TestQueryStatuses(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", path, answer.StatusCode, want, mainPart.FindString(text))
 		}
 	}
-	broken := newSite(t, func(string) ([]query.LakeTable, error) { return nil, errors.New("no right to read") })
+	broken := newSite(t, func(context.Context, string) ([]query.LakeTable, error) { return nil, errors.New("no right to read") })
 	answer, text := broken.get(t, "/query?sql=SELECT+1", "en")
 	if answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "ACQ-QUERY-006") {
 		t.Errorf("a lake that cannot be read: status %d", answer.StatusCode)
@@ -365,7 +365,7 @@ func TestFormsAreFound(t *testing.T) {
 // Queries that ask for another table than there is are not offered; the page begins with one that can be run.
 func TestSavedQueriesNeedTheirTable(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(string) ([]query.LakeTable, error) {
+	s := newSite(t, func(context.Context, string) ([]query.LakeTable, error) {
 		return []query.LakeTable{{Name: "books", Views: []query.View{{Name: "books", SQL: "SELECT 1 AS n"}, {Name: "books_latest", SQL: "SELECT 2 AS n"}}}}, nil
 	})
 	answer, err := s.Client().Get(s.URL + "/query")
