@@ -20,17 +20,14 @@ import (
 func TestTroubleshooting(t *testing.T) {
 	t.Parallel()
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	for name, err := range map[string]error{
-		"ExpiredToken":                            service("ExpiredToken"),
-		"RequestTimeTooSkewed":                    service("RequestTimeTooSkewed"),
-		"AccessDenied":                            service("AccessDenied"),
-		"NoSuchBucket":                            service("NoSuchBucket"),
-		"ResourceNotFoundException":               service("ResourceNotFoundException"),
-		"PermanentRedirect":                       service("PermanentRedirect"),
-		"SlowDown":                                service("SlowDown"),
-		"connection refused":                      refused,
-		"Credenciales de AWS no encontradas (no ": errors.New("failed to refresh cached credentials, no EC2 IMDS role found"),
+	const noCredentials = "Credenciales de AWS no encontradas (no "
+	all := map[string]error{"connection refused": refused, noCredentials: errors.New("failed to refresh cached credentials, no EC2 IMDS role found")}
+	for _, code := range []string{
+		"ExpiredToken", "RequestTimeTooSkewed", "AccessDenied", "NoSuchBucket", "ResourceNotFoundException", "PermanentRedirect", "SlowDown",
 	} {
+		all[code] = service(code)
+	}
+	for name, err := range all {
 		explained, ok := errors.AsType[*fault.Error](awsconfig.Explain(err, "try", "place"))
 		if !ok || explained.Code == "" {
 			t.Errorf("%s: %v", name, explained)
