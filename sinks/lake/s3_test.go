@@ -250,8 +250,13 @@ func TestAKilledProcessLeavesNothingInS3(t *testing.T) {
 				return c, out
 			}
 			first, _ := child()
-			s.Break(blobtest.Fault{Op: at.op, Skip: at.skip, Times: 1, Done: at.done, Do: func() { _ = first.Process.Kill() }})
-			if err := first.Run(); err == nil {
+			started := make(chan *os.Process, 1) // it may come to the request before Start has returned
+			s.Break(blobtest.Fault{Op: at.op, Skip: at.skip, Times: 1, Done: at.done, Do: func() { _ = (<-started).Kill() }})
+			if err := first.Start(); err != nil {
+				t.Fatal(err)
+			}
+			started <- first.Process
+			if err := first.Wait(); err == nil {
 				t.Fatal("it was not killed")
 			}
 			s.Mend()
