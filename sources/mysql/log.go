@@ -235,7 +235,7 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 	if p.gtids, err = parseGTIDs(string(at.GTIDs)); err != nil {
 		return nil, err
 	}
-	log, err := mysql.OpenLog(ctx, mysql.Options{DSN: string(s.config.DSN)}, server, s.replicaID(database), at.File, at.Offset)
+	log, err := mysql.OpenLog(ctx, mysql.Options{DSN: string(s.config.DSN)}, server, s.replicaID(server.Identity, database), at.File, at.Offset)
 	if err != nil {
 		return nil, err
 	}
@@ -243,12 +243,12 @@ func (s *Source) openLog(ctx context.Context, lane sources.Lane, from record.Pos
 }
 
 // replicaID is the number under which the server knows the pipeline among its replicas: the same in every run, and unlikely that of another.
-func (s *Source) replicaID(database string) uint32 {
+func (s *Source) replicaID(server, database string) uint32 {
 	if s.config.Capture.ServerID > 0 {
 		return s.config.Capture.ServerID
 	}
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(strings.Join(append([]string{s.server.Identity, s.pipeline, database}, s.config.Tables...), "\x00")))
+	_, _ = h.Write([]byte(strings.Join(append([]string{server, s.pipeline, database}, s.config.Tables...), "\x00")))
 	return h.Sum32() | 1<<31
 }
 

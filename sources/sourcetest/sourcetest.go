@@ -59,8 +59,8 @@ type Harness struct {
 	Secret      string
 }
 
-// patience is how long the suite waits for what must come.
-const patience = 30 * time.Second
+// patience is how long the suite waits for what must come: a log has what all tests of its server wrote, side by side and under the race detector.
+const patience = 90 * time.Second
 
 // Run runs the suite. A random case prints its seed; ACEQUIA_SEED gives it back.
 func Run(t *testing.T, h Harness) {
