@@ -42,6 +42,11 @@ func waits(ctx context.Context, s *scene) error {
 	var want []image
 	got, err := s.fresh(ctx, plan{want: 3 * some, during: func() error {
 		for part := range 3 {
+			select { // a read waits by then, else it would find all of it at once
+			case <-time.After(apart):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 			rows, _, err := s.put(ctx, s.inserts(part*some, some, plain))
 			if err != nil {
 				return err
@@ -55,6 +60,9 @@ func waits(ctx context.Context, s *scene) error {
 	}
 	return s.same(got, want)
 }
+
+// apart is the time between records that reads are to wait for.
+const apart = 100 * time.Millisecond
 
 func contextEnds(ctx context.Context, s *scene) error {
 	_, r, err := s.open(ctx)
