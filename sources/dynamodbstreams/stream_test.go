@@ -399,10 +399,10 @@ func TestRefusals(t *testing.T) {
 	for _, k := range all {
 		f.add("one", k)
 	}
-	n := 0
+	n := map[string]int{} // every second call of an operation: of all calls together, it could be the same operation's each time
 	f.refuse = func(operation string) string {
-		if n++; operation != "DescribeTable" && n%2 == 0 {
-			return map[bool]string{true: "LimitExceededException", false: "ProvisionedThroughputExceededException"}[n%4 == 0]
+		if n[operation]++; operation != "DescribeTable" && n[operation]%2 == 1 {
+			return map[bool]string{true: "LimitExceededException", false: "ProvisionedThroughputExceededException"}[n[operation]%4 == 1]
 		}
 		return ""
 	}
