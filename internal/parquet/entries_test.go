@@ -16,7 +16,7 @@ import (
 func TestEntries(t *testing.T) {
 	t.Parallel()
 	found := 0
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		fields := parquettest.Fields(r)
 		var out bytes.Buffer

@@ -44,7 +44,7 @@ func bound(tb testing.TB, f *parquet.File, fields []record.Field) *parquet.Reade
 // What was written is read again: all kinds, in pieces of any size, from any row on.
 func TestReadBack(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		data, fields, batches := randomFile(t, seed)
 		want := rendered(fields, batches)
 		r := rand.New(rand.NewPCG(seed, 2))

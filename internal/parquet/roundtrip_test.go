@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -28,6 +29,15 @@ func randomOptions(r *rand.Rand) parquet.Options {
 		PageRows: 1 + r.IntN(500), PageBytes: 1 + r.IntN(20_000), DictBytes: 1 + r.IntN(4000),
 		RowGroupRows: 100 + r.IntN(2000), RowGroupBytes: 5000 + r.IntN(100_000), Workers: 1 + r.IntN(2), Plain: r.IntN(8) == 0,
 	}
+}
+
+// seeds is how many random files a test has: a third of all in CI, where making them under the race detector takes a minute, all in
+// make torture.
+func seeds(all uint64) uint64 {
+	if os.Getenv("ACEQUIA_TORTURE") != "" {
+		return all
+	}
+	return all / 3
 }
 
 // randomFile writes batches of random columns, and gives the file of the second time that the writer was used.
@@ -70,7 +80,7 @@ func randomFile(t *testing.T, seed uint64) ([]byte, []record.Field, []batch) {
 
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(300) {
+	for seed := range seeds(300) {
 		data, fields, batches := randomFile(t, seed)
 		f, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
 		if err != nil {

@@ -134,7 +134,7 @@ func TestStatistics(t *testing.T) {
 	t.Parallel()
 	orders := map[format.BoundaryOrder]int{}
 	indexes := 0
-	for seed := range uint64(200) {
+	for seed := range seeds(300) {
 		data, fields, _ := randomFile(t, seed)
 		f, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
@@ -167,7 +167,7 @@ func TestStatistics(t *testing.T) {
 			}
 		}
 	}
-	if indexes < 300 || orders[format.Ascending] < 20 || orders[format.Descending] < 5 || orders[format.Unordered] < 20 {
+	if indexes < 200 || orders[format.Ascending] < 20 || orders[format.Descending] < 5 || orders[format.Unordered] < 20 {
 		t.Errorf("%d column indexes, orders %v: the files are too much alike", indexes, orders)
 	}
 }

@@ -50,7 +50,7 @@ func TestOutputFails(t *testing.T) {
 	if err := write(&whole); err != nil {
 		t.Fatal(err)
 	}
-	for left := 0; left < whole.Len(); left += 1 + left/50 {
+	for left := 0; left < whole.Len(); left += 1 + left/12 {
 		if err := write(&fullDisk{left: left}); !errors.Is(err, errFull) {
 			t.Fatalf("%d bytes: got %v", left, err)
 		}
