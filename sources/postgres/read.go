@@ -50,10 +50,9 @@ func (r *reading) system(rows int, sys *record.System) {
 	if len(r.table.Key) > 0 {
 		return
 	}
-	sys.Versions.Lo = make([]uint64, rows)
 	sys.Versions.Index = make([]uint32, rows)
-	for i := range rows {
-		sys.Versions.Lo[i], sys.Versions.Index[i] = r.number, r.given
+	for i := range sys.Versions.Index {
+		sys.Versions.Index[i] = r.given
 		r.given++
 	}
 }
