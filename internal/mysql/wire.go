@@ -146,7 +146,7 @@ func (c *Conn) answer(id uint32, t rowTaker) (said, err error) {
 	if c.buf == nil {
 		c.buf = make([]byte, bufferBytes+gather.Slack)
 	}
-	w := &wire{net: c.Conn.Conn.Conn, taker: t, buf: c.buf} // what was read so far is all of the answer before
+	w := &wire{net: &gather.Paced{Conn: c.Conn.Conn.Conn}, taker: t, buf: c.buf} // what was read so far is all of the answer before
 	return w.all()
 }
 

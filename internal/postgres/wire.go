@@ -25,11 +25,6 @@ const (
 	keptBytes = 4 << 20
 	// maxRow is the longest row that is taken.
 	maxRow = 256 << 20
-	// A server sends 8 KiB at a time (PqSendBuffer in its src/backend/libpq/pqcomm.c). To wake up for each of them is a quarter of the
-	// CPU that a fast read takes: when a statement has given longRead, and little was there, the next read waits for more to come.
-	longRead  = 256 << 10
-	littleWas = bufferBytes / 2
-	waitMore  = time.Millisecond
 	// messageHead is the type of a message and its length, which counts itself.
 	messageHead = 5
 )
@@ -53,8 +48,6 @@ type wire struct {
 	taker  rowTaker
 	buf    []byte // gather.Slack longer than what is read into it
 	r, w   int    // read up to, written up to
-	total  int    // bytes read
-	last   int    // bytes that the last read gave
 	failed error  // what the server said
 }
 
@@ -93,7 +86,7 @@ func (c *Conn) run(ctx context.Context, sql string, args []string, t rowTaker) e
 	if c.buf == nil {
 		c.buf = make([]byte, bufferBytes+gather.Slack)
 	}
-	w := &wire{net: pg.Conn(), taker: t, buf: c.buf}
+	w := &wire{net: &gather.Paced{Conn: pg.Conn()}, taker: t, buf: c.buf}
 	over := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = w.net.SetDeadline(time.Unix(1, 0)) // in the past: what is being read returns
@@ -182,11 +175,8 @@ func (w *wire) fill() error {
 	if w.r > 0 {
 		w.r, w.w = 0, copy(w.buf, w.buf[w.r:w.w])
 	}
-	if w.total > longRead && w.last < littleWas {
-		<-time.After(waitMore)
-	}
 	n, err := w.net.Read(w.buf[w.w : len(w.buf)-gather.Slack])
-	w.w, w.total, w.last = w.w+n, w.total+n, n
+	w.w += n
 	if n > 0 {
 		return nil
 	}
