@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,9 @@ func Open(r io.ReaderAt, size int64) (f *File, err error) {
 			f, err = nil, fmt.Errorf("read footer: %v", lost)
 		}
 	}()
+	if err := checkFooter(r, size); err != nil {
+		return nil, fmt.Errorf("read footer: %w", err)
+	}
 	p, err := pq.OpenFile(r, size, pq.SkipPageIndex(true), pq.SkipBloomFilters(true))
 	if err != nil {
 		return nil, fmt.Errorf("read footer: %w", err)
@@ -76,6 +80,23 @@ func Open(r io.ReaderAt, size int64) (f *File, err error) {
 		f.groups = append(f.groups, group)
 	}
 	return f, nil
+}
+
+// checkFooter refuses a footer that is longer than the file: the library takes memory for what the last bytes say, up to 4 GiB, before it
+// reads. They are its length and the magic (https://parquet.apache.org/docs/file-format).
+func checkFooter(r io.ReaderAt, size int64) error {
+	const magic = 4
+	var end [magic + 4]byte
+	if size < int64(magic+len(end)) {
+		return fmt.Errorf("a file of %d bytes is no Parquet file", size)
+	}
+	if n, err := r.ReadAt(end[:], size-int64(len(end))); n < len(end) {
+		return fmt.Errorf("its length: %w", err)
+	}
+	if footer := int64(binary.LittleEndian.Uint32(end[:])); footer > size-magic-int64(len(end)) {
+		return fmt.Errorf("it says that it has %d bytes, in a file of %d: the file is damaged, or was cut off", footer, size)
+	}
+	return nil
 }
 
 // Rows counts the rows.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -233,6 +234,24 @@ func TestMisfits(t *testing.T) {
 	rows := map[int]bool{misfits[0].Row: true, misfits[1].Row: true}
 	if !rows[0] || !rows[2] || columns[0].Int(1) != 0 || columns[0].Int(3) != 5 {
 		t.Error(misfits, columns[0].Ints)
+	}
+}
+
+// A footer that says that it has 3 GiB is refused before memory is taken for it.
+func TestFooterLongerThanTheFile(t *testing.T) { //nolint:paralleltest // it counts what is allocated
+	data := written(t, []record.Field{{Name: "n", Kind: record.Int64}}, batch{[]record.Column{{Ints: []int64{1, 2}}}, 2})
+	binary.LittleEndian.PutUint32(data[len(data)-8:], 3<<30)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := parquet.Open(bytes.NewReader(data), int64(len(data)))
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "was cut off") || after.TotalAlloc-before.TotalAlloc > 1<<20 {
+		t.Errorf("%d bytes were taken: %v", after.TotalAlloc-before.TotalAlloc, err)
+	}
+	for size := range len(data) {
+		if _, err := parquet.Open(bytes.NewReader(data[:size]), int64(size)); err == nil {
+			t.Errorf("%d bytes of %d were taken", size, len(data))
+		}
 	}
 }
 
