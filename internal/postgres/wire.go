@@ -192,8 +192,12 @@ func (w *wire) long(size int) error {
 	if size <= room {
 		return nil
 	}
-	if w.buf[w.r] == 'D' && size > maxRow {
+	switch {
+	case size <= maxRow:
+	case w.buf[w.r] == 'D':
 		return w.skip(size)
+	default:
+		return fmt.Errorf("a message %q of %d bytes: %w", w.buf[w.r], size, errMalformed)
 	}
 	if err := w.flush(); err != nil {
 		return err

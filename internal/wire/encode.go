@@ -151,7 +151,8 @@ func slotsOf(fields []record.Field, columns []record.Column, lo, hi int) int {
 		switch {
 		case from == to:
 		case f.Kind == record.List:
-			n += slotsOf(f.Fields, c.Children, int(c.Offsets[from]), int(c.Offsets[to]))
+			first, end := int(c.Offsets[from]), int(c.Offsets[to])
+			n += end - first + slotsOf(f.Fields, c.Children, first, end)
 		case f.Kind == record.Struct:
 			n += slotsOf(f.Fields, c.Children, from, to)
 		}

@@ -31,7 +31,7 @@ func (d *Decoder) Rows() int { return d.rows }
 func (d *Decoder) Forget() { d.rows = 0 }
 
 // Add appends the rows of a block; versions are of the same epoch as those it has. The block may have no more than slots,
-// those of every column and inside lists counted: a few bytes can stand for many equal values. After an error the columns
+// those of every column, of one that is constant one, and the elements of lists: a few bytes can stand for many equal values. After an error the columns
 // are of no use.
 func (d *Decoder) Add(p []byte, rows, slots int) error {
 	r := &reader{p: p, slots: slots}
@@ -158,7 +158,12 @@ func (d *Decoder) slots(r *reader, f record.Field, c *record.Column, before, n i
 		if len(c.Offsets) > 0 {
 			before = int(c.Offsets[before])
 		}
-		d.children(r, f, c, before, r.lengths(c, n))
+		k := r.lengths(c, n)
+		if r.slots -= k; r.slots < 0 { // elements that are all the same take no bytes
+			r.bad = true
+			return
+		}
+		d.children(r, f, c, before, k)
 	case f.Kind == record.Struct:
 		d.children(r, f, c, before, n)
 	default:

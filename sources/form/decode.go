@@ -43,6 +43,7 @@ type sent struct {
 	unknown []schemas.Problem
 	key     string
 	trapped bool
+	keyed   bool // the form had the field of the key
 }
 
 var sentPool = sync.Pool{New: func() any { return new(sent) }} //nolint:gochecknoglobals // memory for bodies
@@ -58,6 +59,7 @@ func newSent(t *schemas.Table) *sent {
 	clear(s.inputs)
 	clear(s.values)
 	s.body, s.arena, s.unknown, s.key, s.trapped = s.body[:0], s.arena[:0], s.unknown[:0], "", false
+	s.keyed = false
 	return s
 }
 
@@ -178,10 +180,10 @@ func (s *sent) pair(t *schemas.Table, name, value []byte) error {
 		in.Twice = in.Shape != schemas.Missing
 		in.Shape, in.Text = schemas.Written, value
 	case string(name) == keyField:
-		if s.key != "" {
+		if s.keyed {
 			return errTwice
 		}
-		s.key = string(value)
+		s.key, s.keyed = string(value), true
 	case string(name) == trapField:
 		s.trapped = s.trapped || len(value) > 0
 	default:
