@@ -86,13 +86,16 @@ type remembering interface{ Remember(folder string) }
 const placeholder = "0123456789abcdef0123456789abcdef"
 
 // LoadProject reads files and folders of files and checks all of it against the plugins there are: the problems hold
-// every mistake. The error is of files that cannot be read.
+// every mistake. The error is of files that cannot be read, or of ctx.
 func LoadProject(ctx context.Context, plugins catalog.Catalog, paths []string, lookup func(string) (string, bool)) (*Project, config.Problems, error) {
 	files, problems, err := config.Load(paths, lookup)
 	if err != nil {
 		return nil, nil, err
 	}
 	project, problems := newProject(ctx, plugins, files, problems)
+	if ctx.Err() != nil { // what could not be looked at is no mistake of the files
+		return nil, nil, ctx.Err()
+	}
 	return project, problems, nil
 }
 

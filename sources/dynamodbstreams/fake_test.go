@@ -27,7 +27,7 @@ type fake struct {
 	sequence  int
 
 	refuse  func(operation string) (code string) // before a call; "": it may pass
-	reading func(f *fake, shard string)          // before records are read, with the lock held
+	reading func(f *fake, i iterator)            // before records are read, with the lock held
 	calls   map[string]int
 	asked   []string // kinds of iterators, each with its shard
 	order   []string // shards, as their records were given
@@ -231,7 +231,7 @@ func (f *fake) read(in map[string]any) (any, error) {
 	const pageSize = 3
 	name := fmt.Sprint(in["ShardIterator"])
 	if f.reading != nil {
-		f.reading(f, f.iterators[name].shard)
+		f.reading(f, f.iterators[name])
 	}
 	i, ok := f.iterators[name]
 	s := f.shard(i.shard)

@@ -184,7 +184,7 @@ func TestChildrenFromTheirBeginning(t *testing.T) {
 		f.add("root", k)
 	}
 	reads := 0
-	f.reading = func(f *fake, shard string) {
+	f.reading = func(f *fake, _ iterator) {
 		if reads++; reads == 2 { // while the parent is read it is split, the children get changes at once, and one of them is split again
 			f.split("root", "left", "right")
 			for _, k := range all[10:20] {
@@ -229,7 +229,7 @@ func TestExpiredIterators(t *testing.T) {
 			f.add("one", k)
 		}
 		reads := 0
-		f.reading = func(f *fake, _ string) {
+		f.reading = func(f *fake, _ iterator) {
 			if reads++; reads == before {
 				f.expire()
 			}
@@ -273,11 +273,10 @@ func TestTrimmedChanges(t *testing.T) {
 		}
 	}
 	// It is trimmed while it is read.
-	reads := 0
 	f.locked(func() {
 		f.shard("one").trimmed = 0
-		f.reading = func(f *fake, _ string) {
-			if reads++; reads == 2 {
+		f.reading = func(f *fake, i iterator) {
+			if i.at == 3 { // the first page was taken, whatever calls that took
 				f.shard("one").trimmed = 6
 			}
 		}
