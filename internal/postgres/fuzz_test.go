@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/acequia-io/acequia/internal/gather"
@@ -158,6 +159,21 @@ func (s *said) Read(p []byte) (int, error) {
 }
 
 func (s *said) Write(p []byte) (int, error) { return len(p), nil }
+
+// A message that is no row and says that it has a GiB is refused before memory is taken for it.
+func TestMessageLongerThanAny(t *testing.T) { //nolint:paralleltest // it counts what is allocated
+	l, err := NewLayout(&Table{Schema: "public", Name: "t", Columns: []Column{{Name: "a", Type: Type{OID: 23, Schema: "pg_catalog", Name: "int4", Class: 'b', Modifier: -1}}}}, LayoutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = Replay(&said{left: binary.BigEndian.AppendUint32([]byte{'T'}, 1<<30)}, l.Decoder())
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, errMalformed) || after.TotalAlloc-before.TotalAlloc > 1<<26 {
+		t.Errorf("%d bytes were taken: %v", after.TotalAlloc-before.TotalAlloc, err)
+	}
+}
 
 // FuzzMessages reads bytes that nobody vouches for as what a server says.
 func FuzzMessages(f *testing.F) {
