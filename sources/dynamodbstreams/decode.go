@@ -3,7 +3,6 @@ package dynamodbstreams
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -14,37 +13,6 @@ import (
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 )
-
-// versionOf makes a version of a sequence number: 21 to 40 digits, so that it takes 133 bits. Hi, Lo and Index are one number of 160.
-func versionOf(sequence string) (record.Version, error) {
-	var v record.Version
-	if sequence == "" {
-		return v, errors.New("a sequence number is empty")
-	}
-	for _, c := range []byte(sequence) {
-		if c < '0' || c > '9' {
-			return v, fmt.Errorf("%q is no sequence number", sequence)
-		}
-		low := uint64(v.Index)*10 + uint64(c-'0')
-		carry, middle := bits.Mul64(v.Lo, 10)
-		var more uint64
-		v.Lo, more = bits.Add64(middle, low>>32, 0)
-		over, high := bits.Mul64(v.Hi, 10)
-		v.Index = uint32(low) //nolint:gosec // the rest is carried
-		v.Hi, more = bits.Add64(high, carry, more)
-		if over > 0 || more > 0 {
-			return v, fmt.Errorf("the sequence number %s is too long", sequence)
-		}
-	}
-	return v, nil
-}
-
-// change is what a record of a stream says.
-type change struct {
-	op  record.Op
-	doc []byte
-	key bool // doc has the columns of the key alone
-}
 
 // decode makes a chunk of a page. oldest is the time of its first record, in whole seconds.
 func (s *Source) decode(page []types.Record, epoch uint16) (chunk record.Chunk, oldest time.Time, err error) {
@@ -63,25 +31,28 @@ func (s *Source) decode(page []types.Record, epoch uint16) (chunk record.Chunk, 
 			oldest = at
 		}
 		sequence := aws.ToString(r.SequenceNumber)
-		v, err := versionOf(sequence)
+		v, err := itemstore.SequenceVersion(sequence)
 		if err != nil {
 			return chunk, oldest, err
 		}
 		v.Epoch = epoch
-		c, ok := s.change(&page[i])
-		if !ok {
+		c, told, err := s.change(&page[i])
+		if err != nil {
+			return chunk, oldest, fmt.Errorf("read sequence number %s: %w", sequence, err)
+		}
+		if !told {
 			continue
 		}
 		event := s.config.Table + ":" + sequence
 		var absent []string
-		if c.key {
+		if c.KeyOnly {
 			absent = others
 		}
-		if err := b.AppendPartJSON(c.doc, absent); err != nil {
-			chunk.Refused = append(chunk.Refused, s.refuse(c.doc, err, v, event, at))
+		if err := b.AppendPartJSON(c.Doc, absent); err != nil {
+			chunk.Refused = append(chunk.Refused, s.refuse(c.Doc, err, v, event, at))
 			continue
 		}
-		sys.Ops = append(sys.Ops, c.op)
+		sys.Ops = append(sys.Ops, c.Op)
 		sys.EventIDs.AppendText([]byte(event))
 		sys.EventTimes = append(sys.EventTimes, at.UnixMicro())
 		sys.Versions.Hi, sys.Versions.Lo, sys.Versions.Index = append(sys.Versions.Hi, v.Hi), append(sys.Versions.Lo, v.Lo), append(sys.Versions.Index, v.Index)
@@ -118,39 +89,14 @@ func (s *Source) refuse(doc []byte, err error, v record.Version, event string, a
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html.
 const byTTL = "dynamodb.amazonaws.com"
 
-// change says what happened to the item of a record, as the change log of the embedded store would; false: nothing that a reader could see.
-// What acequia deletes leaves a tombstone, which is no item.
-func (s *Source) change(r *types.Record) (change, bool) {
-	schema := s.config.Schema
-	before, after := itemstore.ReadImage(schema, attributesOf(r.Dynamodb.OldImage)), itemstore.ReadImage(schema, attributesOf(r.Dynamodb.NewImage))
-	if before.Marker || after.Marker {
-		return change{}, false
-	}
-	blind := r.Dynamodb.OldImage == nil && r.EventName != types.OperationTypeInsert // the stream has no old images
-	switch {
-	case !after.Deleted && (blind || !before.Deleted):
-		return change{op: record.Update, doc: after.Doc}, true
-	case !after.Deleted:
-		return change{op: record.Insert, doc: after.Doc}, true
-	case before.Deleted && !blind:
-		return change{}, false // there was nothing, or a tombstone
-	}
+// change says what happened to the item of a record; false: nothing that a reader could see, or wants to.
+func (s *Source) change(r *types.Record) (itemstore.StreamChange, bool, error) {
 	if r.EventName == types.OperationTypeRemove && !s.config.Expired && r.UserIdentity != nil && aws.ToString(r.UserIdentity.PrincipalId) == byTTL {
-		return change{}, false
+		return itemstore.StreamChange{}, false, nil
 	}
-	if blind {
-		return change{op: record.Delete, doc: itemstore.ReadImage(s.keySchema(), attributesOf(r.Dynamodb.Keys)).Doc, key: true}, true
-	}
-	return change{op: record.Delete, doc: before.Doc}, true
-}
-
-// keySchema has the columns of the key alone.
-func (s *Source) keySchema() *record.Schema {
-	out := &record.Schema{Stream: s.config.Schema.Stream}
-	for _, k := range s.config.Schema.Key {
-		out.Fields = append(out.Fields, s.config.Schema.Fields[k])
-	}
-	return out
+	return itemstore.StreamRecord{
+		Event: string(r.EventName), Keys: attributesOf(r.Dynamodb.Keys), Old: attributesOf(r.Dynamodb.OldImage), New: attributesOf(r.Dynamodb.NewImage),
+	}.Change(s.config.Schema)
 }
 
 // attributesOf makes a table's attributes of those of a stream: they are the same, of two packages.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/awsconfig"
+	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -165,7 +166,7 @@ func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Positi
 		return nil, fault.Stop(fmt.Errorf("lane %q is none of a stream", lane.ID))
 	}
 	if from != "" {
-		if _, err := versionOf(string(from)); err != nil {
+		if _, err := itemstore.SequenceVersion(string(from)); err != nil {
 			return nil, fault.Stop(fmt.Errorf("position of lane %s: %w", lane.ID, err))
 		}
 	}

@@ -29,7 +29,10 @@ func said(c record.Chunk) (out []string) {
 			}
 			v := sys.Versions.At(row)
 			version := fmt.Sprint(v.Lo)
-			if v.Hi > 0 {
+			switch {
+			case v.Index > 0: // a sequence number of 160 bits
+				version = fmt.Sprintf("%x.%x.%x", v.Hi, v.Lo, v.Index)
+			case v.Hi > 0:
 				version = fmt.Sprintf("%x.%x", v.Hi, v.Lo)
 			}
 			out = append(out, strings.Join([]string{sys.Op(row).String(), version, string(sys.EventIDs.Text(row)), at, string(b.AppendJSON(nil, row))}, " "))
@@ -57,7 +60,7 @@ func decoded(t *testing.T, c sqs.Config, m messagingtest.Message) []string {
 }
 
 const (
-	inserted = `{"eventID":"e1","eventName":"INSERT","eventSource":"aws:dynamodb","dynamodb":{"ApproximateCreationDateTime":1700000000,"Keys":{"id":{"N":"1"}},"NewImage":{"id":{"N":"1"},"price":{"N":"12.5"},"tags":{"SS":["a","b"]},"_v":{"S":"x"}},"SequenceNumber":"340282366920938463463374607431768211455"}}`
+	inserted = `{"eventID":"e1","eventName":"INSERT","eventSource":"aws:dynamodb","dynamodb":{"ApproximateCreationDateTime":1700000000,"Keys":{"id":{"N":"1"}},"NewImage":{"id":{"N":"1"},"price":{"N":"12.5"},"tags":{"SS":["a","b"]},"_version":{"S":"x"}},"SequenceNumber":"9999999999999999999999999999999999999999"}}`
 	modified = `{"eventID":"e2","eventName":"MODIFY","dynamodb":{"ApproximateCreationDateTime":1700000001.5,"Keys":{"id":{"N":"1"}},"NewImage":{"id":{"N":"1"},"price":{"NULL":true}},"SequenceNumber":"18446744073709551617"}}`
 	removed  = `{"eventID":"e3","eventName":"REMOVE","userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"},"dynamodb":{"Keys":{"id":{"N":"1"}},"SequenceNumber":"7"}}`
 	buried   = `{"eventID":"e4","eventName":"MODIFY","dynamodb":{"Keys":{"id":{"N":"1"}},"NewImage":{"id":{"N":"1"},"_deleted":{"BOOL":true}},"OldImage":{"id":{"N":"1"},"price":{"N":"3"}},"SequenceNumber":"8"}}`
@@ -75,7 +78,7 @@ func TestBodies(t *testing.T) {
 	t.Parallel()
 	things := sqs.Config{Stream: "things", Key: []string{"id"}, Schema: thingSchema(t)}
 	const row1 = `{"id":1,"price":"12.50","tags":null}`
-	const first, second = `I ffffffffffffffff.ffffffffffffffff e1 2023-11-14T22:13:20Z {"id":1,"price":"12.50","tags":["a","b"]}`, `U 1.1 e2 2023-11-14T22:13:21.5Z {"id":1,"price":null,"tags":null}`
+	const first, second = `I 1d6329f1c3.5ca4bfabb9f560ff.ffffffff e1 2023-11-14T22:13:20Z {"id":1,"price":"12.50","tags":["a","b"]}`, `U 0.100000000.1 e2 2023-11-14T22:13:21.5Z {"id":1,"price":null,"tags":null}`
 	bridge := func(detail string) string {
 		return `{"version":"0","id":"bridge","detail-type":"T","source":"acequia.games","time":"2023-11-14T22:13:22Z","detail":` + detail + `}`
 	}
@@ -96,10 +99,10 @@ func TestBodies(t *testing.T) {
 		"stream, lambda":   {"dynamodb", `{"Records":[` + inserted + "," + modified + `]}`, []string{first, second}},
 		"stream, bridge":   {"", bridge(modified), []string{second}},
 		"stream, sns":      {"", sns(bridge(modified)), []string{second}},
-		"removed, key":     {"", removed, []string{`D 7 e3 1970-01-01T00:00:00Z {"id":1}`}},
-		"tombstone":        {"", buried, []string{`D 8 e4 1970-01-01T00:00:00Z {"id":1,"price":"3.00"}`}},
+		"removed, key":     {"", removed, []string{`D 0.0.7 e3 1970-01-01T00:00:00Z {"id":1}`}},
+		"tombstone":        {"", buried, []string{`D 0.0.8 e4 1970-01-01T00:00:00Z {"id":1,"price":"3.00","tags":null}`}},
 		"keys alone":       {"", keyOnly, []string{"ACQ-SQS-001 e6 " + keyOnly}},
-		"unknown column":   {"", strange, []string{"ACQ-SQS-001 e7 " + strange}},
+		"unknown column":   {"", strange, []string{`ACQ-SQS-002 e7 {"id":1,"price":null,"tags":null,"colour":"red"}`}},
 		"no stream record": {"dynamodb", `{"id":1}`, []string{`ACQ-SQS-001 m {"id":1}`}},
 		"bridge":           {"eventbridge", bridge(`{"id":1,"price":"12.5"}`), []string{"I 0 bridge:0 2023-11-14T22:13:22Z " + row1}},
 		"bridge, ours":     {"", bridge(`{"_acequia":{"op":"U","version":"0000-00000000000000000000000000000009-00000000","id":"own"},"id":1,"price":"12.5"}`), []string{"U 9 own 2023-11-14T22:13:22Z " + strings.Replace(row1, `,"tags":null`, "", 1)}},

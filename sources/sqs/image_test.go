@@ -3,6 +3,7 @@ package sqs_test
 import (
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -25,12 +26,11 @@ func streamRecord(b *record.Batch, row int, serial int64) string {
 	if name == "REMOVE" {
 		under = "OldImage"
 	}
-	v := b.System.Versions.At(row)
 	text, err := json.Marshal(map[string]any{
 		"eventID": fmt.Sprintf("event-%d", serial), "eventName": name, "eventSource": "aws:dynamodb", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:1:table/games/stream/x",
 		"dynamodb": map[string]any{
 			"ApproximateCreationDateTime": b.System.EventTime(row) / 1e6, "Keys": map[string]any{"id": image["id"]}, under: image,
-			"SequenceNumber": fmt.Sprintf("%021d", v.Lo), "StreamViewType": "NEW_AND_OLD_IMAGES",
+			"SequenceNumber": sequenceOf(b.System.Versions.At(row)), "StreamViewType": "NEW_AND_OLD_IMAGES",
 		},
 	})
 	if err != nil {
@@ -71,4 +71,12 @@ func attributeValue(f *record.Field, v any, text []byte) any {
 
 func bucketOf(region types.BucketLocationConstraint) *types.CreateBucketConfiguration {
 	return &types.CreateBucketConfiguration{LocationConstraint: region}
+}
+
+// sequenceOf is the sequence number that itemstore.SequenceVersion makes a version of.
+func sequenceOf(v record.Version) string {
+	n := new(big.Int).SetUint64(v.Hi)
+	n.Or(n.Lsh(n, 64), new(big.Int).SetUint64(v.Lo))
+	n.Or(n.Lsh(n, 32), new(big.Int).SetUint64(uint64(v.Index)))
+	return fmt.Sprintf("%021d", n)
 }
