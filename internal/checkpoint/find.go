@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 )
@@ -17,8 +16,10 @@ type LetterFilter struct {
 
 // matches is the condition of a filter, over the arguments 1 to 7.
 const matches = `(?1 = '' or pipeline = ?1) and (?2 = '' or stream = ?2) and (?3 = '' or step = ?3) and (?4 = '' or code = ?4)
-	and (?5 = '' or instr(lower(col || char(10) || reason || char(10) || coalesce(cast(row as text), '') || char(10)
-		|| coalesce(cast(raw as text), '')), lower(?5)) > 0)
+	and (?5 = '' or instr(lower(col || '
+' || reason || '
+' || coalesce(cast("row" as text), '') || '
+' || coalesce(cast(raw as text), '')), lower(?5)) > 0)
 	and (?6 = '' or id in (select value from json_each(?6))) and (?7 = 0 or id <= ?7)`
 
 func (f LetterFilter) args(more ...any) []any {
@@ -45,26 +46,27 @@ type LetterCount struct {
 
 // CountReasons counts the dead letters that a filter chooses by their reasons, the most frequent first.
 func (s *Store) CountReasons(ctx context.Context, f LetterFilter) (counts []LetterCount, err error) {
-	rows, err := s.readers.QueryContext(ctx, `select pipeline, stream, step, col, code, reason, count(*), max(id) from dead_letter where `+
-		matches+` group by pipeline, stream, step, col, code, case code when '' then reason end order by 7 desc, 8 desc`, f.args()...)
+	rows, err := s.readers.QueryContext(ctx, `select pipeline, stream, step, col, code, (select reason from dead_letter where id = newest), n, newest from (
+		select pipeline, stream, step, col, code, count(*) as n, max(id) as newest from dead_letter where `+matches+`
+		group by pipeline, stream, step, col, code, case code when '' then reason end) as counted order by 7 desc, 8 desc`, f.args()...)
 	if err != nil {
-		return nil, explain(s.path, "count dead letters", err)
+		return nil, s.explain("count dead letters", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var c LetterCount
 		if err := rows.Scan(&c.Pipeline, &c.Stream, &c.Step, &c.Column, &c.Code, &c.Reason, &c.Count, &c.Newest); err != nil {
-			return nil, explain(s.path, "count dead letters", err)
+			return nil, s.explain("count dead letters", err)
 		}
 		counts = append(counts, c)
 	}
-	return counts, explain(s.path, "count dead letters", rows.Err())
+	return counts, s.explain("count dead letters", rows.Err())
 }
 
 // DropDeadLetters forgets the dead letters that a filter chooses for good, all of them or none, and counts them.
 func (s *Store) DropDeadLetters(ctx context.Context, f LetterFilter) (int64, error) {
 	var dropped int64
-	err := s.writer.run(ctx, "drop dead letters", func(ctx context.Context, tx *sql.Conn) error {
+	err := s.run(ctx, "drop dead letters", func(ctx context.Context, tx session) error {
 		result, err := tx.ExecContext(ctx, "delete from dead_letter where "+matches, f.args()...)
 		if err != nil {
 			return err
@@ -82,5 +84,5 @@ func (s *Store) DropDeadLetters(ctx context.Context, f LetterFilter) (int64, err
 func (s *Store) SomeDeadLetters(ctx context.Context, most int) (int, error) {
 	var n int
 	err := s.readers.QueryRowContext(ctx, `select count(*) from (select 1 from dead_letter limit ?)`, most).Scan(&n)
-	return n, explain(s.path, "count dead letters", err)
+	return n, s.explain("count dead letters", err)
 }

@@ -59,7 +59,7 @@ const insertJob = `insert into job(` + jobColumns + `) values(?, ?, ?, ?, ?, ?, 
 // work and is not over, which it gives. ErrKeyUsed: the key was given with other work.
 func (s *Store) AddJob(ctx context.Context, j Job) (found Job, begun bool, err error) {
 	var refused error // what is refused changes nothing, so that the transaction of other callers stands
-	err = s.writer.run(ctx, "add job", func(ctx context.Context, tx *sql.Conn) error {
+	err = s.run(ctx, "add job", func(ctx context.Context, tx session) error {
 		begun, refused = false, nil
 		had, err := firstJob(tx.QueryContext(ctx, `select `+jobColumns+` from job where key <> '' and key = ?1
 			union all select `+jobColumns+` from job where work = ?2 and state in ('queued', 'running') limit 1`, j.Key, j.Work))
@@ -77,8 +77,8 @@ func (s *Store) AddJob(ctx context.Context, j Job) (found Job, begun bool, err e
 			return err
 		}
 		found, begun = j, true
-		_, err = tx.ExecContext(ctx, `delete from job where id in (
-			select id from job where state not in ('queued', 'running') order by id desc limit -1 offset ?)`, keptJobs)
+		_, err = tx.ExecContext(ctx, `delete from job where state not in ('queued', 'running') and id <= (
+			select id from job where state not in ('queued', 'running') order by id desc limit 1 offset ?)`, keptJobs)
 		return err
 	})
 	if err != nil { // the others may still be written: whoever gave up waiting must not read them
@@ -89,7 +89,7 @@ func (s *Store) AddJob(ctx context.Context, j Job) (found Job, begun bool, err e
 
 // SaveJob saves what a job has become. One that is over stays as it is.
 func (s *Store) SaveJob(ctx context.Context, j Job) error {
-	return s.writer.run(ctx, "save job", func(ctx context.Context, tx *sql.Conn) error {
+	return s.run(ctx, "save job", func(ctx context.Context, tx session) error {
 		_, err := tx.ExecContext(ctx, `update job set state = ?, report = ?, started_at = ?, ended_at = ?, code = ?, place = ?, reason = ?, remedy = ?
 			where id = ? and state in ('queued', 'running')`,
 			j.State, []byte(j.Report), micros(j.Started), micros(j.Ended), j.Code, j.Place, j.Reason, j.Remedy, j.ID)
@@ -99,7 +99,7 @@ func (s *Store) SaveJob(ctx context.Context, j Job) error {
 
 // EndJobs ends every job that is not over as failed, for the reason of why: of a process that has died nobody ends them.
 func (s *Store) EndJobs(ctx context.Context, why Job) error {
-	return s.writer.run(ctx, "end jobs", func(ctx context.Context, tx *sql.Conn) error {
+	return s.run(ctx, "end jobs", func(ctx context.Context, tx session) error {
 		_, err := tx.ExecContext(ctx, `update job set state = ?, ended_at = ?, code = ?, reason = ?, remedy = ? where state in ('queued', 'running')`,
 			JobFailed, micros(why.Ended), why.Code, why.Reason, why.Remedy)
 		return err
@@ -109,7 +109,7 @@ func (s *Store) EndJobs(ctx context.Context, why Job) error {
 // FindJob gives a job by its ID; nil: there is none.
 func (s *Store) FindJob(ctx context.Context, id string) (*Job, error) {
 	j, err := firstJob(s.readers.QueryContext(ctx, `select `+jobColumns+` from job where id = ?`, id))
-	return j, explain(s.path, "read job", err)
+	return j, s.explain("read job", err)
 }
 
 // JobFilter chooses jobs: those that agree with every field that is not empty.
@@ -124,7 +124,7 @@ func (s *Store) Jobs(ctx context.Context, f JobFilter, limit int) ([]Job, error)
 	rows, err := s.readers.QueryContext(ctx, `select `+jobColumns+` from job
 		where (?1 = '' or kind = ?1) and (?2 = '' or state = ?2) and (?3 = '' or id < ?3) order by id desc limit ?4`, f.Kind, f.State, f.Before, limit)
 	jobs, err := scanJobs(rows, err)
-	return jobs, explain(s.path, "read jobs", err)
+	return jobs, s.explain("read jobs", err)
 }
 
 func firstJob(rows *sql.Rows, err error) (*Job, error) {

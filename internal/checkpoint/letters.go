@@ -12,7 +12,7 @@ import (
 )
 
 // saveLetter saves a first refusal, or what a letter that was sent again is now.
-func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) error {
+func saveLetter(ctx context.Context, tx session, lane Lane, d *DeadLetter) error {
 	attempts, first := int64(1), d.At.UnixMicro()
 	if d.Again > 0 {
 		updated, err := refuseAgain(ctx, tx, d)
@@ -27,13 +27,13 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 	}
 	// A lane that was rewound may refuse another record where it refused one before: that one gives its place up.
 	_, err := tx.ExecContext(ctx, `update dead_letter set grp = -id where pipeline = ? and lane = ? and stream = ? and position = ? and idx = ?
-		and step = ? and grp = ? and attempts = 1 and coalesce(raw, row) <> coalesce(?, ?)`,
+		and step = ? and grp = ? and attempts = 1 and coalesce(raw, "row") <> coalesce(cast(? as blob), cast(? as blob))`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Raw, []byte(d.Row))
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `insert into dead_letter(pipeline, lane, stream, position, idx, step, grp, col, code, reason,
-		op, version, row, raw, at, event_id, event_time, source, attempts, first_at, sinks, absent)
+		op, version, "row", raw, at, event_id, event_time, source, attempts, first_at, sinks, absent)
 		values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
 		lane.Pipeline, lane.ID, d.Stream, []byte(d.Position), d.Index, d.Step, d.Group, d.Column, d.Code, d.Reason,
 		d.Op, d.Version, []byte(d.Row), d.Raw, d.At.UnixMicro(), d.EventID, micros(d.Event), d.Source, attempts, first, strings.Join(d.Sinks, ","), absentText(d))
@@ -42,10 +42,10 @@ func saveLetter(ctx context.Context, tx *sql.Conn, lane Lane, d *DeadLetter) err
 
 // refuseAgain brings the letter that was sent again up to date, once: it is then no longer among those to be sent. A
 // record belongs to the step that refused it, so another step's has to come with it. The bytes of the first read stay.
-func refuseAgain(ctx context.Context, tx *sql.Conn, d *DeadLetter) (updated bool, err error) {
+func refuseAgain(ctx context.Context, tx session, d *DeadLetter) (updated bool, err error) {
 	result, err := tx.ExecContext(ctx, `update dead_letter set retry = 0, attempts = attempts + 1, at = ?1, step = ?2, col = ?3, code = ?4,
-		reason = ?5, row = case when ?6 is not null then ?6 when step = ?2 then row end,
-		raw = coalesce(raw, case when ?6 <> row then row end, nullif(?7, row)), sinks = ?9,
+		reason = ?5, "row" = case when ?6 is not null then ?6 when step = ?2 then "row" end,
+		raw = coalesce(raw, case when ?6 <> "row" then "row" end, nullif(?7, "row")), sinks = ?9,
 		absent = case when ?6 is not null then ?10 when step = ?2 then absent else '' end
 		where id = ?8 and retry > 0`,
 		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again, strings.Join(d.Sinks, ","), absentText(d))
@@ -73,7 +73,7 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-const letterColumns = `id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, row, raw, at,
+const letterColumns = `id, pipeline, lane, stream, position, idx, step, grp, col, code, reason, op, version, "row", raw, at,
 	event_id, event_time, source, retry, attempts, first_at, sinks, absent`
 
 // DeadLetters gives the dead letters of a pipeline, or of all when it is "", oldest first: at most limit, after the
@@ -86,7 +86,7 @@ func (s *Store) DeadLetters(ctx context.Context, pipeline string, after int64, l
 func (s *Store) letters(ctx context.Context, where string, args ...any) (letters []DeadLetter, err error) {
 	rows, err := s.readers.QueryContext(ctx, "select "+letterColumns+" from dead_letter where "+where, args...) //nolint:gosec // constants
 	if err != nil {
-		return nil, explain(s.path, "read dead letters", err)
+		return nil, s.explain("read dead letters", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
@@ -100,7 +100,7 @@ func (s *Store) letters(ctx context.Context, where string, args ...any) (letters
 			err = json.Unmarshal([]byte(absent), &d.Absent)
 		}
 		if err != nil {
-			return nil, explain(s.path, "read dead letters", err)
+			return nil, s.explain("read dead letters", err)
 		}
 		d.Position, d.At, d.First = record.Position(position), time.UnixMicro(at).UTC(), time.UnixMicro(first).UTC()
 		if to != "" {
@@ -111,14 +111,14 @@ func (s *Store) letters(ctx context.Context, where string, args ...any) (letters
 		}
 		letters = append(letters, d)
 	}
-	return letters, explain(s.path, "read dead letters", rows.Err())
+	return letters, s.explain("read dead letters", rows.Err())
 }
 
 // CountDeadLetters counts the dead letters of a pipeline, or of all when it is "".
 func (s *Store) CountDeadLetters(ctx context.Context, pipeline string) (int64, error) {
 	var n int64
-	err := s.readers.QueryRowContext(ctx, `select count(*) from dead_letter where ? = '' or pipeline = ?`, pipeline, pipeline).Scan(&n)
-	return n, explain(s.path, "count dead letters", err)
+	err := s.readers.QueryRowContext(ctx, `select count(*) from dead_letter where ?1 = '' or pipeline = ?1`, pipeline).Scan(&n)
+	return n, s.explain("count dead letters", err)
 }
 
 // DeadLetter gives one dead letter; found is false when there is none of that ID.
@@ -133,8 +133,8 @@ func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, found b
 // EditDeadLetter puts another record in the place of a dead letter's; what there was first is kept in Raw. found is false
 // when there is none of that ID.
 func (s *Store) EditDeadLetter(ctx context.Context, id int64, row []byte) (found bool, err error) {
-	err = s.writer.run(ctx, "edit dead letter", func(ctx context.Context, tx *sql.Conn) error {
-		result, err := tx.ExecContext(ctx, "update dead_letter set raw = coalesce(raw, row), row = ? where id = ?", row, id)
+	err = s.run(ctx, "edit dead letter", func(ctx context.Context, tx session) error {
+		result, err := tx.ExecContext(ctx, `update dead_letter set raw = coalesce(raw, "row"), "row" = ? where id = ?`, row, id)
 		if err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ const retries = "dead_letter.retry"
 // ChooseDeadLetters gives those that are to be sent again a number each, ascending and never given before: those of one
 // pipeline that the filter chooses. It tells who refused those that have a number now, also from an earlier time.
 func (s *Store) ChooseDeadLetters(ctx context.Context, f LetterFilter) (refusers []Refuser, err error) {
-	err = s.writer.run(ctx, "choose dead letters", func(ctx context.Context, tx *sql.Conn) error {
+	err = s.run(ctx, "choose dead letters", func(ctx context.Context, tx session) error {
 		_, err := tx.ExecContext(ctx, `insert into counter(stream, n) values(?, 0) on conflict do nothing`, retries)
 		if err != nil {
 			return err
@@ -165,7 +165,8 @@ func (s *Store) ChooseDeadLetters(ctx context.Context, f LetterFilter) (refusers
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `update counter set n = max(n, (select coalesce(max(retry), 0) from dead_letter)) where stream = ?`, retries)
+		_, err = tx.ExecContext(ctx, `update counter set n = (select case when max(retry) > counter.n then max(retry) else counter.n end from dead_letter)
+			where stream = ?`, retries)
 		return err
 	})
 	if err != nil {
@@ -173,17 +174,17 @@ func (s *Store) ChooseDeadLetters(ctx context.Context, f LetterFilter) (refusers
 	}
 	rows, err := s.readers.QueryContext(ctx, `select distinct stream, step from dead_letter where pipeline = ? and retry > 0 order by 1, 2`, f.Pipeline)
 	if err != nil {
-		return nil, explain(s.path, "read dead letters", err)
+		return nil, s.explain("read dead letters", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		r := Refuser{Pipeline: f.Pipeline}
 		if err := rows.Scan(&r.Stream, &r.Step); err != nil {
-			return nil, explain(s.path, "read dead letters", err)
+			return nil, s.explain("read dead letters", err)
 		}
 		refusers = append(refusers, r)
 	}
-	return refusers, explain(s.path, "read dead letters", rows.Err())
+	return refusers, s.explain("read dead letters", rows.Err())
 }
 
 // ChosenDeadLetters gives the next of those to be sent again, after a number and in the order of the numbers.
@@ -204,14 +205,14 @@ func (s *Store) TraceDeadLetters(ctx context.Context, by Refuser, upTo int64, re
 	rows, err := s.readers.QueryContext(ctx, `select id, event_id, lane, position, idx from dead_letter
 		where pipeline = ? and stream = ? and step = ? and retry between 1 and ? order by retry`, by.Pipeline, by.Stream, by.Step, upTo)
 	if err != nil {
-		return explain(s.path, "read dead letters", err)
+		return s.explain("read dead letters", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var d DeadLetter
 		var position []byte
 		if err := rows.Scan(&d.ID, &d.EventID, &d.Lane, &position, &d.Index); err != nil {
-			return explain(s.path, "read dead letters", err)
+			return s.explain("read dead letters", err)
 		}
 		d.Position = record.Position(position)
 		if ids, asked := behind[d.Identity()]; asked {
@@ -224,12 +225,12 @@ func (s *Store) TraceDeadLetters(ctx context.Context, by Refuser, upTo int64, re
 			behind[refused[i].Identity()] = ids[min(1, len(ids)-1):] // the last is behind all that follow: several sinks refuse one record
 		}
 	}
-	return explain(s.path, "read dead letters", rows.Err())
+	return s.explain("read dead letters", rows.Err())
 }
 
 // SettleDeadLetters forgets those that were sent again, up to a number.
 func (s *Store) SettleDeadLetters(ctx context.Context, by Refuser, upTo int64) error {
-	return s.writer.run(ctx, "settle dead letters", func(ctx context.Context, tx *sql.Conn) error {
+	return s.run(ctx, "settle dead letters", func(ctx context.Context, tx session) error {
 		_, err := tx.ExecContext(ctx, `delete from dead_letter where pipeline = ? and stream = ? and step = ? and retry between 1 and ?`,
 			by.Pipeline, by.Stream, by.Step, upTo)
 		return err

@@ -2,14 +2,13 @@ package checkpoint
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"iter"
 )
 
 // remember adds what the group's steps remember. A block is there exactly when its group has an intent or a checkpoint: it
 // is written in the same transaction.
-func remember(ctx context.Context, tx *sql.Conn, lane Lane, in Intent) error {
+func remember(ctx context.Context, tx session, lane Lane, in Intent) error {
 	for step, m := range in.Memory {
 		if len(m.Block) == 0 {
 			continue
@@ -24,7 +23,7 @@ func remember(ctx context.Context, tx *sql.Conn, lane Lane, in Intent) error {
 }
 
 // forget removes what is too old, and what a group that was taken back had remembered.
-func forget(ctx context.Context, tx *sql.Conn, lane Lane, in Intent) error {
+func forget(ctx context.Context, tx session, lane Lane, in Intent) error {
 	for step, m := range in.Memory {
 		_, err := tx.ExecContext(ctx, `delete from memory where pipeline = ?1 and step = ?2 and newest <= ?3
 			and (lane = ?4 or lane in (select id from lane where pipeline = ?1 and ended))`, lane.Pipeline, step, m.Before, lane.ID)
@@ -51,14 +50,14 @@ func (s *Store) Remembered(ctx context.Context, pipeline, step, lane string) ite
 		rows, err := s.readers.QueryContext(ctx, `select lane, block from memory
 			where pipeline = ? and step = ? and (?3 = '' or lane = ?3) order by lane, grp`, pipeline, step, lane)
 		if err != nil {
-			yield(Block{}, explain(s.path, "read memory", err))
+			yield(Block{}, s.explain("read memory", err))
 			return
 		}
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			var b Block
 			if err := rows.Scan(&b.Lane, &b.Data); err != nil {
-				yield(Block{}, explain(s.path, "read memory", err))
+				yield(Block{}, s.explain("read memory", err))
 				return
 			}
 			if !yield(b, nil) {
@@ -66,7 +65,7 @@ func (s *Store) Remembered(ctx context.Context, pipeline, step, lane string) ite
 			}
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			yield(Block{}, explain(s.path, "read memory", err))
+			yield(Block{}, s.explain("read memory", err))
 		}
 	}
 }

@@ -16,14 +16,14 @@ func (s *Store) Note(ctx context.Context, pipeline, key string) ([]byte, error) 
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	return append([]byte{}, value...), explain(s.path, "read note", err) // an empty value is read as nil
+	return append([]byte{}, value...), s.explain("read note", err) // an empty value is read as nil
 }
 
 // Notes gives all that a pipeline keeps, by key.
 func (s *Store) Notes(ctx context.Context, pipeline string) (notes map[string][]byte, err error) {
 	rows, err := s.readers.QueryContext(ctx, `select key, value from note where pipeline = ?`, pipeline)
 	if err != nil {
-		return nil, explain(s.path, "read notes", err)
+		return nil, s.explain("read notes", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	notes = map[string][]byte{}
@@ -31,22 +31,22 @@ func (s *Store) Notes(ctx context.Context, pipeline string) (notes map[string][]
 		var key string
 		var value []byte
 		if err := rows.Scan(&key, &value); err != nil {
-			return nil, explain(s.path, "read notes", err)
+			return nil, s.explain("read notes", err)
 		}
 		notes[key] = append([]byte{}, value...) // an empty value is read as nil
 	}
-	return notes, explain(s.path, "read notes", rows.Err())
+	return notes, s.explain("read notes", rows.Err())
 }
 
 // SaveNote keeps a value under a key of a pipeline; nil: what was kept there goes.
 func (s *Store) SaveNote(ctx context.Context, pipeline, key string, value []byte) error {
-	return s.writer.run(ctx, "save note "+key, func(ctx context.Context, tx *sql.Conn) error {
+	return s.run(ctx, "save note "+key, func(ctx context.Context, tx session) error {
 		if value == nil {
 			_, err := tx.ExecContext(ctx, `delete from note where pipeline = ? and key = ?`, pipeline, key)
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `insert into note(pipeline, key, value) values(?, ?, ?)
-			on conflict do update set value = excluded.value`, pipeline, key, value)
+			on conflict(pipeline, key) do update set value = excluded.value`, pipeline, key, value)
 		return err
 	})
 }
@@ -58,13 +58,13 @@ func (s *Store) SaveNote(ctx context.Context, pipeline, key string, value []byte
 // (ACQ-STATE-010); then nothing has changed.
 func (s *Store) Rewind(ctx context.Context, pipeline string, lanes, notes []string) error {
 	var refused error // what is refused changes nothing, so that the transaction of other callers stands
-	err := s.writer.run(ctx, "rewind "+pipeline, func(ctx context.Context, tx *sql.Conn) (err error) {
+	err := s.run(ctx, "rewind "+pipeline, func(ctx context.Context, tx session) (err error) {
 		if refused, err = s.mayRewind(ctx, tx, pipeline, lanes); refused != nil || err != nil {
 			return err
 		}
 		for _, id := range lanes {
-			_, err := tx.ExecContext(ctx, `update lane set epoch = epoch + 1, position = x'', ended = 0, rows = 0
-				where pipeline = ? and id = ?`, pipeline, id)
+			_, err := tx.ExecContext(ctx, `update lane set epoch = epoch + 1, position = ?, ended = false, rows = 0
+				where pipeline = ? and id = ?`, []byte{}, pipeline, id)
 			if err != nil {
 				return err
 			}
@@ -85,21 +85,21 @@ func (s *Store) Rewind(ctx context.Context, pipeline string, lanes, notes []stri
 	return refused
 }
 
-func (s *Store) mayRewind(ctx context.Context, tx *sql.Conn, pipeline string, lanes []string) (refused, err error) {
+func (s *Store) mayRewind(ctx context.Context, tx session, pipeline string, lanes []string) (refused, err error) {
 	for _, id := range lanes {
 		var pending bool
 		err := tx.QueryRowContext(ctx, `select intent is not null from lane where pipeline = ? and id = ?`, pipeline, id).Scan(&pending)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return &fault.Error{
-				Class: fault.Fatal, Code: "ACQ-STATE-010", Place: s.path, Err: fmt.Errorf("pipeline %s has no lane %s", pipeline, id),
+				Class: fault.Fatal, Code: "ACQ-STATE-010", Place: s.place, Err: fmt.Errorf("pipeline %s has no lane %s", pipeline, id),
 				Remedy: "name a lane that acequia state show lists; nothing was changed",
 			}, nil
 		case err != nil:
 			return nil, err
 		case pending:
 			return &fault.Error{
-				Class: fault.Fatal, Code: "ACQ-STATE-009", Place: s.path,
+				Class: fault.Fatal, Code: "ACQ-STATE-009", Place: s.place,
 				Err:    fmt.Errorf("lane %s of %s has a group that is half committed", id, pipeline),
 				Remedy: "run the pipeline once, which ends that group, and rewind then; nothing was changed",
 			}, nil

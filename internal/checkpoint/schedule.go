@@ -18,9 +18,9 @@ type Scheduled struct {
 // before one that was taken. One that is paused is not given.
 func (s *Store) ClaimRun(ctx context.Context, name string, due time.Time) (bool, error) {
 	mine := false
-	err := s.writer.run(ctx, "claim run of "+name, func(ctx context.Context, tx *sql.Conn) error {
-		result, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?1, ?2, 0, '')
-			on conflict do update set last = ?2 where last < ?2 and not paused`, name, micros(due))
+	err := s.run(ctx, "claim run of "+name, func(ctx context.Context, tx session) error {
+		result, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?1, ?2, false, '')
+			on conflict(name) do update set last = ?2 where schedule.last < ?2 and not schedule.paused`, name, micros(due))
 		if err != nil {
 			return err
 		}
@@ -36,8 +36,8 @@ func (s *Store) ClaimRun(ctx context.Context, name string, due time.Time) (bool,
 
 // WatchSchedule begins to look after a scheduled job that nobody knows yet: what was due before now was not missed. It gives how it stands.
 func (s *Store) WatchSchedule(ctx context.Context, name string, now time.Time) (Scheduled, error) {
-	err := s.writer.run(ctx, "watch "+name, func(ctx context.Context, tx *sql.Conn) error {
-		_, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?, ?, 0, '') on conflict do nothing`, name, micros(now))
+	err := s.run(ctx, "watch "+name, func(ctx context.Context, tx session) error {
+		_, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?, ?, false, '') on conflict do nothing`, name, micros(now))
 		return err
 	})
 	if err != nil {
@@ -55,12 +55,12 @@ func (s *Store) Scheduled(ctx context.Context, name string) (Scheduled, error) {
 		return out, nil
 	}
 	out.Last = moment(last)
-	return out, explain(s.path, "read schedule", err)
+	return out, s.explain("read schedule", err)
 }
 
 // SaveRun notes the job that a run has begun.
 func (s *Store) SaveRun(ctx context.Context, name, job string) error {
-	return s.writer.run(ctx, "save run of "+name, func(ctx context.Context, tx *sql.Conn) error {
+	return s.run(ctx, "save run of "+name, func(ctx context.Context, tx session) error {
 		_, err := tx.ExecContext(ctx, `update schedule set job = ? where name = ?`, job, name)
 		return err
 	})
@@ -68,9 +68,10 @@ func (s *Store) SaveRun(ctx context.Context, name, job string) error {
 
 // PauseSchedule pauses a scheduled job, or lets it go on: what was due while it was paused was not missed.
 func (s *Store) PauseSchedule(ctx context.Context, name string, paused bool, now time.Time) error {
-	return s.writer.run(ctx, "pause "+name, func(ctx context.Context, tx *sql.Conn) error {
+	return s.run(ctx, "pause "+name, func(ctx context.Context, tx session) error {
 		_, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?1, ?3, ?2, '')
-			on conflict do update set last = case when paused and not ?2 then max(last, ?3) else last end, paused = ?2`, name, paused, micros(now))
+			on conflict(name) do update set last = case when schedule.paused and not ?2 and schedule.last < ?3 then ?3 else schedule.last end,
+			paused = ?2`, name, paused, micros(now))
 		return err
 	})
 }

@@ -373,7 +373,7 @@ func TestManyMakeTheSameFile(t *testing.T) {
 func TestFullDiskIsRetryable(t *testing.T) {
 	t.Parallel()
 	s := opened(t, statePath(t))
-	if _, err := s.writer.conn.ExecContext(t.Context(), "pragma max_page_count = 20"); err != nil {
+	if _, err := s.engine.(*file).conn.ExecContext(t.Context(), "pragma max_page_count = 20"); err != nil {
 		t.Fatal(err)
 	}
 	mustAcquire(t, s, 1)

@@ -17,7 +17,7 @@ var errClosed = errors.New("the state file is closed")
 // write is one caller's part of a transaction. do may run again only as part of another write; an error other than
 // ErrFenced undoes the whole transaction.
 type write struct {
-	do   func(ctx context.Context, tx *sql.Conn) error
+	do   func(ctx context.Context, tx session) error
 	done chan error // holds one
 }
 
@@ -38,7 +38,7 @@ func startWriter(ctx context.Context, conn *sql.Conn, path string) *writer {
 }
 
 // run waits until the write is durable. When ctx ends first, whether it was saved is not known.
-func (w *writer) run(ctx context.Context, doing string, do func(context.Context, *sql.Conn) error) error {
+func (w *writer) run(ctx context.Context, doing string, do func(context.Context, session) error) error {
 	one := write{do: do, done: make(chan error, 1)}
 	select {
 	case w.queue <- one:
@@ -49,11 +49,11 @@ func (w *writer) run(ctx context.Context, doing string, do func(context.Context,
 	}
 	select {
 	case err := <-one.done:
-		return w.explain(doing, err)
+		return w.told(doing, err)
 	case <-w.finished:
 		select {
 		case err := <-one.done:
-			return w.explain(doing, err)
+			return w.told(doing, err)
 		default:
 			return fmt.Errorf("%s: %w", doing, errClosed)
 		}
@@ -62,14 +62,19 @@ func (w *writer) run(ctx context.Context, doing string, do func(context.Context,
 	}
 }
 
-func (w *writer) explain(doing string, err error) error {
+func (w *writer) told(doing string, err error) error {
 	if errors.Is(err, ErrFenced) {
-		return &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-STATE-004", Place: w.path, Err: fmt.Errorf("%s: %w", doing, ErrFenced),
-			Remedy: "see that only one process runs this pipeline on this state, then start again; nothing is lost",
-		}
+		return lost(w.path, doing)
 	}
 	return explain(w.path, doing, err)
+}
+
+// lost tells of a write that was fenced.
+func lost(place, doing string) error {
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-STATE-004", Place: place, Err: fmt.Errorf("%s: %w", doing, ErrFenced),
+		Remedy: "see that only one process runs this pipeline on this state, then start again; nothing is lost",
+	}
 }
 
 // stop lets the writes that are queued finish.
