@@ -79,7 +79,7 @@ var beside = map[string][]string{
 	"internal/blob":                    {"internal/awsconfig"},
 	"internal/blob/blobtest":           {"internal/awsconfig"},
 	"internal/broker":                  {"internal/awsconfig"},
-	"internal/checkpoint":              {"internal/awsconfig"},
+	"internal/checkpoint":              {"internal/awsconfig", "internal/postgres"},
 	"internal/itemstore":               {"internal/awsconfig"},
 	"internal/lakefiles":               {"internal/blob", "internal/parquet"},
 	"internal/messaging":               {"internal/awsconfig"},

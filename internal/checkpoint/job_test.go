@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -11,8 +10,11 @@ import (
 
 func TestOneJobDoesTheSameWork(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "state.db")
-	s := opened(t, path)
+	onBoth(t, oneJobDoesTheSameWork)
+}
+
+func oneJobDoesTheSameWork(t state) {
+	s := t.open()
 	add := func(id, work, key, digest string) (Job, bool, error) {
 		return s.AddJob(t.Context(), Job{ID: id, Kind: "sync", Work: work, State: JobQueued, Created: time.Now(), Key: key, Digest: digest})
 	}
@@ -60,7 +62,11 @@ func TestOneJobDoesTheSameWork(t *testing.T) {
 
 func TestOldJobsAreForgotten(t *testing.T) {
 	t.Parallel()
-	s := opened(t, filepath.Join(t.TempDir(), "state.db"))
+	onBoth(t, oldJobsAreForgotten)
+}
+
+func oldJobsAreForgotten(t state) {
+	s := t.open()
 	goes := Job{ID: "0", Kind: "sync", Work: "goes on", State: JobRunning}
 	if _, _, err := s.AddJob(t.Context(), goes); err != nil {
 		t.Fatal(err)

@@ -44,9 +44,9 @@ func saveLetter(ctx context.Context, tx session, lane Lane, d *DeadLetter) error
 // record belongs to the step that refused it, so another step's has to come with it. The bytes of the first read stay.
 func refuseAgain(ctx context.Context, tx session, d *DeadLetter) (updated bool, err error) {
 	result, err := tx.ExecContext(ctx, `update dead_letter set retry = 0, attempts = attempts + 1, at = ?1, step = ?2, col = ?3, code = ?4,
-		reason = ?5, "row" = case when ?6 is not null then ?6 when step = ?2 then "row" end,
-		raw = coalesce(raw, case when ?6 <> "row" then "row" end, nullif(?7, "row")), sinks = ?9,
-		absent = case when ?6 is not null then ?10 when step = ?2 then absent else '' end
+		reason = ?5, "row" = case when cast(?6 as blob) is not null then cast(?6 as blob) when step = ?2 then "row" end,
+		raw = coalesce(raw, case when cast(?6 as blob) <> "row" then "row" end, nullif(cast(?7 as blob), "row")), sinks = ?9,
+		absent = case when cast(?6 as blob) is not null then ?10 when step = ?2 then absent else '' end
 		where id = ?8 and retry > 0`,
 		d.At.UnixMicro(), d.Step, d.Column, d.Code, d.Reason, []byte(d.Row), d.Raw, d.Again, strings.Join(d.Sinks, ","), absentText(d))
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Store) DeadLetters(ctx context.Context, pipeline string, after int64, l
 
 // letters reads those that a condition names.
 func (s *Store) letters(ctx context.Context, where string, args ...any) (letters []DeadLetter, err error) {
-	rows, err := s.readers.QueryContext(ctx, "select "+letterColumns+" from dead_letter where "+where, args...) //nolint:gosec // constants
+	rows, err := s.readers.QueryContext(ctx, "select "+letterColumns+" from dead_letter where "+where, args...)
 	if err != nil {
 		return nil, s.explain("read dead letters", err)
 	}

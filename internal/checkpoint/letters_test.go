@@ -80,7 +80,11 @@ func TestUpgradeBringsAttempts(t *testing.T) {
 // the same event.
 func TestRefusedAgain(t *testing.T) {
 	t.Parallel()
-	s := opened(t, statePath(t))
+	onBoth(t, refusedAgain)
+}
+
+func refusedAgain(t state) {
+	s := t.open()
 	if _, err := s.Acquire(t.Context(), lane); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +149,11 @@ func TestRefusedAgain(t *testing.T) {
 // TestDeadLettersAreSentAgain chooses, settles and chooses again.
 func TestDeadLettersAreSentAgain(t *testing.T) {
 	t.Parallel()
-	s, lane := opened(t, statePath(t)), Lane{Pipeline: "p", ID: "a"}
+	onBoth(t, deadLettersAreSentAgain)
+}
+
+func deadLettersAreSentAgain(t state) {
+	s, lane := t.open(), Lane{Pipeline: "p", ID: "a"}
 	if _, err := s.Acquire(t.Context(), lane); err != nil {
 		t.Fatal(err)
 	}

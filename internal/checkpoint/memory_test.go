@@ -27,15 +27,19 @@ func memory(block string, newest, before int64) map[string]Memory {
 
 func TestMemoryGoesWithItsGroup(t *testing.T) {
 	t.Parallel()
-	s := opened(t, statePath(t))
+	onBoth(t, memoryGoesWithItsGroup)
+}
+
+func memoryGoesWithItsGroup(t state) {
+	s := t.open()
 	other := Lane{"p", "other"}
-	mustAcquire(t, s, 1)
+	mustAcquire(t.T, s, 1)
 	if _, err := s.Acquire(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
 	expect := func(want string) {
 		t.Helper()
-		if d := cmp.Diff(want, blocks(t, s, "")); d != "" {
+		if d := cmp.Diff(want, blocks(t.T, s, "")); d != "" {
 			t.Error(d)
 		}
 	}
@@ -72,7 +76,7 @@ func TestMemoryGoesWithItsGroup(t *testing.T) {
 	must(s.SaveCheckpoint(t.Context(), other, 1, Intent{Group: 2, Ended: true}))
 	must(s.SaveCheckpoint(t.Context(), lane, 1, Intent{Group: 5, Memory: memory("", 40, 20)}))
 	expect("l:d")
-	if got := blocks(t, s, "other"); got != "" {
+	if got := blocks(t.T, s, "other"); got != "" {
 		t.Error(got)
 	}
 }

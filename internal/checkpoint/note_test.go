@@ -36,8 +36,11 @@ func TestUpgradeBringsNotes(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	t.Parallel()
-	path := statePath(t)
-	s := opened(t, path)
+	onBoth(t, notes)
+}
+
+func notes(t state) {
+	s := t.open()
 	ctx := t.Context()
 	for _, n := range []struct {
 		pipeline, key string
@@ -55,7 +58,7 @@ func TestNotes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := opened(t, path) // what was saved is durable, and seen by others
+	again := t.open() // what was saved is durable, and seen by others
 	for key, want := range map[string][]byte{"a": []byte("\xff\x00"), "empty": {}, "gone": nil, "never": nil} {
 		got, err := again.Note(ctx, "p", key)
 		if err != nil || !bytes.Equal(got, want) || (got == nil) != (want == nil) {
@@ -73,7 +76,11 @@ func TestNotes(t *testing.T) {
 
 func TestRewind(t *testing.T) {
 	t.Parallel()
-	s := opened(t, statePath(t))
+	onBoth(t, rewind)
+}
+
+func rewind(t state) {
+	s := t.open()
 	ctx := t.Context()
 	commit := func(id string, in Intent) Lane {
 		l := Lane{"p", id}
@@ -149,9 +156,13 @@ func TestRewind(t *testing.T) {
 // TestOtherRecordInAPlace: a lane that was rewound may refuse another record where it refused one before: both are kept.
 func TestOtherRecordInAPlace(t *testing.T) {
 	t.Parallel()
+	onBoth(t, otherRecordInAPlace)
+}
+
+func otherRecordInAPlace(t state) {
 	ctx := t.Context()
-	s := opened(t, statePath(t))
-	mustAcquire(t, s, 1)
+	s := t.open()
+	mustAcquire(t.T, s, 1)
 	letter := func(row string) []DeadLetter {
 		return []DeadLetter{{Stream: "s", Position: "p", Index: 1, Step: "x", Row: []byte(row)}}
 	}

@@ -15,13 +15,45 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var server *postgrestest.Server
+
+func TestMain(m *testing.M) {
+	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
+}
+
+// state is what a test of both engines is given: every open is of the same state.
+type state struct {
+	*testing.T
+	open func() *Store
+}
+
+// onBoth runs a test on a state file and on a database.
+func onBoth(t *testing.T, do func(t state)) {
+	t.Helper()
+	path, dsn := statePath(t), server.Database(t)
+	t.Run("sqlite", func(t *testing.T) { do(state{t, func() *Store { return opened(t, path) }}) })
+	t.Run("postgres", func(t *testing.T) { do(state{t, func() *Store { return openedOn(t, dsn) }}) })
+}
+
+func openedOn(t *testing.T, dsn string) *Store {
+	t.Helper()
+	s, err := OpenPostgres(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
 
 func opened(t *testing.T, path string) *Store {
 	t.Helper()
@@ -46,8 +78,11 @@ var lane = Lane{Pipeline: "p", ID: "l"}
 
 func TestLaneLife(t *testing.T) {
 	t.Parallel()
-	path := statePath(t)
-	s := opened(t, path)
+	onBoth(t, laneLife)
+}
+
+func laneLife(t state) {
+	s := t.open()
 	st, err := s.Acquire(t.Context(), lane)
 	if err != nil || st.Epoch != 1 || st.Group != 0 || st.Position != "" || st.Pending != nil {
 		t.Fatalf("a new lane: %+v, %v", st, err)
@@ -66,7 +101,7 @@ func TestLaneLife(t *testing.T) {
 	if n, err := s.CountDeadLetters(t.Context(), "p"); n != 0 || err != nil {
 		t.Fatalf("dead letters are visible before the checkpoint: %d, %v", n, err)
 	}
-	again := opened(t, path)
+	again := t.open()
 	st, err = again.Acquire(t.Context(), lane)
 	if err != nil || st.Epoch != 2 || st.Pending == nil {
 		t.Fatalf("after a crash: %+v, %v", st, err)
@@ -98,10 +133,14 @@ func TestLaneLife(t *testing.T) {
 
 func TestFence(t *testing.T) {
 	t.Parallel()
-	s := opened(t, statePath(t))
+	onBoth(t, fence)
+}
+
+func fence(t state) {
+	s := t.open()
 	ctx := t.Context()
-	mustAcquire(t, s, 1)
-	mustAcquire(t, s, 2)
+	mustAcquire(t.T, s, 1)
+	mustAcquire(t.T, s, 2)
 	for name, err := range map[string]error{
 		"intent of an old epoch":     s.SaveIntent(ctx, lane, 1, Intent{Group: 1}),
 		"checkpoint of an old epoch": s.SaveCheckpoint(ctx, lane, 1, Intent{Group: 1}),
@@ -141,7 +180,11 @@ func mustAcquire(t *testing.T, s *Store, epoch int64) {
 // A refused write must not take the writes along that share its transaction.
 func TestGroupCommit(t *testing.T) {
 	t.Parallel()
-	s := opened(t, statePath(t))
+	onBoth(t, groupCommit)
+}
+
+func groupCommit(t state) {
+	s := t.open()
 	const lanes, groups = 20, 25
 	var all sync.WaitGroup
 	for i := range lanes {
@@ -177,8 +220,12 @@ func TestGroupCommit(t *testing.T) {
 
 func TestDeadLetterOnce(t *testing.T) {
 	t.Parallel()
-	s := opened(t, statePath(t))
-	mustAcquire(t, s, 1)
+	onBoth(t, deadLetterOnce)
+}
+
+func deadLetterOnce(t state) {
+	s := t.open()
+	mustAcquire(t.T, s, 1)
 	same := DeadLetter{Stream: "s", Position: "p", Index: 1, Step: "x"}
 	other := same
 	other.Step = "y"
@@ -198,14 +245,17 @@ func TestDeadLetterOnce(t *testing.T) {
 
 func TestCounter(t *testing.T) {
 	t.Parallel()
-	path := statePath(t)
-	s := opened(t, path)
+	onBoth(t, counter)
+}
+
+func counter(t state) {
+	s := t.open()
 	for want := range uint64(3) {
 		if n, err := s.Next(t.Context(), "s"); n != want+1 || err != nil {
 			t.Fatal(n, err)
 		}
 	}
-	if n, err := opened(t, path).Next(t.Context(), "s"); n != 4 || err != nil {
+	if n, err := t.open().Next(t.Context(), "s"); n != 4 || err != nil {
 		t.Fatal("after a restart", n, err)
 	}
 	if n, err := s.Next(t.Context(), "other"); n != 1 || err != nil {

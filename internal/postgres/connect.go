@@ -5,6 +5,7 @@ package postgres
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,25 +64,16 @@ type Conn struct {
 
 // Connect opens a connection. Its errors are explained, and never show the password.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
-	cfg, err := parse(o)
+	cfg, err := configure(o)
 	if err != nil {
 		return nil, err
 	}
-	application := o.Application
-	if application == "" {
-		application = "acequia"
-	}
-	maps.Copy(cfg.RuntimeParams, settings)
-	cfg.RuntimeParams["application_name"] = application
-	cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.Statement.Milliseconds(), 10)
 	if o.Replication {
 		cfg.RuntimeParams["replication"] = "database"
 		cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend { // the log comes in many small pieces, one a change
 			return pgproto3.NewFrontend(bufio.NewReaderSize(r, logBuffer), w)
 		}
 	}
-	// A server that is gone without a word is noticed within a minute.
-	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 4}}).DialContext
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, Explain(err, "connect", cfg.Host)
@@ -98,6 +90,20 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		}
 	}
 	return c, nil
+}
+
+// configure reads the options, with the settings of every session.
+func configure(o Options) (*pgx.ConnConfig, error) {
+	cfg, err := parse(o)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(cfg.RuntimeParams, settings)
+	cfg.RuntimeParams["application_name"] = cmp.Or(o.Application, "acequia")
+	cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.Statement.Milliseconds(), 10)
+	// A server that is gone without a word is noticed within a minute.
+	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 4}}).DialContext
+	return cfg, nil
 }
 
 // anyBytes says whether the database takes any bytes as text.
