@@ -14,7 +14,14 @@ type Bucket interface {
 	Files
 	Stager
 	Keeper
+	Place
+}
+
+// Place is where a bucket is.
+type Place interface {
 	Root() string // for people: a path, or s3://bucket/prefix
+	// Folders gives the names of the folders that are directly in a folder, in their order; one that is not there has none.
+	Folders(ctx context.Context, folder string) ([]string, error)
 }
 
 // Files is what can be read: published files, and the small ones that are kept.
@@ -45,16 +52,24 @@ type Stager interface {
 
 // Keeper keeps small files that change, and removes files.
 type Keeper interface {
+	Locker
 	// Update gives change the content of a small file, nil when there is none, and puts what it returns in its place: a reader
 	// sees the old content or the new. nil leaves the file as it is. Of updates by any process each sees the one before; change
 	// may be called several times.
 	Update(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error
 	// Remove removes files; one that is gone is no error.
 	Remove(ctx context.Context, names ...string) error
-	// TryLock takes a name for this process; held says that it is ours. It is free again soon after the process has died.
-	TryLock(ctx context.Context, name string) (unlock func(), held bool, err error)
 	// SyncFolder makes durable which names are in a folder.
 	SyncFolder(name string) error
+}
+
+// Locker keeps processes apart. A lock is free again soon after its holder has died: at once in a directory, after a minute in S3. There
+// a holder that was frozen for longer does not know that it has lost it: what it does then must be fenced by what it writes.
+type Locker interface {
+	// TryLock takes a name for this process alone; held says that it is ours.
+	TryLock(ctx context.Context, name string) (unlock func(), held bool, err error)
+	// TryShare takes it beside others that share it: TryLock is refused meanwhile.
+	TryShare(ctx context.Context, name string) (unlock func(), held bool, err error)
 }
 
 // Info is a file as Walk finds it.

@@ -186,6 +186,21 @@ func (d *Dir) List(folder string) ([]string, error) {
 	return names, nil
 }
 
+// Folders gives the names of the folders in a folder.
+func (d *Dir) Folders(_ context.Context, folder string) ([]string, error) {
+	entries, err := os.ReadDir(d.path(folder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, Classify(d.path(folder), err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 // Update gives change the content of a small file, nil when there is none, and puts what it returns in its place,
 // durably: a reader sees the old content or the new. nil leaves the file as it is. Updates in one folder, by any
 // process, come one after the other.

@@ -19,6 +19,7 @@ import (
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/blob/blobtest"
 )
 
 // childJob holds what a test binary that was started as a child has to do.
@@ -169,29 +170,20 @@ func allow(t *testing.T, root string) {
 	}
 }
 
-// TestLocksAreSharedOrNot holds a lock with others, and alone.
-func TestLocksAreSharedOrNot(t *testing.T) {
+// TestLocks holds locks with others, and alone.
+func TestLocks(t *testing.T) {
 	t.Parallel()
-	d, err := blob.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	take := func(try func(context.Context, string) (func(), bool, error), want bool) func() {
-		t.Helper()
-		unlock, held, err := try(t.Context(), "locks/one")
-		if err != nil || held != want {
-			t.Fatalf("held %t, %v, want %t", held, err, want)
+	root := t.TempDir()
+	blobtest.Locks(t, open(t, root), open(t, root))
+	blobtest.LocksOfMany(t, open(t, root), open(t, root), open(t, root))
+}
+
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	d := open(t, t.TempDir())
+	blobtest.Folders(t, d, func(name string) {
+		if err := d.Update(t.Context(), name, func([]byte) ([]byte, error) { return []byte("x"), nil }); err != nil {
+			t.Fatal(err)
 		}
-		return unlock
-	}
-	first, second := take(d.TryShare, true), take(d.TryShare, true)
-	take(d.TryLock, false)
-	first()
-	take(d.TryLock, false)
-	second()
-	alone := take(d.TryLock, true)
-	take(d.TryShare, false)
-	take(d.TryLock, false)
-	alone()
-	take(d.TryShare, true)()
+	})
 }

@@ -19,12 +19,34 @@ import (
 	"github.com/acequia-io/acequia/internal/awsconfig"
 )
 
+// below is the prefix of the names in a folder.
+func (b *S3) below(folder string) string {
+	if folder == "" || folder == "." {
+		return b.prefix
+	}
+	return b.prefix + strings.TrimSuffix(folder, "/") + "/"
+}
+
+// Folders gives what stands between a folder and the next slash, by page.
+func (b *S3) Folders(ctx context.Context, folder string) ([]string, error) {
+	prefix := b.below(folder)
+	var found []string
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: b.owner})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, b.explain(err, "list objects", "s3:ListBucket", folder)
+		}
+		for _, p := range page.CommonPrefixes {
+			found = append(found, strings.TrimSuffix(strings.TrimPrefix(aws.ToString(p.Prefix), prefix), "/"))
+		}
+	}
+	return found, nil
+}
+
 // Walk gives the objects below a folder, by page.
 func (b *S3) Walk(ctx context.Context, folder string) ([]Info, error) {
-	prefix := b.prefix
-	if folder != "" && folder != "." {
-		prefix += strings.TrimSuffix(folder, "/") + "/"
-	}
+	prefix := b.below(folder)
 	var found []Info
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix, ExpectedBucketOwner: b.owner})
 	for pages.HasMorePages() {

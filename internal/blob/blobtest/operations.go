@@ -174,20 +174,35 @@ func (q *request) list() {
 		Key, LastModified string
 		Size              int
 	}
+	type folder struct{ Prefix string }
 	out := struct {
 		XMLName               xml.Name `xml:"ListBucketResult"`
 		IsTruncated           bool
 		NextContinuationToken string `xml:",omitempty"`
 		Contents              []content
+		CommonPrefixes        []folder
 	}{}
 	query := q.r.URL.Query()
+	prefix, last := query.Get("prefix"), ""
 	for _, key := range slices.Sorted(maps.Keys(q.objects)) {
-		if !strings.HasPrefix(key, query.Get("prefix")) || key <= query.Get("continuation-token") && query.Has("continuation-token") {
+		name, common := strings.CutPrefix(key, prefix)
+		if !common || key <= query.Get("continuation-token") && query.Has("continuation-token") {
 			continue
 		}
-		if len(out.Contents) == q.page {
-			out.IsTruncated, out.NextContinuationToken = true, out.Contents[q.page-1].Key
+		below, _, inside := strings.Cut(name, "/")
+		if below = prefix + below + "/"; inside && query.Get("delimiter") == "/" {
+			if n := len(out.CommonPrefixes); n > 0 && out.CommonPrefixes[n-1].Prefix == below {
+				last = key
+				continue
+			}
+		}
+		if len(out.Contents)+len(out.CommonPrefixes) == q.page {
+			out.IsTruncated, out.NextContinuationToken = true, last
 			break
+		}
+		if last = key; inside && query.Get("delimiter") == "/" {
+			out.CommonPrefixes = append(out.CommonPrefixes, folder{below})
+			continue
 		}
 		o := q.objects[key]
 		out.Contents = append(out.Contents, content{key, o.modified.Format(time.RFC3339), o.size})
