@@ -7,29 +7,71 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// AthenaDDL gives the statements that make the table and its views in Athena, over files at an S3 location. The
-// folders are found by partition projection: nothing has to be registered.
-func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
-	location = strings.TrimSuffix(location, "/") + "/" + t.Name
+// AthenaColumn is a column of a table or view as Glue and Athena have it.
+type AthenaColumn struct {
+	Name string
+	Hive string // its type in Glue and in CREATE TABLE, such as decimal(10,2)
+}
+
+// AthenaTable is what Glue has to know of a table, over files at an S3 location. The folders are found by partition projection: nothing
+// has to be registered. See https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html.
+type AthenaTable struct {
+	Name       string
+	Location   string         // s3://bucket/prefix/name/
+	Columns    []AthenaColumn // in their order, without those of Partition
+	Partition  []AthenaColumn
+	Properties [][2]string // names and values, in the order in which they are written
+}
+
+// Athena gives the table over files below location, an S3 address. firstDay, such as 2026-01-01, is where projected days begin: Athena does
+// not look into folders before it.
+func (t *LakeTable) Athena(location, firstDay string) AthenaTable {
+	out := AthenaTable{
+		Name: t.Name, Location: strings.TrimSuffix(location, "/") + "/" + t.Name + "/",
+		Properties: [][2]string{{"parquet.column.index.access", "false"}, {"projection.enabled", "true"}},
+	}
 	parts := map[string]bool{}
-	var levels, template []string
-	properties := []string{"'parquet.column.index.access' = 'false'", "'projection.enabled' = 'true'"}
+	var template []string
 	for _, p := range t.Partition {
 		parts[p.From] = true
-		levels = append(levels, fmt.Sprintf("  `%s` %s", p.Name, athenaType(record.Field{Kind: p.Kind})))
+		out.Partition = append(out.Partition, AthenaColumn{p.Name, athenaType(record.Field{Kind: p.Kind})})
 		template = append(template, p.Name+"=${"+p.Name+"}")
-		properties = append(properties, projection(p, firstDay)...)
+		out.Properties = append(out.Properties, projection(p, firstDay)...)
 	}
-	properties = append(properties, fmt.Sprintf("'storage.location.template' = '%s/%s/'", location, strings.Join(template, "/")))
-	var columns []string
+	out.Properties = append(out.Properties, [2]string{"storage.location.template", out.Location + strings.Join(template, "/") + "/"})
 	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
 		if !parts[f.Name] || f.Name == EventTimeColumn {
-			columns = append(columns, fmt.Sprintf("  `%s` %s", f.Name, athenaType(f)))
+			out.Columns = append(out.Columns, AthenaColumn{f.Name, athenaType(f)})
 		}
 	}
-	ddl := fmt.Sprintf("CREATE EXTERNAL TABLE IF NOT EXISTS `%s` (\n%s\n)\nPARTITIONED BY (\n%s\n)\nSTORED AS PARQUET\nLOCATION '%s/'\nTBLPROPERTIES (\n  %s\n);\n",
-		t.Name, strings.Join(columns, ",\n"), strings.Join(levels, ",\n"), location, strings.Join(properties, ",\n  "))
-	return ddl + t.athenaLimits() + t.athenaViews()
+	return out
+}
+
+// DDL gives the statement that makes the table.
+func (t AthenaTable) DDL() string {
+	properties := make([]string, len(t.Properties))
+	for i, p := range t.Properties {
+		properties[i] = fmt.Sprintf("  '%s' = '%s'", p[0], p[1])
+	}
+	return fmt.Sprintf("CREATE EXTERNAL TABLE IF NOT EXISTS `%s` (\n%s\n)\nPARTITIONED BY (\n%s\n)\nSTORED AS PARQUET\nLOCATION '%s'\nTBLPROPERTIES (\n%s\n);\n",
+		t.Name, athenaColumns(t.Columns), athenaColumns(t.Partition), t.Location, strings.Join(properties, ",\n"))
+}
+
+func athenaColumns(columns []AthenaColumn) string {
+	lines := make([]string, len(columns))
+	for i, c := range columns {
+		lines[i] = fmt.Sprintf("  `%s` %s", c.Name, c.Hive)
+	}
+	return strings.Join(lines, ",\n")
+}
+
+// AthenaDDL gives the statements that make the table and its views in Athena, over files at an S3 location.
+func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
+	ddl := t.Athena(location, firstDay).DDL() + t.athenaLimits()
+	for _, v := range t.AthenaViews() {
+		ddl += fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(v.Name), v.SQL)
+	}
+	return ddl
 }
 
 // nullFolder is what Hive calls the value of a folder of rows whose partition is null.
@@ -62,17 +104,17 @@ const integerRange = "0,9999"
 
 // projection gives the properties of one partition: dates by day, numbers by a wide range, text injected by the query,
 // because its values are not known beforehand.
-func projection(p Partition, firstDay string) []string {
-	key := func(name, value string) string { return fmt.Sprintf("'projection.%s.%s' = '%s'", p.Name, name, value) }
+func projection(p Partition, firstDay string) [][2]string {
+	key := func(name, value string) [2]string { return [2]string{"projection." + p.Name + "." + name, value} }
 	switch {
 	case p.From == EventTimeColumn || p.Kind == record.Date:
-		return []string{key("type", "date"), key("format", "yyyy-MM-dd"), key("range", firstDay+",NOW+1DAYS")}
+		return [][2]string{key("type", "date"), key("format", "yyyy-MM-dd"), key("range", firstDay+",NOW+1DAYS")}
 	case p.Kind == record.Int32 || p.Kind == record.Int64:
-		return []string{key("type", "integer"), key("range", integerRange)}
+		return [][2]string{key("type", "integer"), key("range", integerRange)}
 	case p.Kind == record.Bool:
-		return []string{key("type", "enum"), key("values", "true,false")}
+		return [][2]string{key("type", "enum"), key("values", "true,false")}
 	}
-	return []string{key("type", "injected")}
+	return [][2]string{key("type", "injected")}
 }
 
 func athenaType(f record.Field) string {
@@ -106,4 +148,30 @@ func athenaType(f record.Field) string {
 	case record.String, record.VersionText:
 	}
 	return "string"
+}
+
+// trinoType is how Athena's SQL names the type of a column, as the definition of a view has it.
+func trinoType(f record.Field) string {
+	switch f.Kind {
+	case record.Int32:
+		return "integer"
+	case record.Float32:
+		return "real"
+	case record.Timestamp, record.LocalTimestamp:
+		return "timestamp(3)" // what Athena makes of a timestamp in Parquet
+	case record.Bytes:
+		return "varbinary"
+	case record.List:
+		return "array(" + trinoType(f.Fields[0]) + ")"
+	case record.Struct:
+		var members []string
+		for _, m := range f.Fields {
+			members = append(members, duckName(m.Name)+" "+trinoType(m))
+		}
+		return "row(" + strings.Join(members, ", ") + ")"
+	case record.String, record.VersionText:
+		return "varchar"
+	case record.Bool, record.Int64, record.Float64, record.Decimal, record.Date:
+	}
+	return athenaType(f)
 }

@@ -47,26 +47,40 @@ func (t *LakeTable) DuckDBDistinct() string {
 	return t.distinct("* EXCLUDE (_rank)")
 }
 
-// athenaViews gives the statements that make the views, in Trino's dialect, as Athena wants them.
-func (t *LakeTable) athenaViews() string {
-	names := strings.Join(t.viewNames(), ", ")
-	views := fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(t.LatestName()), t.latest(names))
-	if len(t.Key) > 0 {
-		return views
-	}
-	return views + fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(t.DistinctName()), t.distinct(names))
+// AthenaView is a view in Athena.
+type AthenaView struct {
+	Name    string
+	SQL     string // the SELECT that it stands for, in Trino's dialect
+	Columns []AthenaColumn
+	Trino   []string // the types of Columns in SQL
 }
 
-// viewNames are the columns of a view over the table.
-func (t *LakeTable) viewNames() []string {
-	names := make([]string, 0, len(t.Columns)+7)
-	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
-		names = append(names, duckName(f.Name))
+// AthenaViews gives the views over the table.
+func (t *LakeTable) AthenaViews() []AthenaView {
+	fields := t.viewFields()
+	shape := AthenaView{Name: t.LatestName()}
+	quoted := make([]string, len(fields))
+	for i, f := range fields {
+		quoted[i] = duckName(f.Name)
+		shape.Columns, shape.Trino = append(shape.Columns, AthenaColumn{f.Name, athenaType(f)}), append(shape.Trino, trinoType(f))
 	}
+	names := strings.Join(quoted, ", ")
+	shape.SQL = t.latest(names)
+	if len(t.Key) > 0 {
+		return []AthenaView{shape}
+	}
+	distinct := shape
+	distinct.Name, distinct.SQL = t.DistinctName(), t.distinct(names)
+	return []AthenaView{shape, distinct}
+}
+
+// viewFields are the columns of a view over the table.
+func (t *LakeTable) viewFields() []record.Field {
+	fields := append(append([]record.Field{}, t.Columns...), SystemFields()...)
 	for _, p := range t.Partition {
 		if p.From == EventTimeColumn {
-			names = append(names, duckName(p.Name))
+			fields = append(fields, record.Field{Name: p.Name, Kind: p.Kind})
 		}
 	}
-	return names
+	return fields
 }

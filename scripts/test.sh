@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 scripts/needs.sh go gcc node npm chromium postgresql mariadb-server python3-venv
 CGO_LDFLAGS=$(scripts/cgo.sh)
 export CGO_LDFLAGS
-scripts/tools.sh gotestsum ferretdb moto cfn-lint
+scripts/tools.sh gotestsum ferretdb moto cfn-lint sqlglot
 gotestsum="${XDG_CACHE_HOME:-$HOME/.cache}/acequia/bin/gotestsum"
 mkdir -p test-output
 

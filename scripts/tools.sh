@@ -3,6 +3,18 @@
 set -euo pipefail
 
 bin="${XDG_CACHE_HOME:-$HOME/.cache}/acequia/bin"
+
+# python installs packages for a tool into a place of its own. What was asked for is kept beside them: a version or an extra that is new
+# is installed over what is there, so that whoever runs the tool meanwhile is not disturbed.
+python() { # tool, then pip's requirements
+    local at="$bin/$1" asked="${*:2}"
+    [ -x "$at/bin/pip" ] && [ "$(cat "$at/asked" 2>/dev/null || true)" = "$asked" ] && return
+    echo "installing $1 ($asked)"
+    python3 -m venv "$at"
+    "$at/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+    echo "$asked" >"$at/asked"
+}
+
 for tool in "$@"; do
     case $tool in
     gotestsum) module=gotest.tools/gotestsum version=v1.13.0 path=$module ;;
@@ -16,24 +28,11 @@ for tool in "$@"; do
         (cd "$source" && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$bin/$tool" .)
         continue
         ;;
-    moto) # a Python program: it speaks the protocols of AWS
-        version=5.2.5
-        [ "$("$bin/moto/bin/pip" list --format freeze 2>/dev/null | sed -n 's/^moto==//p' || true)" = "$version" ] && continue
-        echo "installing moto $version"
-        rm -rf "$bin/moto"
-        python3 -m venv "$bin/moto"
-        "$bin/moto/bin/pip" install --quiet --disable-pip-version-check "moto[s3,dynamodb]==$version" flask==3.1.3 flask-cors==6.0.5
-        continue
-        ;;
-    cfn-lint) # a Python program: it knows CloudFormation's templates, and the actions of IAM
-        version=1.51.0
-        [ "$("$bin/cfn-lint/bin/pip" list --format freeze 2>/dev/null | sed -n 's/^cfn-lint==//p' || true)" = "$version" ] && continue
-        echo "installing cfn-lint $version"
-        rm -rf "$bin/cfn-lint"
-        python3 -m venv "$bin/cfn-lint"
-        "$bin/cfn-lint/bin/pip" install --quiet --disable-pip-version-check "cfn-lint==$version"
-        continue
-        ;;
+    # Programs in Python: moto speaks the protocols of AWS, cfn-lint knows CloudFormation's templates and the actions of IAM, sqlglot the
+    # grammars of Athena.
+    moto) python moto "moto[s3,dynamodb,glue,athena]==5.2.5" flask==3.1.3 flask-cors==6.0.5; continue ;;
+    cfn-lint) python cfn-lint cfn-lint==1.51.0; continue ;;
+    sqlglot) python sqlglot sqlglot==30.30.0; continue ;;
     templ) module=github.com/a-h/templ path=$module/cmd/templ version=$(go list -m -f '{{.Version}}' "$module") ;;
     *) echo "tools.sh: unknown tool $tool" >&2; exit 2 ;;
     esac

@@ -26,7 +26,7 @@ const (
 
 var internals = map[string]int{
 	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
-	"awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
+	"athena": layerStores, "awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular": layerParts, "outbox": layerParts,
 	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices,
@@ -76,6 +76,7 @@ var beside = map[string][]string{
 	"cmd/acequia-lambda":               {"internal/lambda"},
 	"internal/api":                     {"internal/jobs", "internal/backup"},
 	"internal/backup":                  {"internal/verify"},
+	"internal/athena":                  {"schemas", "internal/awsconfig", "internal/config"},
 	"internal/blob":                    {"internal/awsconfig"},
 	"internal/blob/blobtest":           {"internal/awsconfig"},
 	"internal/broker":                  {"internal/awsconfig"},
@@ -165,7 +166,7 @@ var fences = []fence{
 	{"github.com/aws/aws-lambda-go", []string{"internal/lambda", "cmd/acequia-lambda"}},
 	{"github.com/aws/aws-sdk-go", []string{
 		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "internal/messaging",
-		"sources/dynamodbstreams", "internal/broker",
+		"sources/dynamodbstreams", "internal/broker", "internal/athena",
 	}},
 	{"github.com/duckdb/", []string{"internal/query"}},
 	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},
