@@ -92,6 +92,9 @@ func (p *Project) cloud(ctx context.Context) []Finding {
 	var out []Finding
 	actions := map[string]bool{}
 	for _, one := range policies {
+		if one.Component == setup.Tables { // of a person, not of this process
+			continue
+		}
 		for _, s := range one.Document.Statement {
 			for _, a := range s.Action {
 				actions[a] = true

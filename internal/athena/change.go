@@ -70,6 +70,9 @@ func refuse(kind, name, why string) Change {
 	return Change{Kind: kind, Name: name, Action: Refuse, Details: []string{why}}
 }
 
+// CodeRefused is of what cannot become what it should be.
+const CodeRefused = "ACQ-ATHENA-002"
+
 // Refused gives the error of what cannot be made; nil: all can.
 func Refused(changes []Change) error {
 	at := slices.IndexFunc(changes, func(c Change) bool { return c.Action == Refuse })
@@ -78,7 +81,7 @@ func Refused(changes []Change) error {
 	}
 	c := changes[at]
 	return &fault.Error{
-		Code: "ACQ-ATHENA-002", Place: c.Kind + " " + c.Name, Err: fmt.Errorf("%s", c.Details[0]),
+		Code: CodeRefused, Place: c.Kind + " " + c.Name, Err: fmt.Errorf("%s", c.Details[0]),
 		Remedy: "give the lake another database with athena: { database: ... }, or take away what is there",
 	}
 }

@@ -1,6 +1,9 @@
 package setup
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Component is a kind of part of a service, which has a policy of its own.
 type Component string
@@ -17,6 +20,7 @@ const (
 	ItemsAPI   Component = "items-api"
 	Backups    Component = "backups-and-reports"
 	Query      Component = "query"
+	Tables     Component = "lake-tables"
 	Leases     Component = "leases"
 	QueueSink  Component = "sqs-sink"
 	EventSink  Component = "eventbridge-sink"
@@ -25,7 +29,7 @@ const (
 
 // Components lists them.
 func Components() []Component {
-	return []Component{Form, Queue, Streams, Lake, LakeSource, Compaction, Items, ItemsAPI, Backups, Query, Leases, QueueSink, EventSink, Bus}
+	return []Component{Form, Queue, Streams, Lake, LakeSource, Compaction, Items, ItemsAPI, Backups, Query, Tables, Leases, QueueSink, EventSink, Bus}
 }
 
 // The names of actions are those of https://docs.aws.amazon.com/service-authorization/latest/reference/. Some calls of the API have none of
@@ -201,6 +205,33 @@ func (a Athena) Check() error {
 	return nil
 }
 
+// tablesOf are the database of a lake and what is in it.
+func (a Account) tablesOf(at Athena) []string {
+	return []string{a.arn("glue", "catalog"), a.arn("glue", "database/"+at.Database), a.arn("glue", "table/"+at.Database+"/*")}
+}
+
+// known lets who writes a lake tell Glue of its tables before a file has their columns.
+func (a Account) known(at Athena) Statement {
+	return Statement{Sid: "Glue", Action: []string{"glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"}, Resource: a.tablesOf(at)}
+}
+
+// applied lets who runs acequia tables apply make database, tables, workgroup and saved queries, from what the lake says of its tables.
+func (a Account) applied(lake Folder, at Athena) []Statement {
+	described := Folder{lake.Bucket, strings.TrimPrefix(lake.Prefix+"/_tables", "/")}
+	return append([]Statement{
+		{
+			Sid: "Workgroup", Resource: []string{a.arn("athena", "workgroup/"+at.Workgroup)},
+			Action: []string{
+				"athena:CreateNamedQuery", "athena:CreateWorkGroup", "athena:GetNamedQuery", "athena:GetWorkGroup", "athena:ListNamedQueries", "athena:TagResource",
+				"athena:UpdateNamedQuery", "athena:UpdateWorkGroup",
+			},
+		},
+		{
+			Sid: "Glue", Action: []string{"glue:CreateDatabase", "glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"}, Resource: a.tablesOf(at),
+		},
+	}, described.read()...)
+}
+
 // query lets SQL be asked of a lake. Athena asks Glue and S3 with the rights of who asks it.
 func (a Account) query(lake Folder, at Athena) []Statement {
 	if at.Results.Bucket == "" {
@@ -221,7 +252,7 @@ func (a Account) query(lake Folder, at Athena) []Statement {
 		},
 		{
 			Sid: "Tables", Action: []string{"glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"},
-			Resource: []string{a.arn("glue", "catalog"), a.arn("glue", "database/"+at.Database), a.arn("glue", "table/"+at.Database+"/*")},
+			Resource: a.tablesOf(at),
 		},
 		{Sid: "Lake", Resource: []string{lake.objects()}, Action: []string{"s3:GetObject"}},
 		listed,

@@ -30,5 +30,6 @@ func (s Service) Policies(o Options) ([]Policy, error) {
 		policy(ItemsAPI, "GET /dynamodb", "", a.itemsAPI(s.Tables)),
 		policy(Backups, "backup and reports", "", rights),
 		policy(Query, "lake", "", a.query(s.Lake, o.Athena)),
+		policy(Tables, "lake", "", a.applied(s.Lake, o.Athena)),
 	}, nil
 }

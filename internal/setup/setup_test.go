@@ -43,6 +43,7 @@ sources:
   shop: { type: postgres, dsn: "${env:DSN}" }
 sinks:
   lake: { type: lake, url: "s3://acequia-lake/lake", compact: { every: 1h }, sse: "arn:aws:kms:eu-west-1:123456789012:key/one" }
+  asked: { type: lake, url: "s3://acequia-asked", athena: { database: asked, workgroup: team, results: "s3://answers/team", aws: { region: us-east-2 } } }
   items: { type: items, url: "dynamodb://", tables: { videogames: { name: register }, games: { indexes: [ { name: by_genre, columns: [genres], each: true }, { name: by_year, columns: [year] } ] } } }
   here: { type: items }
   out: { type: sqs, queue: done, payload_bucket: large-bodies }
@@ -51,7 +52,7 @@ sinks:
 pipelines:
   answers: { from: web, to: [items] }
   queue: { from: games, to: [items, lake, out] }
-  stream: { from: changes, to: [lake, events, here] }
+  stream: { from: changes, to: [lake, asked, events, here] }
   again: { from: old, to: [sent] }
   more: { from: bus, to: [sent] }
   tables: { from: shop, to: [items] }

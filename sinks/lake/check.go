@@ -35,6 +35,14 @@ func check(settings any, in []*record.Schema) error {
 	if _, _, remote := blob.ParseURL(c.URL); !remote && c.S3() != (blob.S3Settings{}) {
 		errs = append(errs, config.Wrong("url", "aws, sse and owner are of a lake at s3://"))
 	}
+	if c.Athena != nil {
+		if _, _, remote := blob.ParseURL(c.URL); !remote {
+			errs = append(errs, config.Wrong("athena", "it is of a lake at s3://"))
+		}
+		if field, err := c.Athena.Validate(); err != nil {
+			errs = append(errs, config.At(err, "athena", field))
+		}
+	}
 	for _, at := range []struct {
 		path  []string
 		value int64
@@ -86,6 +94,9 @@ func plan(settings any, in []*record.Schema) []string {
 	_, _, remote := blob.ParseURL(c.URL)
 	if remote {
 		lines = append(lines, c.planS3())
+		if c.Athena != nil {
+			lines = append(lines, fmt.Sprintf("tables and columns are made known to the database %s of Glue before the first file that has them", c.Athena.Filled("").Database))
+		}
 	} else if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
 		lines = append(lines, "makes the folder "+root)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks/lake"
 )
@@ -26,6 +27,8 @@ func TestSettingsAreChecked(t *testing.T) {
 		"a path":    {lake.Config{URL: "x/y", TableName: map[string]string{"games": "other"}}, ""},
 		"place":     {lake.Config{URL: "ftp://x", TableName: map[string]string{"games": "other"}}, `url: "ftp://x" is no place for a lake: write a path, file:///dir, or s3://bucket/prefix`},
 		"roll":      {lake.Config{URL: "x", Roll: lake.Roll{Rows: -1, Size: -1, Every: -1}, TableName: map[string]string{"games": "other"}}, "roll.rows: it must be positive\nroll.size: it must be positive\nroll.every: it must be positive"},
+		"athena":    {lake.Config{URL: "s3://bucket/lake", Athena: &athena.Settings{Database: "a-b"}, TableName: map[string]string{"games": "other"}}, `athena.database: "a-b" is no name of a database: want a-z, 0-9 and _`},
+		"nowhere":   {lake.Config{URL: "x", Athena: &athena.Settings{}, TableName: map[string]string{"games": "other"}}, "athena: it is of a lake at s3://"},
 		"one table": {lake.Config{URL: "x"}, "table_name: streams games and public.games would both be the table games: name one of them here"},
 		"partition": {
 			lake.Config{URL: "x", Partition: []string{"id", "decade", "price"}, TableName: map[string]string{"games": "other", "public.games": "games"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/sinks"
 )
@@ -39,8 +40,23 @@ func (c *Config) checkS3(ctx context.Context, root string) (found string, err er
 	if err != nil {
 		return "", err
 	}
+	if c.Athena != nil {
+		if err := c.checkGlue(ctx); err != nil {
+			return "", err
+		}
+	}
 	if there {
 		return root + " can be written, and holds something", nil
 	}
 	return root + " can be written, and is empty", nil
+}
+
+// checkGlue tells whether Glue has the database.
+func (c *Config) checkGlue(ctx context.Context) error {
+	client, err := athena.Open(ctx, c.Asked())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Check(ctx)
 }

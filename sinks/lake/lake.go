@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
@@ -44,6 +45,7 @@ type Config struct {
 	AWS       awsconfig.Settings `yaml:"aws" doc:"Of an s3:// address: its region and endpoint."`
 	SSE       string             `yaml:"sse" doc:"Of an s3:// address: how files are encrypted; s3, kms, or the ARN of a key of KMS. Default: as the bucket says."`
 	Owner     string             `yaml:"owner" doc:"Of an s3:// address: the account that the bucket must belong to, twelve digits."`
+	Athena    *athena.Settings   `yaml:"athena" doc:"Of an s3:// address: who asks it. Glue then knows each table and column before the first file that has it."`
 	Partition []string           `yaml:"partition" doc:"Columns whose values name the folders; default dt, the UTC date of the event."`
 	TableName map[string]string  `yaml:"table_name" doc:"Names of tables by stream; default: the stream's name in the lake's letters."`
 	Roll      Roll               `yaml:"roll" doc:"When a file is closed."`
@@ -71,6 +73,7 @@ type Expire struct {
 type Lake struct {
 	config Config
 	bucket blob.Bucket
+	glue   *athena.Client // nil: nobody there has to know the tables
 	log    *slog.Logger
 	memory int64 // bytes for open writers; a quarter of it for the sorter
 
@@ -129,7 +132,13 @@ func New(ctx context.Context, c Config, memory int64, log *slog.Logger) (*Lake, 
 			return nil, err
 		}
 	}
-	return &Lake{config: c, bucket: bucket, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string][]*table{}}, nil
+	l := &Lake{config: c, bucket: bucket, log: log, memory: cmp.Or(memory, 90<<20), tables: map[string][]*table{}}
+	if c.Athena != nil {
+		if l.glue, err = athena.Open(ctx, c.Asked()); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 // filled gives the settings with their defaults.
@@ -145,6 +154,15 @@ func (c Config) Every() time.Duration { return c.filled().Roll.Every }
 
 // S3 gives what is said of a bucket of S3.
 func (c Config) S3() blob.S3Settings { return blob.S3Settings{AWS: c.AWS, SSE: c.SSE, Owner: c.Owner} }
+
+// Asked says how Athena asks the lake; what the settings do not say is as usual.
+func (c Config) Asked() athena.Place {
+	p := athena.Place{Lake: strings.TrimRight(c.URL, "/"), AWS: c.AWS, SSE: c.SSE, Owner: c.Owner}
+	if c.Athena != nil {
+		p.Settings = *c.Athena
+	}
+	return p
+}
 
 // Root is the folder of the lake, or its address in S3.
 func (c Config) Root() (string, error) {
@@ -184,8 +202,13 @@ func (l *Lake) Declare(ctx context.Context, declared []*record.Schema) error {
 	return nil
 }
 
-// Close does nothing: writers are closed by who opened them.
-func (l *Lake) Close(context.Context) error { return nil }
+// Close ends the connections to Glue. Writers are closed by who opened them.
+func (l *Lake) Close(context.Context) error {
+	if l.glue != nil {
+		l.glue.Close()
+	}
+	return nil
+}
 
 // Open makes the writer of one incarnation of a lane.
 func (l *Lake) Open(_ context.Context, lane sinks.Lane) (sinks.Writer, error) {
@@ -210,7 +233,7 @@ func (l *Lake) history(ctx context.Context, pipeline string) (*lakefiles.History
 	return h, nil
 }
 
-// table finds the table of a schema, and describes it durably in the lake before any file may hold its columns.
+// table finds the table of a schema, and describes it durably in the lake, and to Glue, before any file may hold its columns.
 func (l *Lake) table(ctx context.Context, s *record.Schema) (*table, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -230,6 +253,11 @@ func (l *Lake) table(ctx context.Context, s *record.Schema) (*table, error) {
 		}
 	}
 	description, err := l.describe(ctx, name, s)
+	if err == nil && l.glue != nil { // asked each time: whoever described the table may have died before Glue knew
+		if err = l.glue.Ensure(ctx, description); fault.Code(err) == athena.CodeRefused {
+			err = &fault.Error{Class: fault.Fatal, Place: s.Stream, Err: err} // other streams go on
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
