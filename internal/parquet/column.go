@@ -63,7 +63,7 @@ type column struct {
 	// the open chunk
 	wordDict wordDict
 	textDict textDict
-	chunk    []byte // encoded data pages
+	chunk    blocks // encoded data pages
 	pages    []page
 	total    bounds
 	raw      int // bytes before compression
@@ -78,7 +78,8 @@ const firstStride = 16
 
 func (c *column) resetChunk() {
 	c.encoding = c.choice.encoding
-	c.chunk, c.pages = c.chunk[:0], c.pages[:0]
+	c.chunk.reset()
+	c.pages = c.pages[:0]
 	c.raw, c.rows, c.entries, c.nulls = 0, 0, 0, 0
 	c.used = [encodings]int{}
 	c.total.reset()
@@ -95,7 +96,7 @@ func (c *column) resetPage() {
 
 // held is the memory that the column holds.
 func (c *column) held() int {
-	return cap(c.chunk) + 8*(cap(c.words)+cap(c.seen)+cap(c.runs)) + cap(c.data) + c.lv.held() +
+	return c.chunk.held + 8*(cap(c.words)+cap(c.seen)+cap(c.runs)) + cap(c.data) + c.lv.held() +
 		4*(cap(c.lens)+cap(c.prefixes)+cap(c.ids)+cap(c.narrow)+cap(c.slots)+cap(c.shredder.pick)) +
 		8*cap(c.wordDict.words) + 4*cap(c.wordDict.table) + cap(c.textDict.bytes) + 4*cap(c.textDict.offsets) + 24*cap(c.textDict.table) +
 		128*cap(c.pages)
@@ -110,12 +111,12 @@ func (c *column) open() int {
 func (c *column) expected() int {
 	open, dict := c.open(), c.dictBytes()
 	if c.raw > 0 {
-		open = int(float64(open) * float64(len(c.chunk)) / float64(c.raw))
+		open = int(float64(open) * float64(c.chunk.size) / float64(c.raw))
 	}
 	if c.choice.zstd {
 		dict /= 2
 	}
-	return len(c.chunk) + open + dict
+	return c.chunk.size + open + dict
 }
 
 func (c *column) dictLen() int {

@@ -91,15 +91,16 @@ func (w *Writer) putRows(field int, leaves []column, values *record.Column, rows
 
 // lend gives a column the memory that the chunk before it was made in: chunks of a group follow each other.
 func (w *Writer) lend(c *column) {
-	if cap(w.spare) > cap(c.chunk) {
-		c.chunk, w.spare = w.spare[:0], nil
+	if w.spare.held > c.chunk.held {
+		c.chunk, w.spare = w.spare, blocks{}
 	}
 }
 
 // keep takes it back.
 func (w *Writer) keep(c *column) {
-	if cap(c.chunk) > cap(w.spare) {
-		w.spare, c.chunk = c.chunk[:0], nil
+	if c.chunk.held > w.spare.held {
+		w.spare, c.chunk = c.chunk, blocks{}
+		w.spare.reset()
 	}
 }
 
@@ -113,13 +114,17 @@ func (w *Writer) endChunk(c *column, g *format.RowGroup) {
 	start := w.offset
 	if c.used[asDictionary] > 0 {
 		m.DictionaryPageOffset = w.offset
-		w.write(c.dictPage(w.work[0]))
+		head, body := c.dictPage(w.work[0])
+		w.write(head)
+		w.write(body)
 	}
 	m.DataPageOffset = w.offset
 	for k := range c.pages {
 		c.pages[k].offset += int(w.offset)
 	}
-	w.write(c.chunk)
+	for _, b := range c.chunk.all[:min(c.chunk.last+1, len(c.chunk.all))] {
+		w.write(b)
+	}
 	m.TotalCompressedSize, m.TotalUncompressedSize = w.offset-start, int64(c.raw)
 	g.TotalByteSize += m.TotalUncompressedSize
 	g.TotalCompressedSize += m.TotalCompressedSize

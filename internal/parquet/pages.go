@@ -116,7 +116,7 @@ func (c *column) flush(s *scratch) {
 	}
 	s.body = body
 	c.used[used]++
-	p := page{offset: len(c.chunk), entries: c.lv.entries, rows: c.lv.rows, nulls: c.lv.nulls}
+	p := page{offset: c.chunk.size, entries: c.lv.entries, rows: c.lv.rows, nulls: c.lv.nulls}
 	p.lo, p.hi, p.bounded = c.bounds.stats(c.leaf, pageBound)
 	c.put(s, body, &format.PageHeader{
 		Type: format.DataPage,
@@ -126,7 +126,7 @@ func (c *column) flush(s *scratch) {
 			Statistics: format.Statistics{NullCount: int64(c.lv.nulls)},
 		}),
 	})
-	p.size = len(c.chunk) - p.offset
+	p.size = c.chunk.size - p.offset
 	c.pages = append(c.pages, p)
 	c.total.merge(c.leaf, &c.bounds)
 	c.rows += c.lv.rows
@@ -231,9 +231,16 @@ func (c *column) appendWords(dst []byte, words []int64) []byte {
 
 // put appends a page to the chunk.
 func (c *column) put(s *scratch, body []byte, h *format.PageHeader) {
+	head, body := c.pack(s, body, h)
+	c.chunk.append(head)
+	c.chunk.append(body)
+}
+
+// pack compresses a page and makes its header. Both are valid until the next one.
+func (c *column) pack(s *scratch, body []byte, h *format.PageHeader) (head, packed []byte) {
 	if len(body) > math.MaxInt32 {
 		s.fail(fmt.Errorf("encode column %s: %w", c.field.Name, errPage))
-		return
+		return nil, nil
 	}
 	h.UncompressedPageSize = int32(len(body)) //nolint:gosec // checked
 	if c.choice.zstd {
@@ -244,20 +251,13 @@ func (c *column) put(s *scratch, body []byte, h *format.PageHeader) {
 	}
 	h.CompressedPageSize = int32(len(body)) //nolint:gosec // checked
 	h.CRC = int32(crc32.ChecksumIEEE(body)) //nolint:gosec // its bits
-	head := s.encoded(h)
+	head = s.encoded(h)
 	c.raw += len(head) + int(h.UncompressedPageSize)
-	at := len(c.chunk)
-	if need := at + len(head) + len(body); need > cap(c.chunk) {
-		t := make([]byte, at, need+at/4)
-		copy(t, c.chunk)
-		c.chunk = t
-	}
-	c.chunk = append(append(c.chunk, head...), body...)
+	return head, body
 }
 
-// dictPage encodes the dictionary of the chunk. It lies behind the chunk's data pages in memory, valid until the chunk is
-// reset, and goes before them in the file.
-func (c *column) dictPage(s *scratch) []byte {
+// dictPage encodes the dictionary of the chunk, which goes before the data pages in the file. It is valid until the next page.
+func (c *column) dictPage(s *scratch) (head, packed []byte) {
 	body := s.body[:0]
 	switch c.form {
 	case texts, versions:
@@ -270,12 +270,8 @@ func (c *column) dictPage(s *scratch) []byte {
 		body = c.appendWords(body, c.wordDict.words)
 	}
 	s.body = body
-	at := len(c.chunk)
-	c.put(s, body, &format.PageHeader{
+	return c.pack(s, body, &format.PageHeader{
 		Type:                 format.DictionaryPage,
 		DictionaryPageHeader: thrift.New(format.DictionaryPageHeader{NumValues: int32(c.dictLen()), Encoding: format.Plain}), //nolint:gosec // small
 	})
-	p := c.chunk[at:]
-	c.chunk = c.chunk[:at]
-	return p
 }

@@ -121,5 +121,5 @@ func (l *leaf) measure(p *Plan, col *record.Column, rows int, e encoding) (raw, 
 	}
 	dict := float64(c.dictBytes()) / 20 // a file has many times the rows of the sample
 	c.flush(s)
-	return float64(c.raw) + dict, float64(len(c.chunk)) + dict, s.err == nil
+	return float64(c.raw) + dict, float64(c.chunk.size) + dict, s.err == nil
 }

@@ -69,7 +69,7 @@ type Writer struct {
 	groups  []format.RowGroup
 	pages   [][]page   // of every chunk written
 	work    []*scratch // one a worker; the first is the writer's own
-	spare   []byte     // of chunks that were written by column
+	spare   blocks     // of chunks that were written by column
 	broken  error      // the schema cannot be written
 	err     error
 }
@@ -157,7 +157,7 @@ func (w *Writer) Write(columns []record.Column, lo, hi int) error {
 		w.total += int64(n)
 		size := 0
 		for i := range w.columns {
-			size += len(w.columns[i].chunk)
+			size += w.columns[i].chunk.size
 		}
 		if w.rows >= w.o.RowGroupRows || size >= w.o.RowGroupBytes {
 			w.endGroup()
@@ -200,7 +200,7 @@ func (w *Writer) Written() int64 {
 
 // Held is the memory that the writer holds, in bytes.
 func (w *Writer) Held() int {
-	n := cap(w.spare)
+	n := w.spare.held
 	for _, s := range w.work {
 		n += s.held()
 	}
