@@ -359,29 +359,32 @@ func without(all, these []string) []string {
 // backups finds where backups and reports are kept.
 func (f *finder) backups(file *config.File) {
 	var rights []Statement
-	for key, at := range f.kept(file) {
+	add := func(key, at string, of func(Folder) []Statement) {
 		folder, isS3, err := ParseFolder(at)
 		if err != nil {
 			f.problems = append(f.problems, config.Problem{Code: config.CodeWrong, File: file.Path, Line: 1, Column: 1, Width: 1, Message: key + ": " + err.Error()})
-			continue
 		}
-		if isS3 {
-			for _, s := range folder.backups(key == "backup") {
-				s.Sid = key + "-" + s.Sid
-				rights = append(rights, s)
+		if err != nil || !isS3 {
+			return
+		}
+		for _, s := range of(folder) {
+			s.Sid = key + "-" + s.Sid
+			rights = append(rights, s)
+		}
+	}
+	if b := file.Backup; b != nil {
+		add("backup", b.URL, func(at Folder) []Statement {
+			f.aws = b.AWS
+			out := at.backups()
+			if strings.HasPrefix(b.SSE, "arn:") && arnOf(b.SSE, "kms") == nil {
+				out = append(out, f.options.Account.in(b.AWS.Region).key(b.SSE))
 			}
-		}
+			return out
+		})
 	}
-	slices.SortFunc(rights, func(a, b Statement) int { return strings.Compare(a.Sid, b.Sid) })
+	add("reports", file.Reports, Folder.reports)
 	f.add(policy(Backups, "backup and reports", "", rights))
-}
-
-func (f *finder) kept(file *config.File) map[string]string {
-	out := map[string]string{"reports": file.Reports}
-	if file.Backup != nil {
-		out["backup"] = file.Backup.URL
-	}
-	return out
+	f.aws = awsconfig.Settings{}
 }
 
 // leases finds the table of the state.

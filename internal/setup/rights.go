@@ -166,13 +166,12 @@ func (f Folder) compaction() []Statement {
 	}
 }
 
-// backups lets files be written, read and listed; prune removes some.
-func (f Folder) backups(prune bool) []Statement {
-	actions := []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"}
-	if prune {
-		actions = []string{"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"}
-	}
-	return []Statement{{Sid: "Files", Resource: []string{f.objects()}, Action: actions}, f.list()}
+// backups lets files be staged, completed, read and listed, and what a process that was killed has left be found; prune removes some.
+func (f Folder) backups() []Statement { return f.compaction() }
+
+// reports lets small files be written that were not there.
+func (f Folder) reports() []Statement {
+	return []Statement{{Sid: "Files", Resource: []string{f.objects()}, Action: []string{"s3:GetObject", "s3:PutObject"}}, f.list()}
 }
 
 // key lets what a key of KMS encrypts be written and read, through S3 alone. Parts of an upload are encrypted as they come, so that it takes

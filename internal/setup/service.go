@@ -19,8 +19,8 @@ func (s Service) Policies(o Options) ([]Policy, error) {
 		}
 	}
 	a := o.Account
-	rights := s.Backups.backups(true)
-	for _, r := range s.Reports.backups(false) {
+	rights := s.Backups.backups()
+	for _, r := range s.Reports.reports() {
 		r.Sid = "Reports-" + r.Sid
 		rights = append(rights, r)
 	}

@@ -33,7 +33,7 @@ const all = `
 version: 1
 state: dynamodb://acequia-state
 reports: s3://acequia-lake/analytics/reports
-backup: { url: "s3://acequia-lake/backups/" }
+backup: { url: "s3://acequia-lake/backups/", sse: "arn:aws:kms:eu-west-1:123456789012:key/two" }
 sources:
   web: { type: form, schema: videogames }
   games: { type: sqs, queue: "https://sqs.eu-south-2.amazonaws.com/999999999999/games.fifo", payload_bucket: large-bodies }
