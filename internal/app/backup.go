@@ -36,7 +36,7 @@ type BackupResult struct {
 }
 
 // Backups opens the folder of the backups. A key that the file names and that is not there is an error here, and nowhere else.
-func (p *Project) Backups(o BackupOptions) (*backup.Store, error) {
+func (p *Project) Backups(ctx context.Context, o BackupOptions) (*backup.Store, error) {
 	if err := p.Backup.Unset(); err != nil {
 		return nil, err
 	}
@@ -49,14 +49,16 @@ func (p *Project) Backups(o BackupOptions) (*backup.Store, error) {
 	if o.Format != "" {
 		format = o.Format
 	}
-	return backup.Open(p.backups, backup.Options{Format: format, Recipients: recipients, Identities: identities, Log: o.Log, Probe: o.Probe})
+	return backup.Open(ctx, p.backups, backup.Options{
+		Format: format, Recipients: recipients, Identities: identities, S3: p.Backup.S3(), Log: o.Log, Probe: o.Probe,
+	})
 }
 
 // CreateBackups makes a backup of each database, side by side. One that fails, or is of a kind that cannot be backed up, does not keep the
 // others from theirs: its result says why. One that cannot be reached is tried once more. The error is of what keeps all of them from
 // being made.
 func (p *Project) CreateBackups(ctx context.Context, o BackupOptions) ([]BackupResult, error) {
-	store, err := p.Backups(o)
+	store, err := p.Backups(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +198,7 @@ type RestoreOptions struct {
 
 // Restore makes a backup again in a database that has none of its tables.
 func (p *Project) Restore(ctx context.Context, f backup.Filter, o RestoreOptions) (out *backup.Restored, err error) {
-	store, err := p.Backups(o.BackupOptions)
+	store, err := p.Backups(ctx, o.BackupOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +242,7 @@ func (s *SourcePart) elsewhere(dsn config.Secret) (*SourcePart, error) {
 
 // VerifyBackup reads all of a backup, and compares it with the database that it is of if that is asked for.
 func (p *Project) VerifyBackup(ctx context.Context, id string, f backup.Filter, against bool, o BackupOptions) (out *backup.Verified, err error) {
-	store, err := p.Backups(o)
+	store, err := p.Backups(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +268,7 @@ func (p *Project) VerifyBackup(ctx context.Context, id string, f backup.Filter, 
 
 // PruneBackups removes what the rules do not keep.
 func (p *Project) PruneBackups(ctx context.Context, dry bool, o BackupOptions) (*backup.Pruned, error) {
-	store, err := p.Backups(o)
+	store, err := p.Backups(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -84,10 +84,7 @@ func (c *checker) file(f *config.File) {
 		c.project.Schedule = f.Schedule
 	}
 	if f.Reports != "" {
-		c.project.Reports = f.Reports
-		if !filepath.IsAbs(f.Reports) {
-			c.project.Reports = filepath.Join(folder, f.Reports)
-		}
+		c.project.Reports = f.ReportsAt()
 	}
 	if f.Memory > 0 {
 		c.project.Memory = int64(f.Memory)

@@ -110,6 +110,9 @@ func (p *Project) Connect(ctx context.Context, listen string, port int) []Endpoi
 			_ = look(Endpoint{Kind: "sink", Name: part.Name, Type: part.Plugin.Type}, do)
 		}
 	}
+	for _, k := range p.keptInS3() {
+		_ = look(Endpoint{Kind: k.kind, Name: k.at}, func(ctx context.Context) (string, error) { return k.check(ctx, k.at, k.s3) })
+	}
 	return out
 }
 

@@ -5,8 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/sinks"
+	"github.com/acequia-io/acequia/sinks/lake"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -50,6 +52,8 @@ func (s *Service) newHealth() *health {
 				}); ok {
 					h.checks = append(h.checks, check{part.Plugin.Server, store.Ping})
 				}
+			} else if l, ok := part.Settings.(*lake.Config); ok && isRemote(l) {
+				h.checks = append(h.checks, check{part.Plugin.Server, pinged(l.URL, l.S3())})
 			} else if c, ok := part.Settings.(sinks.Checker); ok {
 				h.checks = append(h.checks, check{part.Plugin.Server, func(ctx context.Context) error {
 					_, err := c.Check(ctx)
@@ -58,7 +62,15 @@ func (s *Service) newHealth() *health {
 			}
 		}
 	}
+	for _, k := range s.project.keptInS3() {
+		h.checks = append(h.checks, check{"s3", pinged(k.at, k.s3)})
+	}
 	return h
+}
+
+func isRemote(l *lake.Config) bool {
+	_, _, remote := blob.ParseURL(l.URL)
+	return remote
 }
 
 // look tells of each server whether it can be used.

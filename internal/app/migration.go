@@ -47,7 +47,7 @@ func (s *Service) WriteMigration(ctx context.Context, began time.Time, r *jobs.R
 	}
 	m := jobs.NewMigration(began, *r)
 	var err error
-	if r.File, err = m.Write(s.project.Reports); err != nil {
+	if r.File, err = m.Write(ctx, s.project.Reports, s.project.s3Of(s.project.Reports)); err != nil {
 		return nil, err
 	}
 	s.Log.InfoContext(ctx, "report of the migration is written", slog.String("file", r.File), slog.String("status", m.Status), slog.Int64("records", m.Total))

@@ -184,7 +184,7 @@ func (k *keeping) prune(ctx context.Context, o BackupOptions) (note string, err 
 // ListBackups gives the backups there are, newest first, and the manifests that cannot be read. A table that no backup has and no pipeline
 // carries is a *jobs.UnknownError.
 func (s *Service) ListBackups(ctx context.Context, f backup.Filter) (out []backup.Backup, bad []backup.Unreadable, err error) {
-	store, err := backup.Open(s.project.backups, backup.Options{Log: s.Log}) // what manifests say needs no key
+	store, err := backup.Open(ctx, s.project.backups, backup.Options{S3: s.project.Backup.S3(), Log: s.Log}) // what manifests say needs no key
 	if err != nil {
 		return nil, nil, err
 	}

@@ -81,6 +81,7 @@ var beside = map[string][]string{
 	"internal/blob/blobtest":           {"internal/awsconfig"},
 	"internal/broker":                  {"internal/awsconfig"},
 	"internal/checkpoint":              {"internal/awsconfig", "internal/postgres"},
+	"internal/config":                  {"internal/awsconfig", "internal/blob"},
 	"internal/itemstore":               {"internal/awsconfig"},
 	"internal/lakefiles":               {"internal/blob", "internal/parquet"},
 	"internal/messaging":               {"internal/awsconfig"},

@@ -1,11 +1,13 @@
 // Package backup keeps databases as they stood at one moment, and makes them again.
 //
 // A backup is files of rows, <engine>/<table>/<id>-<n>.parquet or .ndjson.zst, and a manifest, <engine>/_backups/<id>.json, which is
-// written last: without it there is no backup, whatever files there are. Where the bucket is a directory the files may be encrypted
-// with age (https://age-encryption.org/v1), the manifest is not: it says what is there, and holds no row.
+// written last: until then a note stands in its place, and there is no backup, whatever files there are. They stand in a directory or in S3,
+// which encrypts what it keeps. Files may be encrypted with age too (https://age-encryption.org/v1), the manifest is not: it says what is
+// there, and holds no row.
 package backup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,19 +58,20 @@ type Options struct {
 	Format     string          // of new backups; Parquet when empty
 	Recipients []age.Recipient // who can read new backups; none: they are not encrypted
 	Identities []age.Identity  // the keys that open backups
+	S3         blob.S3Settings // of a place in S3
 	Log        *slog.Logger
 	Probe      func(point string) // for tests; may be nil
 }
 
 // Store is a folder of backups. It is safe for concurrent use, also by several processes.
 type Store struct {
-	dir *blob.Dir
-	o   Options
+	bucket blob.Bucket
+	o      Options
 }
 
-// Open makes the folder if need be.
-func Open(root string, o Options) (*Store, error) {
-	dir, err := blob.Open(root)
+// Open opens the folder: a directory, which is made if need be, or s3://bucket/prefix, which is not asked for anything.
+func Open(ctx context.Context, root string, o Options) (*Store, error) {
+	bucket, err := blob.OpenAt(ctx, root, o.S3)
 	if err != nil {
 		return nil, kept(err)
 	}
@@ -81,11 +84,11 @@ func Open(root string, o Options) (*Store, error) {
 	if o.Probe == nil {
 		o.Probe = func(string) {}
 	}
-	return &Store{dir: dir, o: o}, nil
+	return &Store{bucket: bucket, o: o}, nil
 }
 
 // Root is the folder.
-func (s *Store) Root() string { return s.dir.Root() }
+func (s *Store) Root() string { return s.bucket.Root() }
 
 // Backup is a database as it was: what a manifest says, without the statements that make its tables again.
 type Backup struct {

@@ -84,7 +84,7 @@ func database(t *testing.T, dsn string, tables ...string) backup.Database {
 
 func open(t *testing.T, root string, o backup.Options) *backup.Store {
 	t.Helper()
-	s, err := backup.Open(root, o)
+	s, err := backup.Open(t.Context(), root, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,9 @@ func (s *Store) Create(ctx context.Context, d Database, o CreateOptions) (_ *Bac
 		return nil, err
 	}
 	defer unlock()
+	if err := s.begin(ctx, c.engine, c.id); err != nil {
+		return nil, err
+	}
 	s.o.Probe(AfterSnapshot)
 	if err := c.read(ctx, info, limitOf(d.Source)); err != nil {
 		c.discard(ctx)
@@ -95,7 +98,7 @@ func (s *Store) making(ctx context.Context, engine string) (unlock func(), err e
 	again := time.NewTicker(tick)
 	defer again.Stop()
 	for {
-		unlock, held, err := s.dir.TryShare(ctx, makingName(engine))
+		unlock, held, err := s.bucket.TryShare(ctx, makingName(engine))
 		if err != nil || held {
 			return unlock, kept(err)
 		}
@@ -168,7 +171,7 @@ func (c *creation) part(ctx context.Context, stream string, table, part int) (er
 			return nil
 		}
 		told := w.told
-		f, err := w.close(ctx)
+		f, err := w.close(ctx, c.store.bucket)
 		w = nil
 		if err != nil {
 			return kept(err)
@@ -185,7 +188,7 @@ func (c *creation) part(ctx context.Context, stream string, table, part int) (er
 			}
 		}
 		if w == nil {
-			if w, err = c.store.create(c.name(stream, table), b); err != nil {
+			if w, err = c.store.create(ctx, c.name(stream, table), b); err != nil {
 				return err
 			}
 			c.widen(table, b.Schema.Fields)
@@ -273,7 +276,7 @@ func (c *creation) manifest(info sources.SnapshotInfo, source string, selection 
 // publish puts the names of the files on disk, and then the manifest.
 func (c *creation) publish(ctx context.Context, m *manifest) error {
 	for folder := range c.folder {
-		if err := c.store.dir.SyncFolder(folder); err != nil {
+		if err := c.store.bucket.SyncFolder(folder); err != nil {
 			return kept(err)
 		}
 	}
@@ -282,18 +285,34 @@ func (c *creation) publish(ctx context.Context, m *manifest) error {
 		return err
 	}
 	c.store.o.Probe(BeforeManifest)
-	return kept(c.store.dir.Update(ctx, manifestName(c.engine, c.id), func([]byte) ([]byte, error) { return text, nil }))
+	return c.store.end(ctx, c.engine, c.id, text)
 }
+
+// discarding bounds how long what was written of a failed backup is removed.
+const discarding = time.Minute
 
 // discard removes what was written of a backup that failed. A manifest whose writing failed may be there all the same: it goes first.
 func (c *creation) discard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discarding)
+	defer cancel()
 	names := []string{manifestName(c.engine, c.id)}
 	for i := range c.tables {
 		names = append(names, c.tables[i].made...)
 	}
 	for _, name := range names {
-		if err := c.store.dir.Remove(ctx, name); err != nil {
-			c.store.o.Log.WarnContext(ctx, "what was written of a failed backup is still there; prune removes it", slog.String("file", name), slog.String("error", err.Error()))
+		if err := c.store.bucket.Remove(ctx, name); err != nil {
+			c.left(ctx, name, err)
 		}
 	}
+	uploads, err := c.store.uploads(ctx, c.engine)
+	if err == nil {
+		err = c.store.bucket.Discard(ctx, uploads[c.id]...)
+	}
+	if err != nil {
+		c.left(ctx, c.engine, err)
+	}
+}
+
+func (c *creation) left(ctx context.Context, name string, err error) {
+	c.store.o.Log.WarnContext(ctx, "what was written of a failed backup is still there; prune removes it", slog.String("file", name), slog.String("error", err.Error()))
 }

@@ -10,8 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 
@@ -69,17 +68,18 @@ func unseal(text []byte) (*manifest, error) {
 }
 
 // load reads a manifest; fs.ErrNotExist says that there is none.
-func (s *Store) load(engine, id string) (*manifest, error) {
+func (s *Store) load(ctx context.Context, engine, id string) (*manifest, error) {
 	name := manifestName(engine, id)
-	text, err := os.ReadFile(filepath.Join(s.Root(), filepath.FromSlash(name)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	text, err := s.bucket.Read(ctx, name)
+	if err != nil {
+		return nil, kept(err)
 	}
+	if isNote(text) {
+		return nil, fmt.Errorf("%s: it is a note: %w", name, fs.ErrNotExist)
+	}
+	m, err := unseal(text)
 	if err == nil {
-		var m *manifest
-		if m, err = unseal(text); err == nil {
-			return m, nil
-		}
+		return m, nil
 	}
 	return nil, &fault.Error{
 		Code: codeUnread, Place: name, Err: err, Remedy: "its files are left where they are; take the manifest from a copy of the folder, or restore another backup",
@@ -88,32 +88,32 @@ func (s *Store) load(engine, id string) (*manifest, error) {
 
 // engines are those that have a folder.
 func (s *Store) engines(ctx context.Context) ([]string, error) {
-	entries, err := os.ReadDir(s.Root())
+	folders, err := s.bucket.Folders(ctx, "")
 	if err != nil {
-		return nil, fmt.Errorf("list backups: %w", err)
+		return nil, kept(err)
 	}
 	var out []string
-	for _, e := range entries {
-		there, err := s.dir.Exists(ctx, e.Name()+"/"+manifests)
+	for _, engine := range folders {
+		inside, err := s.bucket.Folders(ctx, engine)
 		if err != nil {
 			return nil, kept(err)
 		}
-		if e.IsDir() && there {
-			out = append(out, e.Name())
+		if slices.Contains(inside, manifests) {
+			out = append(out, engine)
 		}
 	}
 	return out, nil
 }
 
-// ids gives the backups of an engine that have a manifest, oldest first.
-func (s *Store) ids(engine string) ([]string, error) {
-	names, err := s.dir.List(engine + "/" + manifests)
+// ids gives the backups of an engine that have a manifest, or the note in its place, oldest first.
+func (s *Store) ids(ctx context.Context, engine string) ([]string, error) {
+	files, err := s.bucket.Walk(ctx, engine+"/"+manifests)
 	if err != nil {
 		return nil, kept(err)
 	}
 	var out []string
-	for _, name := range names {
-		if id, ok := strings.CutSuffix(name, ".json"); ok && wholeID.MatchString(id) {
+	for _, f := range files {
+		if id, ok := strings.CutSuffix(path.Base(f.Name), ".json"); ok && wholeID.MatchString(id) && f.Name == manifestName(engine, id) {
 			out = append(out, id)
 		}
 	}
@@ -167,7 +167,7 @@ func (s *Store) each(ctx context.Context, only string, do func(engine, id string
 		if only != "" && engine != only {
 			continue
 		}
-		ids, err := s.ids(engine)
+		ids, err := s.ids(ctx, engine)
 		if err != nil {
 			return err
 		}
@@ -175,9 +175,12 @@ func (s *Store) each(ctx context.Context, only string, do func(engine, id string
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			m, err := s.load(engine, id)
+			m, err := s.load(ctx, engine, id)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // it was pruned meanwhile
+				continue // it is being made, or was pruned meanwhile
+			}
+			if err != nil && fault.Code(err) != codeUnread {
+				return err
 			}
 			do(engine, id, m, err)
 		}
@@ -241,16 +244,16 @@ func (s *Store) hold(ctx context.Context, id string, f Filter) (m *manifest, rel
 	if m, err = s.find(ctx, id, f); err != nil {
 		return nil, nil, err
 	}
-	release, held, err := s.dir.TryShare(ctx, lockName(m.SourceDB, m.ID))
+	release, held, err := s.bucket.TryShare(ctx, lockName(m.SourceDB, m.ID))
 	switch {
-	case fault.Code(err) == "ACQ-LAKE-002": // it is only read, and nobody can prune it
+	case fault.Code(err) == "ACQ-LAKE-002", fault.Code(err) == "ACQ-AWS-005": // it is only read; where others prune, a file that goes is told
 		release = func() {}
 	case err != nil:
 		return nil, nil, kept(err)
 	case !held:
 		return nil, nil, &fault.Error{Code: codeInUse, Place: m.ID, Err: errors.New("another process is removing it"), Remedy: "choose another backup"}
 	}
-	if m, err = s.load(m.SourceDB, m.ID); err != nil {
+	if m, err = s.load(ctx, m.SourceDB, m.ID); err != nil {
 		release()
 		if errors.Is(err, fs.ErrNotExist) {
 			err = &fault.Error{Code: codeNone, Place: id, Err: errors.New("it was removed just now"), Remedy: "choose another backup"}

@@ -24,7 +24,7 @@ const idRule = `\d{8}T\d{6}-[0-9a-f]{12}`
 var (
 	wholeID  = regexp.MustCompile(`^` + idRule + `$`)
 	fileRule = regexp.MustCompile(`^(` + idRule + `)-\d+\.(parquet|ndjson\.zst)(\.age)?$`)
-	lockRule = regexp.MustCompile(`^(` + idRule + `)\.lock$`)
+	lockRule = regexp.MustCompile(`^(` + idRule + `)\.lock(\.shared)?$`) // in S3 those who share a lock are below it
 )
 
 // longestName is what a folder may have: file systems take 255 bytes.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +46,7 @@ type Decision struct {
 // does what is damaged, until somebody has looked at it.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (*Pruned, error) {
 	out := &Pruned{Kept: []Decision{}, Removed: []Decision{}, InUse: []Decision{}, Swept: []string{}}
-	groups := map[string][]*manifest{}
+	groups, there := map[string][]*manifest{}, map[string]map[string]int64{}
 	var order []string
 	err := s.each(ctx, "", func(engine, id string, m *manifest, err error) {
 		if err != nil {
@@ -67,7 +64,13 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (*Pruned, error) {
 	}
 	for _, of := range order {
 		slices.SortStableFunc(groups[of], func(a, b *manifest) int { return byMoment(&a.Backup, &b.Backup) })
-		why := s.decide(groups[of], o.Keep)
+		engine, _, _ := strings.Cut(of, "\x00")
+		if there[engine] == nil {
+			if there[engine], err = s.sizes(ctx, engine); err != nil {
+				return nil, err
+			}
+		}
+		why := decide(groups[of], o.Keep, there[engine])
 		for i, m := range groups[of] {
 			d := Decision{m.ID, m.SourceDB, m.Source, m.At, m.Rows, m.Bytes, why[i]}
 			if len(why[i]) > 0 {
@@ -82,12 +85,12 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (*Pruned, error) {
 	return out, s.sweep(ctx, o.Dry, out)
 }
 
-// decide says why each of the backups of one database, oldest first, stays; nothing: it goes.
-func (s *Store) decide(all []*manifest, keep Keep) [][]string {
+// decide says why each of the backups of one database, oldest first, stays; nothing: it goes. there are the files of their engine.
+func decide(all []*manifest, keep Keep, there map[string]int64) [][]string {
 	why := make([][]string, len(all))
 	good := make([]bool, len(all))
 	for i, m := range all {
-		if good[i] = s.complete(m); !good[i] {
+		if good[i] = m.complete(there); !good[i] {
 			why[i] = append(why[i], "damaged")
 		}
 	}
@@ -119,12 +122,26 @@ func reversed(in []bool) []bool {
 	return out
 }
 
+// sizes gives the files of an engine, and how many bytes each has.
+func (s *Store) sizes(ctx context.Context, engine string) (map[string]int64, error) {
+	files, err := s.bucket.Walk(ctx, engine)
+	if err != nil {
+		return nil, kept(err)
+	}
+	out := map[string]int64{}
+	for _, f := range files {
+		if size, _, err := f.Stat(); err == nil { // else it went meanwhile
+			out[f.Name] = size
+		}
+	}
+	return out, nil
+}
+
 // complete says whether every file is there with its size. That they hold what was kept is for Verify to say.
-func (s *Store) complete(m *manifest) bool {
+func (m *manifest) complete(there map[string]int64) bool {
 	for i := range m.Tables {
 		for _, f := range m.Tables[i].Files {
-			info, err := os.Stat(filepath.Join(s.Root(), filepath.FromSlash(f.Name)))
-			if err != nil || info.Size() != f.Bytes {
+			if size, ok := there[f.Name]; !ok || size != f.Bytes {
 				return false
 			}
 		}
@@ -139,7 +156,7 @@ func (s *Store) forget(ctx context.Context, m *manifest, d Decision, dry bool, o
 		return nil
 	}
 	lock := lockName(m.SourceDB, m.ID)
-	unlock, held, err := s.dir.TryLock(ctx, lock)
+	unlock, held, err := s.bucket.TryLock(ctx, lock)
 	if err != nil {
 		return kept(err)
 	}
@@ -148,9 +165,9 @@ func (s *Store) forget(ctx context.Context, m *manifest, d Decision, dry bool, o
 		return nil
 	}
 	defer unlock()
-	err = s.dir.Remove(ctx, manifestName(m.SourceDB, m.ID))
+	err = s.bucket.Remove(ctx, manifestName(m.SourceDB, m.ID))
 	if err == nil {
-		err = s.dir.SyncFolder(m.SourceDB + "/" + manifests)
+		err = s.bucket.SyncFolder(m.SourceDB + "/" + manifests)
 	}
 	if err != nil {
 		return kept(err)
@@ -160,95 +177,11 @@ func (s *Store) forget(ctx context.Context, m *manifest, d Decision, dry bool, o
 	out.Bytes += m.Bytes
 	for i := range m.Tables {
 		for _, f := range m.Tables[i].Files {
-			if err := errors.Join(ctx.Err(), s.dir.Remove(ctx, f.Name)); err != nil {
+			if err := errors.Join(ctx.Err(), s.bucket.Remove(ctx, f.Name)); err != nil {
 				return kept(err)
 			}
 			s.o.Probe(AfterRemove)
 		}
 	}
-	return kept(s.dir.Remove(ctx, lock))
-}
-
-// sweep removes the files of backups that have no manifest and that nobody is making: those that were cut off.
-func (s *Store) sweep(ctx context.Context, dry bool, out *Pruned) error {
-	engines, err := s.engines(ctx)
-	if err != nil {
-		return err
-	}
-	for _, engine := range engines {
-		if err := s.sweepEngine(ctx, engine, dry, out); err != nil {
-			return err
-		}
-	}
-	slices.Sort(out.Swept)
-	return nil
-}
-
-// sweepEngine sweeps unless a backup is being made, whose files are of none yet.
-func (s *Store) sweepEngine(ctx context.Context, engine string, dry bool, out *Pruned) error {
-	unlock, held, err := s.dir.TryLock(ctx, makingName(engine))
-	if err != nil || !held {
-		return kept(err)
-	}
-	defer unlock()
-	names, err := s.orphans(engine)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !strings.HasSuffix(name, ".lock") {
-			out.Swept = append(out.Swept, name)
-		}
-		if dry {
-			continue
-		}
-		if info, err := os.Stat(filepath.Join(s.Root(), filepath.FromSlash(name))); err == nil {
-			out.Bytes += info.Size()
-		}
-		if err := s.dir.Remove(ctx, name); err != nil {
-			return kept(err)
-		}
-		s.o.Probe(AfterRemove)
-	}
-	return nil
-}
-
-// orphans gives the files of backups without a manifest.
-func (s *Store) orphans(engine string) ([]string, error) {
-	ids, err := s.ids(engine)
-	if err != nil {
-		return nil, err
-	}
-	there := map[string]bool{}
-	for _, id := range ids {
-		there[id] = true
-	}
-	var out []string
-	err = filepath.WalkDir(filepath.Join(s.Root(), engine), func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it went meanwhile
-		}
-		if err != nil || e.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(s.Root(), path)
-		if err != nil {
-			return err
-		}
-		rule := fileRule
-		if filepath.Base(filepath.Dir(path)) == manifests {
-			rule = lockRule
-		}
-		if m := rule.FindStringSubmatch(e.Name()); m != nil && !there[m[1]] {
-			out = append(out, filepath.ToSlash(name))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look for files of no backup: %w", err)
-	}
-	return out, nil
+	return kept(s.bucket.Remove(ctx, lock))
 }

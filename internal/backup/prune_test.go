@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,9 +33,19 @@ func days(t interface{ Fatal(...any) }, s *Store, dates ...string) []*manifest {
 	return out
 }
 
-func decided(s *Store, all []*manifest, k Keep) string {
+// files are those of the databases in the tests.
+func files(t interface{ Fatal(...any) }, s *Store) map[string]int64 {
+	there, err := s.sizes(context.Background(), "postgresql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return there
+}
+
+func decided(t *testing.T, s *Store, all []*manifest, k Keep) string {
+	t.Helper()
 	var out []string
-	for i, why := range s.decide(all, k) {
+	for i, why := range decide(all, k, files(t, s)) {
 		if len(why) > 0 {
 			out = append(out, strings.TrimPrefix(all[i].ID, "2026-")+" "+strings.Join(why, "+"))
 		}
@@ -44,7 +55,7 @@ func decided(s *Store, all []*manifest, k Keep) string {
 
 func TestKeep(t *testing.T) {
 	t.Parallel()
-	s, err := Open(t.TempDir(), Options{})
+	s, err := Open(t.Context(), t.TempDir(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +70,7 @@ func TestKeep(t *testing.T) {
 		{Keep{Monthly: 3}, "09-30 monthly, 10-30 monthly, 11-30 monthly+newest"},
 		{Keep{Daily: 1, Weekly: 2, Monthly: 9}, "08-31 monthly, 09-30 monthly, 10-30 monthly, 11-29 weekly, 11-30 daily+weekly+monthly+newest"},
 	} {
-		if got := decided(s, all, c.keep); got != c.want {
+		if got := decided(t, s, all, c.keep); got != c.want {
 			t.Errorf("%+v keeps %s, want %s", c.keep, got, c.want)
 		}
 	}
@@ -67,7 +78,7 @@ func TestKeep(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.Root(), "postgresql/a/10.parquet")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := decided(s, all[8:], Keep{}), "11-30 newest, 11-30 damaged"; got != want {
+	if got, want := decided(t, s, all[8:], Keep{}), "11-30 newest, 11-30 damaged"; got != want {
 		t.Errorf("keeps %s, want %s", got, want)
 	}
 }
@@ -82,7 +93,7 @@ func TestTheLastGoodOneStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(folder, Options{})
+		s, err := Open(context.Background(), folder, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +115,7 @@ func TestTheLastGoodOneStays(t *testing.T) {
 		}
 		k := Keep{rapid.IntRange(0, 5).Draw(t, "daily"), rapid.IntRange(0, 3).Draw(t, "weekly"), rapid.IntRange(0, 3).Draw(t, "monthly")}
 		count := map[string]int{}
-		why := s.decide(all, k)
+		why := decide(all, k, files(t, s))
 		for i := range why {
 			for _, w := range why[i] {
 				count[w]++

@@ -8,14 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"strings"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/parquet"
 	"github.com/acequia-io/acequia/record"
 )
@@ -36,6 +36,7 @@ type rows struct {
 	open   rowFile // nil: the next file is to be opened
 	name   string  // of the open file
 	left   int64   // rows of it that are still to come
+	check  bool    // each file as a whole, before its rows are given
 }
 
 // rowFile is a file of rows that is open.
@@ -59,8 +60,8 @@ func damaged(name string, err error) error {
 	}
 }
 
-// next gives the next rows; io.EOF after the last.
-func (r *rows) next() (*record.Batch, error) {
+// next gives the next rows; io.EOF after the last. After an error and Close it goes on with the next file.
+func (r *rows) next(ctx context.Context) (*record.Batch, error) {
 	for {
 		if r.open == nil {
 			if len(r.files) == 0 {
@@ -70,7 +71,8 @@ func (r *rows) next() (*record.Batch, error) {
 			r.files = r.files[1:]
 			r.name, r.left = f.Name, f.Rows
 			var err error
-			if r.open, err = r.store.openFile(r.m, &f, r.schema); err != nil {
+			if r.open, err = r.openFile(ctx, &f); err != nil {
+				r.open = nil
 				return nil, err
 			}
 		}
@@ -103,22 +105,27 @@ func (r *rows) Close() error {
 }
 
 // openFile opens a file of rows.
-func (s *Store) openFile(m *manifest, of *File, schema *record.Schema) (_ rowFile, err error) {
-	f, err := os.Open(filepath.Join(s.Root(), filepath.FromSlash(of.Name)))
-	if err != nil {
+func (r *rows) openFile(ctx context.Context, of *File) (_ rowFile, err error) {
+	s, m, schema := r.store, r.m, r.schema
+	f, err := blob.Whole(ctx, s.bucket, of.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, damaged(of.Name, err)
+	case err != nil:
+		return nil, kept(err)
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close() // the reason is told
 		}
 	}()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, damaged(of.Name, err)
+	if f.Size() != of.Bytes {
+		return nil, damaged(of.Name, fmt.Errorf("it has %d bytes, and the manifest says %d", f.Size(), of.Bytes))
 	}
-	if info.Size() != of.Bytes {
-		return nil, damaged(of.Name, fmt.Errorf("it has %d bytes, and the manifest says %d", info.Size(), of.Bytes))
+	if r.check {
+		if err := compare(ctx, of, f); err != nil {
+			return nil, err
+		}
 	}
 	if m.Format == NDJSON {
 		return s.openLines(m, of.Name, f, schema)
@@ -154,7 +161,7 @@ func locked(m *manifest, name string, err error) error {
 
 // pages are the rows of a Parquet file.
 type pages struct {
-	file    *os.File
+	file    io.Closer
 	reader  *parquet.Reader
 	schema  *record.Schema
 	columns []record.Column
@@ -176,15 +183,15 @@ func (p *pages) Close() error { return errors.Join(p.reader.Close(), p.file.Clos
 
 // lines are the rows of an NDJSON file.
 type lines struct {
-	file    *os.File
+	file    io.Closer
 	zstd    *zstd.Decoder
 	in      *bufio.Reader
 	builder *record.Builder
 	long    []byte
 }
 
-func (s *Store) openLines(m *manifest, name string, f *os.File, schema *record.Schema) (rowFile, error) {
-	var in io.Reader = bufio.NewReaderSize(f, 1<<20)
+func (s *Store) openLines(m *manifest, name string, f blob.Object, schema *record.Schema) (rowFile, error) {
+	var in io.Reader = bufio.NewReaderSize(io.NewSectionReader(f, 0, f.Size()), 1<<20)
 	if m.Encrypted {
 		var err error
 		if in, err = age.Decrypt(in, s.o.Identities...); err != nil {
@@ -242,22 +249,15 @@ func (l *lines) Close() error {
 	return l.file.Close()
 }
 
-// check compares what is stored with what the manifest says, byte by byte.
-func (s *Store) check(ctx context.Context, of *File) (err error) {
-	f, err := os.Open(filepath.Join(s.Root(), filepath.FromSlash(of.Name)))
-	if err != nil {
-		return damaged(of.Name, err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+// compare compares what is stored with what the manifest says, byte by byte.
+func compare(ctx context.Context, of *File, f blob.Object) error {
 	sum := sha256.New()
-	n, err := io.Copy(sum, &stoppable{ctx, f})
+	_, err := io.Copy(sum, &stoppable{ctx, io.NewSectionReader(f, 0, f.Size())})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		return damaged(of.Name, err)
-	case n != of.Bytes:
-		return damaged(of.Name, fmt.Errorf("it has %d bytes, and the manifest says %d", n, of.Bytes))
 	case hex.EncodeToString(sum.Sum(nil)) != of.SHA256:
 		return damaged(of.Name, errors.New("its hash is not that of the manifest"))
 	}

@@ -143,7 +143,7 @@ func (s *Store) restoreTable(ctx context.Context, m *manifest, t *Table, into so
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
 	err = into.Load(ctx, t.Name, func() (*record.Batch, error) {
-		b, err := from.next()
+		b, err := from.next(ctx)
 		if err == nil {
 			progress.add(t.Name, b.Rows, 0, 0)
 		}

@@ -77,28 +77,23 @@ func (s *Store) Verify(ctx context.Context, id string, f Filter, o VerifyOptions
 
 // whole looks at every file of a table, and then at its rows.
 func (s *Store) whole(ctx context.Context, m *manifest, t *Table, progress *Progress) (err error) {
-	var bad []error
-	for i := range t.Files {
-		if err := s.check(ctx, &t.Files[i]); err != nil {
-			if fault.Code(err) != codeDamaged {
-				return err
-			}
-			bad = append(bad, err)
-		}
-	}
-	if len(bad) > 0 {
-		return errors.Join(bad...)
-	}
 	from, err := s.rows(m, t)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
+	from.check = true
+	var bad []error
 	var sum verify.Digest
 	for {
-		b, err := from.next()
+		b, err := from.next(ctx)
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if fault.Code(err) == codeDamaged { // and so may others be
+			bad = append(bad, err)
+			_ = from.Close() // what is wrong with it is told
+			continue
 		}
 		if err != nil {
 			return err
@@ -109,6 +104,9 @@ func (s *Store) whole(ctx context.Context, m *manifest, t *Table, progress *Prog
 		sum.Add(b)
 		progress.add(t.Name, b.Rows, 0, 0)
 		b.Release()
+	}
+	if len(bad) > 0 {
+		return errors.Join(bad...)
 	}
 	progress.add(t.Name, 0, 0, 1)
 	if sum.String() != t.Digest {

@@ -35,8 +35,8 @@ type writer struct {
 const rowGroupBytes = 16 << 20
 
 // create opens a file for rows like those of a batch. Nothing of it counts before a manifest names it.
-func (s *Store) create(name string, first *record.Batch) (*writer, error) {
-	file, err := s.dir.Create(name)
+func (s *Store) create(ctx context.Context, name string, first *record.Batch) (*writer, error) {
+	file, err := blob.Begin(ctx, s.bucket, name)
 	if err != nil {
 		return nil, kept(err)
 	}
@@ -78,8 +78,8 @@ func (w *writer) add(b *record.Batch) error {
 	return nil
 }
 
-// close ends the file and puts it on disk; its name is there after the folder is synced.
-func (w *writer) close(ctx context.Context) (File, error) {
+// close ends the file and makes it durable; in a directory its name is after the folder is synced.
+func (w *writer) close(ctx context.Context, in blob.Bucket) (File, error) {
 	var err error
 	if w.parquet != nil {
 		err = w.parquet.Close()
@@ -93,9 +93,7 @@ func (w *writer) close(ctx context.Context) (File, error) {
 		return File{}, errors.Join(err, w.file.Close())
 	}
 	out := File{Name: w.file.Name, Rows: w.rows, Bytes: w.file.Bytes, SHA256: hex.EncodeToString(w.sum.Sum(nil))}
-	var seal blob.Sealer
-	_ = seal.Seal(ctx, w.file) // Wait gives the error too
-	return out, seal.Wait()
+	return out, blob.End(ctx, in, w.file)
 }
 
 // abandon lets the file go.

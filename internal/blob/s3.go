@@ -79,6 +79,14 @@ func At(ctx context.Context, root string, s S3Settings) (Bucket, error) {
 	return Within(root), nil
 }
 
+// OpenAt is At, with the directory made if need be.
+func OpenAt(ctx context.Context, root string, s S3Settings) (Bucket, error) {
+	if _, _, ok := ParseURL(root); ok {
+		return OpenS3(ctx, root, s)
+	}
+	return Open(root)
+}
+
 // OpenS3 opens a bucket of S3 without asking it anything.
 func OpenS3(ctx context.Context, address string, s S3Settings) (*S3, error) {
 	bucket, prefix, ok := ParseURL(address)

@@ -1,9 +1,12 @@
 package blob_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/blob/blobtest"
 )
@@ -88,4 +91,43 @@ func TestS3SharedLockWithoutRights(t *testing.T) {
 	if _, held, err := p.TryShare(t.Context(), "m.lock"); held || err == nil {
 		t.Error(held, err)
 	}
+}
+
+// What check looks at leaves nothing behind, and names what is missing; small files take fewer rights.
+func TestS3Check(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, p place) {
+		t.Helper()
+		all := func(want string) {
+			t.Helper()
+			for _, check := range []func(context.Context, string, blob.S3Settings) (string, error){blob.CheckS3, blob.CheckS3Small} {
+				if found, err := check(t.Context(), p.Root(), p.settings); err != nil || found != p.Root()+" can be written, and "+want {
+					t.Errorf("%q, %v, want %s", found, err, want)
+				}
+			}
+		}
+		all("is empty")
+		if err := p.Update(t.Context(), "one", add); err != nil {
+			t.Fatal(err)
+		}
+		all("holds something")
+		if there, err := p.Walk(t.Context(), ""); len(there) != 1 || err != nil {
+			t.Errorf("left: %v, %v", there, err)
+		}
+		if p.fake == nil {
+			return
+		}
+		p.fake.Deny(blobtest.Create, blobtest.Uploads)
+		if _, err := blob.CheckS3(t.Context(), p.Root(), p.settings); fault.Code(err) != "ACQ-AWS-005" {
+			t.Errorf("got %v", err)
+		}
+		small := blob.CheckS3Small
+		if _, err := small(t.Context(), p.Root(), p.settings); err != nil {
+			t.Error(err)
+		}
+		p.fake.Deny(blobtest.Put)
+		if _, err := small(t.Context(), p.Root(), p.settings); fault.Code(err) != "ACQ-AWS-005" || !strings.Contains(err.Error(), "s3:PutObject") {
+			t.Errorf("got %v", err)
+		}
+	})
 }

@@ -198,7 +198,7 @@ func (c backupListCmd) Run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	store, err := project.Backups(app.BackupOptions{})
+	store, err := project.Backups(ctx, app.BackupOptions{})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/internal/backup"
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 )
 
@@ -30,9 +31,16 @@ type backupRun struct {
 	t                  *testing.T
 	file, root         string
 	shop, copy, engine string
+	bucket             *blob.S3 // nil: root is a directory
 }
 
 func newBackupRun(t *testing.T) *backupRun {
+	t.Helper()
+	return newBackupRunAt(t, filepath.Join(t.TempDir(), "kept"))
+}
+
+// newBackupRunAt keeps backups at a URL, which settings may follow.
+func newBackupRunAt(t *testing.T, url string) *backupRun {
 	t.Helper()
 	d := scriptDatabases
 	d.start.Do(func() { d.server, d.err = postgrestest.Start() })
@@ -43,8 +51,7 @@ func newBackupRun(t *testing.T) *backupRun {
 	r.shop = d.server.Database(t, "create table orders (id serial primary key, note text); insert into orders (note) select md5(n::text) from generate_series(1, 20000) n",
 		"create table lines (order_id int references orders (id), n int); insert into lines select n, n % 7 from generate_series(1, 20000) n", "create type mood as enum ('sad'); create table moods (m mood)")
 	r.copy = d.server.Database(t)
-	dir := t.TempDir()
-	r.file, r.root = filepath.Join(dir, "shop.yaml"), filepath.Join(dir, "kept")
+	r.file, r.root = filepath.Join(t.TempDir(), "shop.yaml"), url
 	if err := os.WriteFile(r.file, fmt.Appendf(nil, backupProject, r.shop, r.copy, r.root), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +99,9 @@ func (r *backupRun) listed() []backup.Backup {
 // files gives the files of rows there are.
 func (r *backupRun) files() (out []string) {
 	r.t.Helper()
+	if r.bucket != nil {
+		return r.objects()
+	}
 	err := filepath.WalkDir(r.root, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".parquet") {
 			name, _ := filepath.Rel(r.root, path)

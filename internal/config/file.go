@@ -10,7 +10,7 @@ type File struct {
 	Path      string
 	Version   int
 	State     string // folder of the state as the file writes it; "" is the default
-	Reports   string // folder of the reports of migrations as the file writes it; "": none
+	Reports   string // folder of the reports of migrations as the file writes it, see ReportsAt; "": none
 	Memory    Size   // target for the process; 0 is the default
 	Sources   Ordered[*Block]
 	Sinks     Ordered[*Block]
@@ -101,7 +101,7 @@ type fileKeys struct {
 	Version   *node            `yaml:"version" doc:"Version of the format: 1."`
 	State     string           `yaml:"state" doc:"Folder of checkpoints, dead letters and jobs; default .acequia beside the file."`
 	Memory    Size             `yaml:"memory" doc:"Target for the memory of the process; default 256MiB."`
-	Reports   string           `yaml:"reports" doc:"Folder of the reports of migrations, which acequia backfill writes; default: none are written."`
+	Reports   string           `yaml:"reports" doc:"Folder of the reports of migrations, which acequia backfill and migrations write: a path, file:///dir, or s3://bucket/prefix; default: none are written."`
 	Sources   Ordered[*node]   `yaml:"sources" doc:"Where records come from, by name."`
 	Sinks     Ordered[*node]   `yaml:"sinks" doc:"Where records go, by name."`
 	Pipelines Ordered[*node]   `yaml:"pipelines" required:"true" doc:"What flows from where to where, by name."`

@@ -93,6 +93,18 @@ func (f *File) folder(path string) string {
 	return filepath.Join(filepath.Dir(f.Path), path)
 }
 
+// ReportsAt is the folder of the reports, or its address in S3; "": none are written.
+func (f *File) ReportsAt() string {
+	if f.Reports == "" {
+		return ""
+	}
+	at, ok := placeOf(f.Reports, filepath.Dir(f.Path))
+	if !ok {
+		return "" // the linter has said so
+	}
+	return at
+}
+
 // across finds what two files declare both.
 func across(files []*File) Problems {
 	d := &declared{first: map[string]*node{}, where: map[string]string{}, values: map[string]string{}}
@@ -132,7 +144,7 @@ func (d *declared) settings(f *File) {
 		d.same(f, "state", f.folder(f.State))
 	}
 	if f.Reports != "" {
-		d.same(f, "reports", f.folder(f.Reports))
+		d.same(f, "reports", f.ReportsAt())
 	}
 	if f.Backup != nil {
 		d.same(f, "backup", f.Path)

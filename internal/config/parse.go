@@ -224,6 +224,10 @@ func (l *linter) top(root *node) {
 			l.file.Pipelines = append(l.file.Pipelines, p)
 		}
 	}
+	if _, ok := placeOf(keys.Reports, ""); !ok {
+		k, v, _ := root.find(nil, []string{"reports"})
+		l.problem(spot(k, v), CodeWrong, "write a path, file:///dir, or s3://bucket/prefix", "reports: %q is no place for reports", keys.Reports)
+	}
 	if _, there := root.get("backup"); there {
 		l.file.Backup = keys.Backup
 		keys.Backup.unset = l.unset

@@ -113,6 +113,8 @@ var spanishOfPlaces = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`state`, `estado`},
 	{`source`, `origen`},
 	{`sink`, `destino`},
+	{`backups`, `copias`},
+	{`reports`, `informes`},
 }
 
 // spanishLast are the phrases that fit much.

@@ -2,16 +2,15 @@ package jobs
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
 )
 
 // What became of a migration.
@@ -69,34 +68,34 @@ func NewMigration(began time.Time, r Report) *Migration {
 	return m
 }
 
-// Write puts the report into a folder, in a file of its own that is there as a whole or not at all, and gives its path.
-// ACQ-ENV-012: it cannot be written.
-func (m *Migration) Write(folder string) (path string, err error) {
+// Write puts the report into a folder, in a file of its own that is there as a whole or not at all, and gives its path or address.
+// ACQ-ENV-012, or one of the codes of AWS: it cannot be written.
+func (m *Migration) Write(ctx context.Context, root string, s blob.S3Settings) (path string, err error) {
 	defer func() {
-		if err != nil {
-			err = &fault.Error{Code: "ACQ-ENV-012", Place: folder, Err: fmt.Errorf("write the report of the migration: %w", err), Remedy: "see that the folder can be written and has space; the migration itself is done"}
+		if err != nil && !strings.HasPrefix(fault.Code(err), "ACQ-AWS-") {
+			err = &fault.Error{Code: "ACQ-ENV-012", Place: root, Err: fmt.Errorf("write the report of the migration: %w", err), Remedy: "see that the folder can be written and has space; the migration itself is done"}
 		}
 	}()
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(folder, ".report-*")
+	text = append(text, '\n')
+	folder, err := blob.OpenAt(ctx, root, s)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return "", err
-	}
 	for n := 1; ; n++ {
-		path = filepath.Join(folder, "migration_"+m.Timestamp.Format("20060102T150405Z")+suffix(n)+".json")
-		if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) {
-			return path, err
+		name := "migration_" + m.Timestamp.Format("20060102T150405Z") + suffix(n) + ".json"
+		taken := false
+		err := folder.Update(ctx, name, func(old []byte) ([]byte, error) {
+			if taken = old != nil; taken {
+				return nil, nil
+			}
+			return text, nil
+		})
+		if err != nil || !taken {
+			return strings.TrimSuffix(folder.Root(), "/") + "/" + name, err
 		}
 	}
 }

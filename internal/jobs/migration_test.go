@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/blob/blobtest"
 	"github.com/acequia-io/acequia/internal/jobs"
 )
 
@@ -26,7 +28,7 @@ func TestReportOfAMigration(t *testing.T) {
 		},
 	})
 	folder := filepath.Join(t.TempDir(), "analytics", "migration_reports")
-	path, err := m.Write(folder)
+	path, err := m.Write(t.Context(), folder, blob.S3Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func TestReportOfAMigration(t *testing.T) {
 		t.Errorf("%s\nwant %s", &compact, want)
 	}
 	// A second report of the same second takes nothing away, and nothing else is left in the folder.
-	second, err := m.Write(folder)
+	second, err := m.Write(t.Context(), folder, blob.S3Settings{})
 	entries, readErr := os.ReadDir(folder)
 	if err != nil || readErr != nil || filepath.Base(second) != "migration_20240101T120000Z-2.json" || len(entries) != 2 {
 		t.Error(second, err, readErr, entries)
@@ -56,7 +58,30 @@ func TestReportOfAMigration(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil || back.Total != 1300 || len(back.Databases) != 3 {
 		t.Error(err, back)
 	}
-	if _, err := m.Write(path); fault.Code(err) != "ACQ-ENV-012" {
+	if _, err := m.Write(t.Context(), path, blob.S3Settings{}); fault.Code(err) != "ACQ-ENV-012" {
+		t.Error(err)
+	}
+}
+
+// In S3 it is the same, also when the answer to a write is lost; and what the role may not do is told.
+func TestReportInS3(t *testing.T) {
+	t.Parallel()
+	server := blobtest.New(t)
+	const folder = "s3://bucket/analytics/migration_reports"
+	m := jobs.NewMigration(time.Date(2024, 1, 1, 12, 0, 0, 0, time.UTC), jobs.Report{Databases: []jobs.Database{{SourceDB: "mysql", State: jobs.Succeeded}}})
+	server.Break(blobtest.Fault{Op: blobtest.Put, Times: 1, Done: true})
+	for _, want := range []string{"migration_20240101T120000Z.json", "migration_20240101T120000Z-2.json"} {
+		if path, err := m.Write(t.Context(), folder, server.Settings()); err != nil || path != "s3://bucket/analytics/migration_reports/"+want {
+			t.Error(path, err)
+		}
+	}
+	var back jobs.Migration
+	names := server.Names("")
+	if len(names) != 2 || json.Unmarshal(server.Object(names[0]).Body, &back) != nil || back.Status != jobs.MigrationSuccess {
+		t.Errorf("%q: %+v", names, back)
+	}
+	server.Deny(blobtest.Put)
+	if _, err := m.Write(t.Context(), folder, server.Settings()); fault.Code(err) != "ACQ-AWS-005" || !strings.Contains(err.Error(), "s3:PutObject") {
 		t.Error(err)
 	}
 }

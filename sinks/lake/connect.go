@@ -18,7 +18,10 @@ func (c *Config) Check(ctx context.Context) (found string, err error) {
 		return "", err
 	}
 	if _, _, remote := blob.ParseURL(root); remote {
-		return c.checkS3(ctx, root)
+		if found, err = blob.CheckS3(ctx, root, c.S3()); err == nil && c.Athena != nil {
+			err = c.checkGlue(ctx)
+		}
+		return found, err
 	}
 	there, free, err := blob.Probe(root)
 	if err != nil {
@@ -29,26 +32,6 @@ func (c *Config) Check(ctx context.Context) (found string, err error) {
 		how = "can be written"
 	}
 	return fmt.Sprintf("%s %s, %s", root, how, blob.SpaceText(free)), nil
-}
-
-func (c *Config) checkS3(ctx context.Context, root string) (found string, err error) {
-	b, err := blob.OpenS3(ctx, root, c.S3())
-	if err != nil {
-		return "", err
-	}
-	there, err := b.Probe(ctx)
-	if err != nil {
-		return "", err
-	}
-	if c.Athena != nil {
-		if err := c.checkGlue(ctx); err != nil {
-			return "", err
-		}
-	}
-	if there {
-		return root + " can be written, and holds something", nil
-	}
-	return root + " can be written, and is empty", nil
 }
 
 // checkGlue tells whether Glue has the database.

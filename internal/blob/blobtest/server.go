@@ -190,6 +190,13 @@ func (s *Server) Store(key string, body []byte) {
 	s.store(key, Object{Body: body})
 }
 
+// Remove takes an object away behind everybody's back.
+func (s *Server) Remove(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.objects, key)
+}
+
 // Staged counts the uploads that are not completed.
 func (s *Server) Staged() int {
 	s.mu.Lock()
