@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,6 +25,7 @@ type cloud struct {
 	*awstest.Server
 	bucket, endpoint string
 	ahead            atomic.Int64 // nanoseconds
+	gone             atomic.Bool  // it refuses everything
 }
 
 func startCloud(t *testing.T) *cloud {
@@ -38,8 +41,12 @@ func startCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	before := httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		ErrorLog: log.New(io.Discard, "", 0), // of those who were killed
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(to) },
 		ModifyResponse: func(r *http.Response) error {
+			if c.gone.Load() {
+				r.StatusCode = http.StatusForbidden
+			}
 			r.Header.Set("Date", time.Now().Add(time.Duration(c.ahead.Load())).UTC().Format(http.TimeFormat))
 			return nil
 		},
