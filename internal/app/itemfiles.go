@@ -124,16 +124,21 @@ func (s *Service) openItems(ctx context.Context) error {
 // openDynamo opens the tables of DynamoDB that a sink writes, if it does.
 func (s *Service) openDynamo(ctx context.Context, part *SinkPart) error {
 	o, ok := part.inDynamo()
-	place := s.project.itemsFile(part)
-	if !ok || s.dynamo[place] != nil {
+	if !ok {
 		return nil
 	}
-	o.Log = s.Log
-	store, err := itemstore.OpenDynamo(ctx, o)
-	if err != nil {
-		return fmt.Errorf("sink %s: %w", part.Name, err)
+	place := s.project.itemsFile(part)
+	if s.dynamo[place] == nil {
+		o.Log = s.Log
+		store, err := itemstore.OpenDynamo(ctx, o)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", part.Name, err)
+		}
+		s.dynamo[place] = store
 	}
-	s.dynamo[place] = store
+	if h, ok := part.Settings.(interface{ Named() []itemstore.Table }); ok {
+		s.dynamo[place].Expect(h.Named()...)
+	}
 	return nil
 }
 

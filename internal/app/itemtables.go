@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/api"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/itemstore"
@@ -21,7 +22,7 @@ type itemTables struct{ *Service }
 var _ api.Items = itemTables{}
 
 // tables gives the tables of all stores, each with its store, by name.
-func (s itemTables) tables() map[string]storedTable {
+func (s itemTables) tables(ctx context.Context) (map[string]storedTable, error) {
 	out := map[string]storedTable{}
 	for _, d := range s.project.Pipelines {
 		for _, part := range d.Sinks {
@@ -31,6 +32,9 @@ func (s itemTables) tables() map[string]storedTable {
 			}
 			place := s.project.itemsFile(part)
 			if dynamo := s.dynamo[place]; dynamo != nil {
+				if err := dynamo.Find(ctx); err != nil && fault.Code(err) != "ACQ-ITEMS-020" {
+					return nil, err
+				}
 				for _, t := range dynamo.Tables() {
 					out[t.Name] = storedTable{Table: t, store: dynamo}
 				}
@@ -40,7 +44,7 @@ func (s itemTables) tables() map[string]storedTable {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // embeddedTables adds those of a file. Of one that was made by a process before only the settings say which indexes it has.
@@ -78,7 +82,10 @@ type itemReader interface {
 
 // Tables gives the tables by name.
 func (s itemTables) Tables(ctx context.Context) ([]api.ItemTable, error) {
-	all := s.tables()
+	all, err := s.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]api.ItemTable, 0, len(all))
 	for _, t := range all {
 		n, err := t.store.Count(ctx, t.Name)
@@ -97,7 +104,10 @@ func (s itemTables) Tables(ctx context.Context) ([]api.ItemTable, error) {
 
 // Page gives items of a table.
 func (s itemTables) Page(ctx context.Context, q api.Query) (api.Page, error) {
-	all := s.tables()
+	all, err := s.tables(ctx)
+	if err != nil {
+		return api.Page{}, err
+	}
 	t, ok := all[q.Table]
 	if !ok {
 		known := make([]string, 0, len(all))
@@ -111,7 +121,6 @@ func (s itemTables) Page(ctx context.Context, q api.Query) (api.Page, error) {
 		return t.one(ctx, q.Key)
 	}
 	var found []itemstore.Item
-	var err error
 	if q.Index == "" {
 		found, err = t.store.List(ctx, t.Name, q.Limit, q.After)
 	} else {

@@ -40,8 +40,9 @@ type Dynamo struct {
 
 	defining sync.Mutex
 
-	mu     sync.Mutex
-	tables map[string]*dynamoTable
+	mu       sync.Mutex
+	tables   map[string]*dynamoTable
+	expected []Table // see Expect
 }
 
 // dynamoTable is a declared table.
@@ -52,6 +53,7 @@ type dynamoTable struct {
 	limit  *limiter // this and what follows is the same however often the table is defined
 	floor  *floor
 	load   *load // nil: the table is not loaded for the first time
+	found  bool  // by Find: what records there are is not known
 }
 
 // answerTime is how long DynamoDB may take for a call.
@@ -95,7 +97,7 @@ func (d *Dynamo) Define(ctx context.Context, t Table) error {
 	d.defining.Lock() // nobody may write a table before it is known whether it is loaded
 	defer d.defining.Unlock()
 	defined := &dynamoTable{Table: t, store: d, layout: l, limit: &limiter{}, floor: &floor{}}
-	if known, err := d.table(t.Name); err == nil {
+	if known, err := d.table(t.Name); err == nil && !known.found {
 		defined.limit, defined.floor, defined.load = known.limit, known.floor, known.load
 	} else if d.options.Bulk && !defined.hasEntries() {
 		if defined.load, err = d.beginLoad(ctx, t.Name); err != nil {
@@ -108,13 +110,19 @@ func (d *Dynamo) Define(ctx context.Context, t Table) error {
 	return nil
 }
 
-// look asks for the table and those of its entries, and compares them with what is declared.
+// look asks for the table and those of its entries, and compares them with what is declared. Without a schema the layout knows the key alone.
 func (d *Dynamo) look(ctx context.Context, t Table) (*types.TableDescription, *layout, error) {
 	found, err := d.describe(ctx, t, t.Name)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := layOut(found, t.Schema)
+	s := t.Schema
+	if s == nil {
+		if s, err = keysOf(found, t.Name); err != nil {
+			return nil, nil, err
+		}
+	}
+	l, err := layOut(found, s)
 	if err != nil {
 		return nil, nil, &fault.Error{
 			Code: "ACQ-ITEMS-021", Place: t.Name, Err: fmt.Errorf("the table of DynamoDB does not fit: %w", err),
@@ -181,9 +189,11 @@ func (d *Dynamo) describe(ctx context.Context, t Table, name string) (*types.Tab
 		return err
 	})
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
-		return nil, &fault.Error{
-			Code: "ACQ-ITEMS-020", Place: name, Err: errors.New("there is no such table in DynamoDB"), Remedy: "make it: " + d.Command(t),
+		e := &fault.Error{Code: codeNoTable, Place: name, Err: errors.New("there is no such table in DynamoDB"), Remedy: "make it: acequia plan --connect tells the command"}
+		if t.Schema != nil {
+			e.Remedy = "make it: " + d.Command(t)
 		}
+		return nil, e
 	}
 	if err != nil {
 		return nil, awsconfig.Explain(err, "look at the table (dynamodb:DescribeTable)", name)

@@ -44,8 +44,11 @@ func (d *Dynamo) Count(ctx context.Context, table string) (int64, error) {
 	return aws.ToInt64(found.ItemCount), nil
 }
 
-// Ping says whether the tables can be read.
+// Ping says whether the tables are there, those that are expected too.
 func (d *Dynamo) Ping(ctx context.Context) error {
+	if err := d.Find(ctx); err != nil {
+		return err
+	}
 	for _, t := range d.Tables() {
 		if _, err := d.describe(ctx, t, t.Name); err != nil {
 			return err

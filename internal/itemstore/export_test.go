@@ -53,3 +53,9 @@ func (s *Store) QueryPlan(ctx context.Context, name string, index int, values ..
 	}
 	return plan.String(), rows.Err()
 }
+
+// Loads says whether a table is being loaded in bulk.
+func (d *Dynamo) Loads(table string) bool {
+	t, err := d.table(table)
+	return err == nil && t.load != nil
+}

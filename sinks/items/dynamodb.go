@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,16 @@ func (c *Config) dynamo(ctx context.Context, do func(d *itemstore.Dynamo) error)
 	return errors.Join(do(d), d.Close())
 }
 
+// Named gives the tables that the settings name, without their schemas.
+func (c *Config) Named() []itemstore.Table {
+	var out []itemstore.Table
+	for _, stream := range slices.Sorted(maps.Keys(c.Tables)) {
+		t := c.table(stream)
+		out = append(out, itemstore.Table{Name: t.Name, Indexes: t.Indexes, NoChanges: t.NoChanges})
+	}
+	return out
+}
+
 // Reach tells whether the tables of DynamoDB for records of the schemas are there and can be written.
 func (c *Config) Reach(ctx context.Context, in []*record.Schema) (found string, err error) {
 	var words []string
@@ -97,10 +108,12 @@ func (c *Config) Reach(ctx context.Context, in []*record.Schema) (found string, 
 			}
 			tables++
 		}
-		words = slices.Insert(words, 0, fmt.Sprintf("%d tables can be written", tables))
-		if tables == 0 {
-			words[0] = "AWS is configured; which tables are needed, plan --connect tells"
+		if tables == 0 { // the streams are known when the source is asked
+			d.Expect(c.Named()...)
+			words = append(words, fmt.Sprintf("%d tables are there; which others are needed, plan --connect tells", len(c.Tables)))
+			return d.Find(ctx)
 		}
+		words = slices.Insert(words, 0, fmt.Sprintf("%d tables can be written", tables))
 		return errors.Join(errs...)
 	})
 	return strings.Join(words, "; "), err
