@@ -46,12 +46,6 @@ func (t terminal) implied() (path string, err error) {
 		return "", err
 	}
 	p, err := t.service(v)
-	if err == nil && p.AWS {
-		err = &fault.Error{
-			Code: "ACQ-ENV-010", Place: "environment", Err: errors.New("AWS is meant, and this version cannot put backups and reports into S3"),
-			Remedy: "acequia init --from-env writes a file with the lake in S3, items in DynamoDB and these on this machine; to keep everything here: ACEQUIA_BACKEND=embedded",
-		}
-	}
 	if err != nil {
 		return "", err
 	}

@@ -21,7 +21,7 @@ import (
 type Implied struct {
 	MySQL, MongoDB string // their databases; "": none
 	PostgreSQL     bool
-	AWS            bool   // the lake stands in the bucket, and items in DynamoDB
+	AWS            bool   // lake, reports and backups stand in the bucket, and items in DynamoDB
 	Folder         string // the bucket, or the folder that stands for it; "": the folder of the service
 	Analytics      string // folder of lake and reports in it
 	Backups        string // and of backups
@@ -196,15 +196,15 @@ func (p *Implied) yaml(up, state string) ([]byte, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"P": p, "State": state, "Reports": up + p.Reports(), "Lake": p.lake(up), "Backups": up + path.Join(p.Folder, p.Backups),
+		"P": p, "State": state, "Reports": p.at(up, p.reports()), "Lake": p.at(up, path.Join(p.Analytics, "analytics_data")), "Backups": p.at(up, p.Backups),
 		"PostgreSQL": cinema.PostgreSQL, "MySQL": cinema.MySQL, "MongoDB": cinema.MongoDB,
 	})
 	return []byte(b.String()), err
 }
 
-// lake is where the lake stands, from a file that stands below the folder of the service.
-func (p *Implied) lake(up string) string {
-	at := path.Join(p.Folder, p.Analytics, "analytics_data")
+// at is where a folder stands, from a file that stands below the folder of the service.
+func (p *Implied) at(up, folder string) string {
+	at := path.Join(p.Folder, folder)
 	if p.AWS {
 		return "s3://" + at
 	}
@@ -215,15 +215,15 @@ func (p *Implied) lake(up string) string {
 func (p *Implied) Place() string {
 	switch {
 	case p.AWS:
-		return "The lake is kept in the bucket " + p.Folder + ", items in DynamoDB. Backups and reports stay on this machine, below " + p.Folder + ": this version does not put them into S3."
+		return "Lake, reports and backups are kept in the bucket " + p.Folder + ", items in DynamoDB; positions and jobs on this machine, in .acequia."
 	case p.Folder != "":
 		return "Items and lake are kept on this machine, below " + p.Folder + ": no AWS is asked for."
 	}
 	return "Items and lake are kept on this machine, below this folder: no AWS is asked for."
 }
 
-// Reports is the folder of the reports of migrations, in the folder of the service.
-func (p *Implied) Reports() string { return path.Join(p.Folder, p.Analytics, "migration_reports") }
+// reports is the folder of the reports of migrations, beside the lake.
+func (p *Implied) reports() string { return path.Join(p.Analytics, "migration_reports") }
 
 func names(prefix string, tables []cinema.Table) string {
 	out := make([]string, len(tables))
