@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -24,11 +25,17 @@ type fake struct {
 	through *httputil.ReverseProxy
 
 	mu        sync.Mutex
-	calls     []string            // names of operations, in their order
+	calls     []call              // in their order
 	refusals  map[string][]answer // what an operation is answered next, instead of being done
 	between   map[string]func()   // what happens once before an operation is done
 	workgroup map[string]any      // its configuration, once it was changed
 	queries   map[string]any      // named queries that were changed, by id
+}
+
+// call is one that came.
+type call struct {
+	operation string
+	in        map[string]any
 }
 
 // answer is one that moto does not give.
@@ -48,7 +55,7 @@ func newFake(t *testing.T) *fake {
 		t.Fatal(err)
 	}
 	f := &fake{through: httputil.NewSingleHostReverseProxy(at), refusals: map[string][]answer{}, between: map[string]func(){}, queries: map[string]any{}}
-	f.through.Transport = &http.Transport{}
+	f.through.Transport, f.through.ErrorLog = &http.Transport{}, log.New(io.Discard, "", 0) // of callers that have gone
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(func() {
 		f.Close()
@@ -68,6 +75,13 @@ func (f *fake) refuse(operation string, with ...answer) {
 	f.refusals[operation] = append(f.refusals[operation], with...)
 }
 
+// relent has an operation done again.
+func (f *fake) relent(operation string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refusals[operation] = nil
+}
+
 // meanwhile has something happen before the next call of an operation is done.
 func (f *fake) meanwhile(operation string, do func()) {
 	f.mu.Lock()
@@ -75,37 +89,40 @@ func (f *fake) meanwhile(operation string, do func()) {
 	f.between[operation] = do
 }
 
-// called counts the calls of an operation.
-func (f *fake) called(operation string) (n int) {
+// asked gives what the calls of an operation asked for.
+func (f *fake) asked(operation string) (out []map[string]any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, c := range f.calls {
-		if c == operation {
-			n++
+		if c.operation == operation {
+			out = append(out, c.in)
 		}
 	}
-	return n
+	return out
 }
+
+// called counts the calls of an operation.
+func (f *fake) called(operation string) int { return len(f.asked(operation)) }
 
 // ServeHTTP answers one call at a time, as a service does that compares before it writes.
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	f.calls = append(f.calls, operation)
 	text, _ := io.ReadAll(r.Body)
+	var in map[string]any
+	_ = json.Unmarshal(text, &in)
+	f.calls = append(f.calls, call{operation, in})
 	r.Body = io.NopCloser(bytes.NewReader(text))
+	if do := f.between[operation]; do != nil {
+		delete(f.between, operation)
+		do()
+	}
 	if next := f.refusals[operation]; len(next) > 0 {
 		f.refusals[operation] = next[1:]
 		send(w, next[0].status, next[0].body)
 		return
 	}
-	if do := f.between[operation]; do != nil {
-		delete(f.between, operation)
-		do()
-	}
-	var in map[string]any
-	_ = json.Unmarshal(text, &in)
 	switch operation {
 	case "UpdateTable":
 		if version, _ := in["VersionId"].(string); version != "" && f.version(r, in) != version {

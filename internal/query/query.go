@@ -36,11 +36,14 @@ type Config struct {
 	Idle    time.Duration // the database is closed when it was not used for this long; 2 min
 }
 
+// maxRows is how many rows a query gives at most where nothing else is said.
+const maxRows = 100_000
+
 func (c *Config) setDefaults() {
 	c.Memory = orDefault(c.Memory, 256<<20)
 	c.Spill = orDefault(c.Spill, 8<<30)
 	c.Threads = orDefault(c.Threads, 2)
-	c.MaxRows = orDefault(c.MaxRows, 100_000)
+	c.MaxRows = orDefault(c.MaxRows, maxRows)
 	c.Timeout = orDefault(c.Timeout, 30*time.Second)
 	c.Idle = orDefault(c.Idle, 2*time.Minute)
 }
@@ -116,7 +119,8 @@ func (e *Engine) Available() error {
 	if _, _, remote := blob.ParseURL(e.cfg.Lake); remote {
 		return &fault.Error{
 			Code: "ACQ-QUERY-012", Place: e.cfg.Lake, Err: errors.New("the lake is in S3, and DuckDB as it is built in reads directories alone"),
-			Remedy: "ask Athena or any engine that reads Parquet in S3 (acequia tables ddl prints the tables), or copy it: aws s3 sync " + e.cfg.Lake + " DIR",
+			Remedy: "ask by Athena: acequia query --engine athena, after acequia tables apply (athena: {} under the lake makes it the usual engine), " +
+				"or copy the lake: aws s3 sync " + e.cfg.Lake + " DIR",
 		}
 	}
 	return built()

@@ -30,12 +30,18 @@ type Value struct {
 	Null bool
 }
 
+// Feed gives the rows of an engine, in order.
+type Feed interface {
+	Next() bool               // goes to the next row; false at the end and after an error
+	Values(row []Value) error // writes the values of the row
+	Err() error               // what ended the rows too early
+	Close() error             // may come at any row
+}
+
 // Rows are the rows of a query, read once, in order, from one goroutine.
 type Rows struct {
 	columns []Column
-	found   *sql.Rows
-	cells   []sql.NullString
-	scan    []any
+	found   Feed
 	row     []Value
 	count   int
 	limit   int
@@ -48,14 +54,38 @@ type Rows struct {
 	explain func(error) error // makes an error one for the user
 }
 
-func newRows(columns []Column, found *sql.Rows) *Rows {
-	r := &Rows{columns: columns, found: found}
-	r.cells, r.row = make([]sql.NullString, len(columns)), make([]Value, len(columns))
-	r.scan = make([]any, len(columns))
-	for i := range r.cells {
-		r.scan[i] = &r.cells[i]
+// Foreign gives the rows that another engine than DuckDB has found, no more than limit; 0: as many as Config.MaxRows is without a setting.
+func Foreign(columns []Column, found Feed, limit int) *Rows {
+	return &Rows{
+		columns: columns, found: found, row: make([]Value, len(columns)), limit: orDefault(limit, maxRows), began: time.Now(),
+		finish: func() error { return nil }, explain: func(err error) error { return err },
 	}
-	return r
+}
+
+// duckRows are the rows of a statement whose values are all text.
+type duckRows struct {
+	*sql.Rows
+	cells []sql.NullString
+	scan  []any
+}
+
+func newRows(columns []Column, found *sql.Rows) *Rows {
+	d := &duckRows{Rows: found, cells: make([]sql.NullString, len(columns)), scan: make([]any, len(columns))}
+	for i := range d.cells {
+		d.scan[i] = &d.cells[i]
+	}
+	return &Rows{columns: columns, found: d, row: make([]Value, len(columns))}
+}
+
+// Values writes the values of the row.
+func (d *duckRows) Values(row []Value) error {
+	if err := d.Scan(d.scan...); err != nil {
+		return err
+	}
+	for i, c := range d.cells {
+		row[i] = Value{Text: c.String, Null: !c.Valid}
+	}
+	return nil
 }
 
 // Columns gives the columns of the result.
@@ -75,12 +105,9 @@ func (r *Rows) Next() bool {
 		r.stop(nil)
 		return false
 	}
-	if err := r.found.Scan(r.scan...); err != nil {
+	if err := r.found.Values(r.row); err != nil {
 		r.stop(err)
 		return false
-	}
-	for i, c := range r.cells {
-		r.row[i] = Value{Text: c.String, Null: !c.Valid}
 	}
 	r.count++
 	return true

@@ -7,6 +7,7 @@ import sys
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
 
 logging.disable(logging.CRITICAL)
 
@@ -28,6 +29,8 @@ def read(dialect, sql, write):
         raise SqlglotError("a SELECT of nothing: " + sql)
     if any(isinstance(n, exp.Star) and any(n.args.values()) for n in tree.walk()):
         raise SqlglotError("a * with exceptions: " + sql)
+    if write:  # what / is depends on the types
+        tree = annotate_types(tree, dialect=dialect)
     out = {"kind": tree.key, "sql": tree.sql(dialect=write or dialect)}
     if isinstance(tree, exp.Create):
         out["kind"] = "create " + tree.kind.lower()
