@@ -3,6 +3,8 @@ package athena_test
 import (
 	"crypto/rand"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/athena/athenatest"
 	"github.com/acequia-io/acequia/internal/awsconfig"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
@@ -377,6 +380,35 @@ func TestSettings(t *testing.T) {
 	} {
 		if got, err := s.Validate(); got != field || (err == nil) != (field == "") {
 			t.Errorf("%s: %s %v", field, got, err)
+		}
+	}
+}
+
+// TestTroubleshooting wants the pages on troubles to say what acequia says, in both languages.
+func TestTroubleshooting(t *testing.T) {
+	t.Parallel()
+	c := open(t, place(moto.Settings))
+	missing, ok := errors.AsType[*fault.Error](c.Check(t.Context()))
+	if !ok {
+		t.Fatal(missing)
+	}
+	refused, ok := errors.AsType[*fault.Error](athena.Refused([]athena.Change{{Action: athena.Refuse, Details: []string{"no"}}}))
+	if !ok {
+		t.Fatal(refused)
+	}
+	for page, lang := range map[string]string{"troubleshooting.md": "en", "troubleshooting.es.md": "es"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		say := config.Translation(lang)
+		for _, part := range []string{missing.Code, say(missing.Remedy), say(missing.Err.Error()), refused.Code} {
+			if !strings.Contains(string(text), part) {
+				t.Errorf("%s does not say %q", page, part)
+			}
+		}
+		if same := say(refused.Remedy) == refused.Remedy; same != (lang == "en") {
+			t.Errorf("in %s: %s", lang, say(refused.Remedy))
 		}
 	}
 }

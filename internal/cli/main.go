@@ -57,7 +57,7 @@ type cli struct {
 	State    stateCmd    `cmd:"" help:"Show where each lane stands, or have tables read anew by the next run."`
 	Capture  captureCmd  `cmd:"" help:"Install, remove or show what lets the changes of a database be found."`
 	Query    queryCmd    `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
-	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, or print their Athena DDL."`
+	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, and make them known to Athena."`
 	Setup    setupCmd    `cmd:"" help:"Tell what AWS has to have for a configuration: the least rights of each part."`
 	Status   statusCmd   `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
 	Doctor   doctorCmd   `cmd:"" help:"Look at all that pipelines need, and say what to do about what is wrong."`

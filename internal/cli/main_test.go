@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("EXAMPLES", examples)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"database": scriptDatabases.make, "sql": scriptDatabases.sql, "broker": broker},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"database": scriptDatabases.make, "sql": scriptDatabases.sql, "broker": broker, "aws": aws},
 		Condition: func(name string) (bool, error) {
 			if name != "sql" {
 				return false, fmt.Errorf("unknown condition %q", name)

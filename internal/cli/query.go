@@ -69,13 +69,19 @@ func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *
 	})
 }
 
+const engineDuckDB = "duckdb"
+
 type queryCmd struct {
 	lakeFlags
 	Output string `short:"o" help:"How to write the result: ${enum}." enum:"table,csv,json,ndjson,md" default:"table"`
 	JSON   bool   `help:"The same as -o json."`
 	Saved  string `help:"Run a saved query; 'list' names them." placeholder:"NAME"`
-	Save   bool   `help:"Write the result as CSV into DIR/results too, apart from the lake."`
-	SQL    string `arg:"" optional:"" help:"One statement that reads."`
+	Save   bool   `help:"Write the result as CSV into DIR/results too, apart from the lake; of Athena its place is told."`
+	Engine string `help:"Who answers: ${enum}; default athena for a lake in S3 whose file says athena:, else duckdb." enum:"duckdb,athena," default:""`
+
+	Param []string `help:"Value for a question mark of the statement, in their order; numbers, true, false and null are themselves, all else is text. Of Athena." placeholder:"VALUE" sep:"none"`
+
+	SQL string `arg:"" optional:"" help:"One statement that reads."`
 }
 
 // Help shows examples.
@@ -87,8 +93,11 @@ func (queryCmd) Help() string {
   acequia query -f games.yaml 'select reason, count(*) from dead_letters group by reason'
   acequia query --dir D --saved games-by-genre
   acequia query --saved list
+  acequia query -f aws.yaml --engine athena 'select title from videogames_latest where year = ? and genre = ?' --param 1998 --param Puzzle
 
-Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment (no lake, rights).`
+A query of Athena is asked in its workgroup, and stopped there when this command is; what it read and cost is told at the end.
+
+Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 environment (no lake, rights, no workgroup).`
 }
 
 // Run asks the lake.
@@ -102,6 +111,18 @@ func (c queryCmd) Run(ctx context.Context, t terminal) error {
 	}
 	if c.JSON {
 		c.Output = string(query.JSONList)
+	}
+	if c.Engine != engineDuckDB {
+		lake, _, err := c.find(ctx, t)
+		switch {
+		case err != nil && (c.Engine != "" || !errors.Is(err, app.ErrNoLake)):
+			return err
+		case err == nil && (c.Engine != "" || lake.Remote() && lake.Config.Athena != nil):
+			return c.byAthena(ctx, t, lake, text)
+		}
+	}
+	if len(c.Param) > 0 {
+		return &fault.Error{Code: "ACQ-USE-077", Place: "--param", Err: errors.New("DuckDB is asked without values for question marks"), Remedy: "write them into the statement, or ask by Athena: --engine athena"}
 	}
 	return c.withLetters(ctx, t, func(engine *query.Engine, state string) error { return c.ask(ctx, t, engine, state, text) })
 }
@@ -154,6 +175,7 @@ type tablesCmd struct {
 	List     tablesListCmd     `cmd:"" help:"List the tables of the lake."`
 	Describe tablesDescribeCmd `cmd:"" help:"Show the columns of a table."`
 	DDL      tablesDDLCmd      `cmd:"" name:"ddl" help:"Print the Athena statements that make a table and its latest view."`
+	Apply    tablesApplyCmd    `cmd:"" help:"Make the tables of a lake in S3 known to Glue, and the workgroup that asks them by Athena."`
 	Compact  tablesCompactCmd  `cmd:"" help:"Merge the small files of closed partitions."`
 	Expire   tablesExpireCmd   `cmd:"" help:"Drop the partitions past their time."`
 }

@@ -32,5 +32,9 @@ var spanishOfCloud = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`make it, or look at its name, the region and the account`, `créalo, o revisa su nombre, la región y la cuenta`},
 	{`set the region in which it is: aws: { region: ... }`, `indica la región en la que está: aws: { region: ... }`},
 	{`it is tried again, slower; raise the limit if it stays so`, `se intenta de nuevo, más despacio; sube el límite si sigue así`},
+	{`make it: acequia tables apply FILE`, `créalo: acequia tables apply FICHERO`},
+	{`the database is not there`, `la base de datos no existe`},
+	{`give the lake another database with athena: { database: ... }, or take away what is there`, `da al lago otra base de datos con athena: { database: ... }, o quita lo que hay`},
+	{`another process changes the same table; it is tried again`, `otro proceso cambia la misma tabla; se intenta de nuevo`},
 	{`look whether the endpoint can be reached; it is tried again`, `mira si se llega a la dirección; se intenta de nuevo`},
 }

@@ -18,18 +18,28 @@ type Server struct {
 	Settings awsconfig.Settings // its endpoint and a region
 }
 
+// Environment is what a process needs so that the server takes it for somebody, and so that it finds no other credentials.
+func Environment() map[string]string {
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	}
+}
+
 // Start starts a server, and gives this process credentials that it takes. Without moto it fails and says how to get it.
 func Start() (*Server, error) {
-	program, err := servertest.Cached("moto", "moto/bin/moto_server")
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-	} {
+	for name, value := range Environment() {
 		if err := os.Setenv(name, value); err != nil {
 			return nil, err
 		}
+	}
+	return Launch()
+}
+
+// Launch starts a server for other processes, which have the Environment.
+func Launch() (*Server, error) {
+	program, err := servertest.Cached("moto", "moto/bin/moto_server")
+	if err != nil {
+		return nil, err
 	}
 	s, err := servertest.Start(program, func(s *servertest.Server) []string {
 		host, port, _ := net.SplitHostPort(s.Address)
