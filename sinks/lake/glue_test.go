@@ -240,3 +240,26 @@ func TestGlueIsChecked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestUnseenRows: rows that Athena would not see are told of once, and others are not.
+func TestUnseenRows(t *testing.T) {
+	t.Parallel()
+	for first, want := range map[string]int{"": 0, "2024-10-04": 0, "2024-10-05": 1} { // the rows are of 2024-10-04
+		c, _ := knownToGlue(t, newRoad(t))
+		c.Athena.FirstDay = first
+		var said strings.Builder
+		l, err := lake.New(t.Context(), c, 0, slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lane := sinks.Lane{Pipeline: "p", ID: "a", Epoch: 1}
+		commit(t, l, lane, 1, games(t, 0, 10, 1))
+		commit(t, l, lane, 2, games(t, 10, 20, 1))
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(said.String(), "dt=2024-10-04"); n != want || n != strings.Count(said.String(), "Athena does not look") {
+			t.Errorf("first_day %q: %s", first, said.String())
+		}
+	}
+}

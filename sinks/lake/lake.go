@@ -91,6 +91,7 @@ type table struct {
 	fields      []record.Field // of the file: the record's, by their names in the lake, then the system's
 	plan        *parquet.Plan  // nil until the first batch
 	wide        atomic.Bool    // a group had more partitions than may be open
+	warned      atomic.Bool    // of rows that Athena does not see
 	idle        []*parquet.Writer
 }
 
@@ -154,15 +155,6 @@ func (c Config) Every() time.Duration { return c.filled().Roll.Every }
 
 // S3 gives what is said of a bucket of S3.
 func (c Config) S3() blob.S3Settings { return blob.S3Settings{AWS: c.AWS, SSE: c.SSE, Owner: c.Owner} }
-
-// Asked says how Athena asks the lake; what the settings do not say is as usual.
-func (c Config) Asked() athena.Place {
-	p := athena.Place{Lake: strings.TrimRight(c.URL, "/"), AWS: c.AWS, SSE: c.SSE, Owner: c.Owner}
-	if c.Athena != nil {
-		p.Settings = *c.Athena
-	}
-	return p
-}
 
 // Root is the folder of the lake, or its address in S3.
 func (c Config) Root() (string, error) {
@@ -253,10 +245,8 @@ func (l *Lake) table(ctx context.Context, s *record.Schema) (*table, error) {
 		}
 	}
 	description, err := l.describe(ctx, name, s)
-	if err == nil && l.glue != nil { // asked each time: whoever described the table may have died before Glue knew
-		if err = l.glue.Ensure(ctx, description); fault.Code(err) == athena.CodeRefused {
-			err = &fault.Error{Class: fault.Fatal, Place: s.Stream, Err: err} // other streams go on
-		}
+	if err == nil { // each time: whoever described the table may have died before Glue knew
+		err = l.tell(ctx, description)
 	}
 	if err != nil {
 		return nil, err

@@ -215,6 +215,7 @@ func (w *writer) staging() string { return stagingFolder + "/" + w.lane.Pipeline
 
 // create opens a staged file. Its names say the epoch, so that a later owner knows what to sweep.
 func (w *writer) create(ctx context.Context, t *table, folder string, sample []record.Column, rows int) (*part, error) {
+	w.lake.unseen(ctx, t, folder)
 	number := w.files
 	w.serial, w.files = w.serial+1, w.files+1
 	f, err := w.lake.bucket.Stage(ctx, fmt.Sprintf("%s/e%d-%d.tmp", w.staging(), w.lane.Epoch, w.serial), fileName(w, t, folder, w.group, number))
