@@ -67,11 +67,12 @@ func athenaColumns(columns []AthenaColumn) string {
 
 // AthenaDDL gives the statements that make the table and its views in Athena, over files at an S3 location.
 func (t *LakeTable) AthenaDDL(location string, firstDay string) string {
-	ddl := t.Athena(location, firstDay).DDL() + t.athenaLimits()
+	var ddl strings.Builder
+	ddl.WriteString(t.Athena(location, firstDay).DDL() + t.athenaLimits())
 	for _, v := range t.AthenaViews() {
-		ddl += fmt.Sprintf("\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(v.Name), v.SQL)
+		fmt.Fprintf(&ddl, "\nCREATE OR REPLACE VIEW %s AS\n%s;\n", duckName(v.Name), v.SQL)
 	}
-	return ddl
+	return ddl.String()
 }
 
 // nullFolder is what Hive calls the value of a folder of rows whose partition is null.

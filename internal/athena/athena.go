@@ -62,7 +62,7 @@ func (s Settings) Validate() (field string, err error) {
 	case !strings.HasPrefix(f.Results, "s3://") || strings.HasPrefix(f.Results, "s3:///"):
 		return "results", fmt.Errorf("%q is no place in S3: want s3://BUCKET", s.Results)
 	case f.Cutoff < leastCutoff:
-		return "cutoff", errors.New("Athena knows no limit below 10000000 bytes")
+		return "cutoff", errors.New("want 10000000 bytes at least: Athena knows no lower limit")
 	case day != nil:
 		return "first_day", fmt.Errorf("%q is no day: write it as 2026-01-31", f.FirstDay)
 	}

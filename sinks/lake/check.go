@@ -35,14 +35,7 @@ func check(settings any, in []*record.Schema) error {
 	if _, _, remote := blob.ParseURL(c.URL); !remote && c.S3() != (blob.S3Settings{}) {
 		errs = append(errs, config.Wrong("url", "aws, sse and owner are of a lake at s3://"))
 	}
-	if c.Athena != nil {
-		if _, _, remote := blob.ParseURL(c.URL); !remote {
-			errs = append(errs, config.Wrong("athena", "it is of a lake at s3://"))
-		}
-		if field, err := c.Athena.Validate(); err != nil {
-			errs = append(errs, config.At(err, "athena", field))
-		}
-	}
+	errs = append(errs, c.checkAthena()...)
 	for _, at := range []struct {
 		path  []string
 		value int64
@@ -78,6 +71,20 @@ func check(settings any, in []*record.Schema) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkAthena says what is wrong with who asks the lake.
+func (c *Config) checkAthena() (errs []error) {
+	if c.Athena == nil {
+		return nil
+	}
+	if _, _, remote := blob.ParseURL(c.URL); !remote {
+		errs = append(errs, config.Wrong("athena", "it is of a lake at s3://"))
+	}
+	if field, err := c.Athena.Validate(); err != nil {
+		errs = append(errs, config.At(err, "athena", field))
+	}
+	return errs
 }
 
 // plan tells the tables.
