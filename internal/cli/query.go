@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -256,8 +257,8 @@ func (c tablesDescribeCmd) Run(ctx context.Context, t terminal) error {
 
 type tablesDDLCmd struct {
 	lakeFlags
-	Location string `help:"Where the lake will be on S3." default:"s3://BUCKET/lake"`
-	First    string `help:"First day of the dt partition." default:"2026-01-01"`
+	Location string `help:"Where the lake will be on S3; default: where it is, or s3://BUCKET/lake." placeholder:"URL"`
+	First    string `help:"First day of the dt partition; default: first_day of the file, or 2026-01-01." placeholder:"DATE"`
 	JSON     bool   `help:"Write JSON."`
 	Table    string `arg:"" help:"Name of the table."`
 }
@@ -290,7 +291,7 @@ func (c tablesDDLCmd) Run(ctx context.Context, t terminal) error {
 	names := make([]string, 0, len(all))
 	for _, d := range all {
 		if d.Name == c.Table {
-			ddl := d.AthenaDDL(c.Location, c.First)
+			ddl := d.AthenaDDL(c.place(lake))
 			if c.JSON {
 				return writeJSON(t.out, map[string]string{"table": d.Name, "ddl": ddl})
 			}
@@ -303,6 +304,18 @@ func (c tablesDDLCmd) Run(ctx context.Context, t terminal) error {
 		Code: "ACQ-QUERY-011", Place: lake.Root, Err: fmt.Errorf("there is no table %q", c.Table),
 		Remedy: "use one of: " + strings.Join(names, ", "),
 	}
+}
+
+// place says where Athena finds the lake, and from which day on.
+func (c tablesDDLCmd) place(lake app.LakePart) (location, first string) {
+	location, first = "s3://BUCKET/lake", "2026-01-01"
+	if lake.Remote() {
+		location = lake.Root
+		if lake.Config.Athena != nil {
+			first = lake.Config.Athena.Filled("").FirstDay
+		}
+	}
+	return cmp.Or(c.Location, location), cmp.Or(c.First, first)
 }
 
 func withEngine(config query.Config, do func(*query.Engine) error) (err error) {
