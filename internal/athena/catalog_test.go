@@ -139,9 +139,11 @@ func TestViews(t *testing.T) {
 	p := place(moto.Settings)
 	c, tables := open(t, p), lakeTables(t)
 	apply(t, everything(t, c, tables))
+	client := glueOf(t, moto.Settings)
+	var statements []athenatest.Statement
 	for _, one := range tables {
 		for _, v := range one.AthenaViews() {
-			found, err := glueOf(t, moto.Settings).GetTable(t.Context(), &glue.GetTableInput{DatabaseName: &p.Database, Name: &v.Name})
+			found, err := client.GetTable(t.Context(), &glue.GetTableInput{DatabaseName: &p.Database, Name: &v.Name})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,9 +154,12 @@ func TestViews(t *testing.T) {
 			if aws.ToString(found.Table.TableType) != "VIRTUAL_VIEW" || found.Table.Parameters["presto_view"] != "true" || aws.ToString(found.Table.ViewExpandedText) != "/* Presto View */" {
 				t.Errorf("%+v", found.Table)
 			}
-			if parsed := athenatest.Parse(t, athenatest.Statement{Dialect: "athena", SQL: is.SQL}); parsed[0].Error != "" {
-				t.Error(parsed[0].Error)
-			}
+			statements = append(statements, athenatest.Statement{Dialect: "athena", SQL: is.SQL})
+		}
+	}
+	for _, parsed := range athenatest.Parse(t, statements...) {
+		if parsed.Error != "" {
+			t.Error(parsed.Error)
 		}
 	}
 }
