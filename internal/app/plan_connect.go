@@ -23,25 +23,7 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 		if len(d.In) > 0 {
 			continue
 		}
-		err := p.ask(ctx, d.Name, log, func(_ string, s sources.Source) error {
-			t, ok := s.(sources.Tables)
-			if !ok {
-				return nil
-			}
-			streams, err := t.Streams(ctx)
-			if err != nil {
-				return err
-			}
-			in := make([]*record.Schema, len(streams))
-			for i, stream := range streams {
-				in[i] = stream.Schema
-			}
-			d.Steps = nil
-			c.follow(d, in, doubts{})
-			d.asked, err = told(ctx, s, streams)
-			return err
-		})
-		if err != nil {
+		if err := p.askStreams(ctx, &c, d, log); err != nil {
 			return nil, err
 		}
 	}
@@ -57,6 +39,28 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 	}
 	c.problems.Sort()
 	return c.problems, nil
+}
+
+// askStreams asks the source of a pipeline for the streams that it has now, and follows them through the steps.
+func (p *Project) askStreams(ctx context.Context, c *checker, d *Declared, log *slog.Logger) error {
+	return p.ask(ctx, d.Name, log, func(_ string, s sources.Source) error {
+		t, ok := s.(sources.Tables)
+		if !ok {
+			return nil
+		}
+		streams, err := t.Streams(ctx)
+		if err != nil {
+			return err
+		}
+		in := make([]*record.Schema, len(streams))
+		for i, stream := range streams {
+			in[i] = stream.Schema
+		}
+		d.Steps = nil
+		c.follow(d, in, doubts{})
+		d.asked, err = told(ctx, s, streams)
+		return err
+	})
 }
 
 // survey asks the sinks that can tell what they would make for the records of a pipeline.

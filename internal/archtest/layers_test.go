@@ -29,7 +29,7 @@ var internals = map[string]int{
 	"athena": layerStores, "awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular": layerParts, "outbox": layerParts,
-	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices,
+	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices, "provision": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand, "lambda": layerCommand,
 	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests, "servertest": layerRecord,
 }
@@ -167,7 +167,7 @@ var fences = []fence{
 	{"github.com/aws/aws-lambda-go", []string{"internal/lambda", "cmd/acequia-lambda"}},
 	{"github.com/aws/aws-sdk-go", []string{
 		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "internal/messaging",
-		"sources/dynamodbstreams", "internal/broker", "internal/athena",
+		"sources/dynamodbstreams", "internal/broker", "internal/athena", "internal/provision",
 	}},
 	{"github.com/duckdb/", []string{"internal/query"}},
 	{"modernc.org/sqlite", []string{"internal/itemstore", "internal/checkpoint"}},

@@ -58,7 +58,7 @@ type cli struct {
 	Capture  captureCmd  `cmd:"" help:"Install, remove or show what lets the changes of a database be found."`
 	Query    queryCmd    `cmd:"" help:"Ask the lake with SQL, also while the demo runs."`
 	Tables   tablesCmd   `cmd:"" help:"List, describe, compact and expire the tables of a lake, and make them known to Athena."`
-	Setup    setupCmd    `cmd:"" help:"Tell what AWS has to have for a configuration: the least rights of each part."`
+	Setup    setupCmd    `cmd:"" help:"Make on AWS what a configuration needs, show how it differs, delete it, and print the least rights of each part."`
 	Status   statusCmd   `cmd:"" help:"Show each pipeline: state, lag, rows a second, last file, dead letters."`
 	Doctor   doctorCmd   `cmd:"" help:"Look at all that pipelines need, and say what to do about what is wrong."`
 	Health   healthCmd   `cmd:"" help:"Ask a process that serves whether it is well: the health check of containers."`

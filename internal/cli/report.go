@@ -55,7 +55,7 @@ func exitCodeOf(code string) int {
 		code == jobs.CodeNoTimed, code == jobs.ErrNoJob.Code,
 		code == "ACQ-BACKUP-002", code == "ACQ-BACKUP-008":
 		return exitUsage
-	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-AWS-"), strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),
+	case strings.HasPrefix(code, "ACQ-ENV-"), strings.HasPrefix(code, "ACQ-AWS-"), code == "ACQ-SETUP-001", strings.HasPrefix(code, "ACQ-STATE-"), strings.HasPrefix(code, "ACQ-ITEMS-"),
 		strings.HasPrefix(code, "ACQ-ATHENA-00"), strings.HasPrefix(code, "ACQ-LAKE-00"), strings.HasPrefix(code, "ACQ-LAKE-02"), code == "ACQ-LAKE-012",
 		strings.HasPrefix(code, "ACQ-PG-00") && code != "ACQ-PG-001", code == "ACQ-PG-060",
 		strings.HasPrefix(code, "ACQ-MY-00") && code != "ACQ-MY-001", strings.HasPrefix(code, "ACQ-MG-00") && code != "ACQ-MG-001" && code != "ACQ-MG-006", strings.HasPrefix(code, "ACQ-BACKUP-01"), code == "ACQ-BACKUP-004":

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,13 +13,17 @@ import (
 )
 
 type setupCmd struct {
-	IAM setupIAMCmd `cmd:"" name:"iam" help:"Print the least rights that each part needs of AWS, as policies of IAM."`
+	Plan    setupPlanCmd    `cmd:"" help:"Show what apply would make on AWS, and how what is there differs."`
+	Apply   setupApplyCmd   `cmd:"" help:"Make on AWS what the configuration needs; a second time changes nothing."`
+	Destroy setupDestroyCmd `cmd:"" help:"Delete what apply has made."`
+	IAM     setupIAMCmd     `cmd:"" name:"iam" help:"Print the least rights that each part needs of AWS, as policies of IAM."`
 }
 
 type setupIAMCmd struct {
 	files
 	Account   string   `help:"Account of AWS, 12 digits; without it ACCOUNT_ID stands in its place." placeholder:"ID"`
 	Region    string   `help:"Region of parts that name none under aws; default: that of AWS_REGION." placeholder:"REGION"`
+	Project   string   `help:"Name of the project, as acequia setup apply has it; default: that of the first file, or cinema." placeholder:"NAME"`
 	Component []string `help:"Only these components, such as lake-sink." placeholder:"NAME"`
 	Document  bool     `help:"Print one policy document of all that was chosen, for a role that does all of it."`
 	Workgroup string   `help:"Workgroup of Athena." default:"acequia" placeholder:"NAME"`
@@ -35,11 +37,13 @@ func (setupIAMCmd) Help() string {
 	return `Prints a policy for each part of the files, with the exact names of what it may use: no action is a pattern, and * stands as the resource
 of one action alone, dynamodb:ListTables, which AWS does not limit (unscoped says why). Nothing is connected to, and no credentials are needed. What is
 not known offline has a placeholder: ACCOUNT_ID, REGION. Without a file, and without ./acequia.yaml, the parts are those of the cinema
-service's environment (S3_BUCKET_NAME, DYNAMODB_*_TABLE).
+service's environment (S3_BUCKET_NAME, DYNAMODB_*_TABLE). The component setup is who runs acequia setup apply and destroy: what runs afterwards needs none of
+that, and --document leaves it out unless it is named.
 
 Examples:
   acequia setup iam games.yaml --account 123456789012 --region eu-west-1
   acequia setup iam games.yaml --component lake-sink --document > policy.json
+  acequia setup iam games.yaml --component setup --document > maker.json
   S3_BUCKET_NAME=cinema-data acequia setup iam --document
 
 Exit codes: 0 ok, 2 usage or configuration, 3 a file cannot be read.`
@@ -61,8 +65,11 @@ func (c setupIAMCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	if len(c.Component) > 0 {
+	switch {
+	case len(c.Component) > 0:
 		policies = slices.DeleteFunc(policies, func(p setup.Policy) bool { return !slices.Contains(c.Component, string(p.Component)) })
+	case c.Document: // of what runs, which makes and deletes nothing
+		policies = slices.DeleteFunc(policies, func(p setup.Policy) bool { return p.Component == setup.Setup })
 	}
 	if c.Document {
 		return writeJSON(t.out, setup.Merge(policies))
@@ -112,12 +119,18 @@ func (c setupIAMCmd) options(t terminal) (setup.Options, error) {
 }
 
 func (c setupIAMCmd) policies(ctx context.Context, t terminal, o setup.Options) ([]setup.Policy, error) {
-	paths := c.Paths
+	paths, err := setupPaths(c.Paths)
+	if err != nil {
+		return nil, err
+	}
+	if o.Project = c.Project; o.Project == "" {
+		o.Project = projectName(paths)
+	}
+	if !isProject(o.Project) {
+		return nil, noProject(o.Project)
+	}
 	if len(paths) == 0 {
-		if _, err := os.Stat(usualFile); errors.Is(err, fs.ErrNotExist) {
-			return c.service(t, o)
-		}
-		paths = []string{usualFile}
+		return c.service(t, o)
 	}
 	project, problems, err := t.load(ctx, paths)
 	if err != nil {
@@ -130,7 +143,7 @@ func (c setupIAMCmd) policies(ctx context.Context, t terminal, o setup.Options) 
 		tell(t.err, problems)
 		return nil, toldError{exitUsage}
 	}
-	return policies, nil
+	return append(policies, project.Making(o)), nil
 }
 
 // service gives the policies of the cinema service that the environment describes.
@@ -144,9 +157,11 @@ func (setupIAMCmd) service(t terminal, o setup.Options) ([]setup.Policy, error) 
 		return nil, err
 	}
 	at := func(prefix string) setup.Folder { return setup.Folder{Bucket: p.Bucket, Prefix: prefix} }
-	policies, err := setup.Service{Lake: at(p.Lake), Reports: at(p.Reports), Backups: at(p.Backups), Tables: p.Tables}.Policies(o)
-	if err != nil {
+	service := setup.Service{Lake: at(p.Lake), Reports: at(p.Reports), Backups: at(p.Backups), Tables: p.Tables}
+	policies, err := service.Policies(o)
+	making, wrong := service.Making(o)
+	if err = errors.Join(err, wrong); err != nil {
 		return nil, &fault.Error{Code: "ACQ-CFG-014", Place: "environment", Err: err, Remedy: "mend the variable"}
 	}
-	return policies, nil
+	return append(policies, making), nil
 }

@@ -2,10 +2,12 @@ package environment
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"strings"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/schemas/cinema"
 )
 
@@ -14,6 +16,7 @@ type Places struct {
 	Bucket                 string
 	Lake, Reports, Backups string // folders in the bucket
 	Tables                 []string
+	Items                  []itemstore.Table // the same tables, as they are declared; those of elements are in their indexes
 }
 
 // Places reads them. Without a bucket the error is ACQ-USE-014; what is wrong in a variable is ACQ-CFG-014.
@@ -35,12 +38,19 @@ func (v Variables) Places() (*Places, error) {
 	}
 	for _, t := range cinema.Items() {
 		name := v.or("DYNAMODB_"+strings.ToUpper(t.Name)+"_TABLE", t.Items)
+		schema, err := t.Schema()
+		if err != nil {
+			return nil, fmt.Errorf("declare %s: %w", t.Name, err)
+		}
 		out.Tables = append(out.Tables, name)
+		declared := itemstore.Table{Name: name, Schema: schema}
 		for _, x := range t.Indexes {
+			declared.Indexes = append(declared.Indexes, itemstore.Index{Name: x.Name, Columns: []string{x.Column}, Each: x.Each})
 			if x.Each { // DynamoDB has no index of elements: they stand in a table of their own
 				out.Tables = append(out.Tables, name+"."+x.Name)
 			}
 		}
+		out.Items = append(out.Items, declared)
 	}
 	return out, nil
 }

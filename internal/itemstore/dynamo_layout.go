@@ -23,6 +23,9 @@ const (
 	keyAttribute       = "_key"       // the whole key as text, in tables of records that DynamoDB has no key for
 )
 
+// Expires is the attribute by which the TTL of a table lets items go.
+const Expires = expiresAttribute
+
 // The attributes of a table of entries, which stands for an index of the elements of a list.
 const (
 	elementAttribute = "element"

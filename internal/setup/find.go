@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Account Account
 	Athena  Athena
+	Project string // its name begins those of what Making has a route made of
 	// Streams gives those that a pipeline brings to its sinks, as far as they are known before it runs.
 	Streams func(pipeline string) []string
 }
@@ -37,6 +38,7 @@ type finder struct {
 	problems config.Problems
 	tables   []string           // of items, with those of forms
 	aws      awsconfig.Settings // of the part that is looked at
+	made     makings
 }
 
 func (f *finder) add(p Policy) {
@@ -47,7 +49,7 @@ func (f *finder) add(p Policy) {
 }
 
 func (f *finder) file(file *config.File) {
-	f.tables = nil
+	f.tables, f.made.results = nil, f.options.Athena.Results.Bucket
 	for _, e := range file.Sources {
 		f.problems = append(f.problems, e.Value.Place(f.source(e.Value, file))...)
 	}
@@ -89,6 +91,7 @@ func (f *finder) source(b *config.Block, file *config.File) error {
 			return config.At(err, "table")
 		}
 		f.add(policy(Streams, "source", b.Name, at.streams(table)))
+		f.made.tables = append(f.made.tables, at.table(table))
 	case "lake":
 		return f.folder(b, func(at Folder) error {
 			f.add(policy(LakeSource, "source", b.Name, at.read()))
@@ -128,6 +131,7 @@ func (f *finder) sink(b *config.Block, file *config.File) error {
 		if err != nil {
 			return err
 		}
+		f.made.bus(arn)
 		f.add(policy(EventSink, "sink", b.Name, eventRights(arn, payloads)))
 	case "bus":
 		return f.bus(b, at, file, busSink)
@@ -158,6 +162,12 @@ func (f *finder) queue(b *config.Block, at Account, c Component, rights func(arn
 		return err
 	}
 	f.add(policy(c, kind(c), b.Name, rights(arn, payloads)))
+	f.made.queue(arn)
+	if c == Queue && b.Has("table") {
+		table, err := b.Setting("table")
+		f.made.changes = append(f.made.changes, change{at, b.Name, table, arn})
+		return err
+	}
 	return nil
 }
 
@@ -168,6 +178,7 @@ func (f *finder) payloads(b *config.Block, c Component) (*Folder, error) {
 		return nil, err
 	}
 	at := Folder{Bucket: bucket}
+	f.made.bucket(bucket)
 	if c != Queue { // which follows pointers to anywhere in it
 		prefix, err := b.Setting("payload_prefix")
 		if err != nil {
@@ -213,6 +224,7 @@ func (f *finder) lake(b *config.Block, at Account, lake Folder) error {
 		}
 		withKey = func(rights []Statement) []Statement { return append(rights, at.key(sse)) }
 	}
+	f.made.lake(lake)
 	asked, glue, err := f.athena(b, at)
 	if err != nil {
 		return err
@@ -330,10 +342,12 @@ func (f *finder) tablesOf(c Component, b *config.Block, at Account, streams []st
 		}
 	}
 	rights := at.items(names)
+	f.made.notes = append(f.made.notes, notes...)
 	if c == Form && len(names) > 0 {
 		rights = at.form(names)
 		notes = append(notes, "check --connect tries dynamodb:DeleteItem and dynamodb:Scan on these tables too, which a form never does")
 	}
+	f.made.tables = append(f.made.tables, at.tables(names)...)
 	f.tables = append(f.tables, names...)
 	slices.Sort(f.tables)
 	f.tables = slices.Compact(f.tables)
@@ -367,6 +381,7 @@ func (f *finder) backups(file *config.File) {
 		if err != nil || !isS3 {
 			return
 		}
+		f.made.bucket(folder.Bucket)
 		for _, s := range of(folder) {
 			s.Sid = key + "-" + s.Sid
 			rights = append(rights, s)

@@ -21,6 +21,7 @@ func TestActionsAreKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	policies, _ := setup.Policies(parsed(t, all), options())
+	policies = append(policies, setup.Making(parsed(t, all), options()))
 	resources := map[string]any{}
 	for i, p := range policies {
 		resources[fmt.Sprint("Policy", i)] = map[string]any{"Type": "AWS::IAM::ManagedPolicy", "Properties": map[string]any{"PolicyDocument": p.Document}}

@@ -25,11 +25,12 @@ const (
 	QueueSink  Component = "sqs-sink"
 	EventSink  Component = "eventbridge-sink"
 	Bus        Component = "bus"
+	Setup      Component = "setup" // who makes what the others use
 )
 
 // Components lists them.
 func Components() []Component {
-	return []Component{Form, Queue, Streams, Lake, LakeSource, Compaction, Items, ItemsAPI, Backups, Query, Tables, Leases, QueueSink, EventSink, Bus}
+	return []Component{Form, Queue, Streams, Lake, LakeSource, Compaction, Items, ItemsAPI, Backups, Query, Tables, Leases, QueueSink, EventSink, Bus, Setup}
 }
 
 // The names of actions are those of https://docs.aws.amazon.com/service-authorization/latest/reference/. Some calls of the API have none of

@@ -21,7 +21,7 @@ const account = "123456789012"
 
 func options() setup.Options {
 	return setup.Options{
-		Account: setup.Account{ID: account, Region: "eu-west-1"}, Athena: setup.Athena{Workgroup: "acequia", Database: "games"},
+		Account: setup.Account{ID: account, Region: "eu-west-1"}, Athena: setup.Athena{Workgroup: "acequia", Database: "games"}, Project: "games",
 		Streams: func(pipeline string) []string {
 			return map[string][]string{"answers": {"videogames"}, "queue": {"games"}}[pipeline]
 		},
@@ -36,7 +36,8 @@ reports: s3://acequia-lake/analytics/reports
 backup: { url: "s3://acequia-lake/backups/", sse: "arn:aws:kms:eu-west-1:123456789012:key/two" }
 sources:
   web: { type: form, schema: videogames }
-  games: { type: sqs, queue: "https://sqs.eu-south-2.amazonaws.com/999999999999/games.fifo", payload_bucket: large-bodies }
+  games: { type: sqs, queue: "https://sqs.eu-south-2.amazonaws.com/999999999999/games.fifo", payload_bucket: large-bodies, table: register }
+  row: { type: sqs, queue: rows, table: register }
   changes: { type: dynamodbstreams, table: register, aws: { region: us-east-1 } }
   old: { type: lake, url: "s3://acequia-old" }
   bus: { type: bus, url: "sns://eu-west-3", topic: "arn:aws:sns:eu-west-3:123456789012:games" }
@@ -90,6 +91,7 @@ func TestPolicies(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	policies = append(policies, setup.Making(parsed(t, all), options()))
 	page := filepath.Join("testdata", "all.txt")
 	got := told(policies)
 	if os.Getenv("ACEQUIA_UPDATE") != "" {
@@ -173,7 +175,7 @@ func exact(arn string) bool {
 		}
 	}
 	placed := service == "s3" && parts[3] == "" && parts[4] == "" ||
-		service != "s3" && parts[3] != "" && (len(parts[4]) == len(account) || parts[4] == setup.UnknownAccount)
+		service != "s3" && (parts[3] != "" || service == "iam") && (len(parts[4]) == len(account) || parts[4] == setup.UnknownAccount)
 	return placed && body != "" && !strings.ContainsAny(strings.Join(parts[:5], "")+body, "*?$")
 }
 
@@ -191,6 +193,7 @@ func TestRulesOfTheExamples(t *testing.T) {
 			return err
 		}
 		policies, problems := setup.Policies(files, options())
+		policies = append(policies, setup.Making(files, options()))
 		if problems.Errors() {
 			t.Errorf("%s: %v", path, problems)
 		}
@@ -239,6 +242,7 @@ pipelines:
 `, name("state"), s3("reports"), name("queue"), name("region"), name("table"), name("topic"), s3("lake"), name("stream"), name("items"), name("index"), name("other"), name("bus"), name("out"))
 		f, _ := config.Parse("acequia.yaml", []byte(text), func(string) (string, bool) { return "", false })
 		policies, _ := setup.Policies([]*config.File{f}, options())
+		policies = append(policies, setup.Making([]*config.File{f}, options()))
 		for _, p := range policies {
 			for _, why := range broken(p) {
 				t.Errorf("%s in\n%s", why, text)

@@ -152,6 +152,16 @@ func (c *Config) declared(schema *record.Schema) itemstore.Table {
 	return itemstore.Table{Name: t.Name, Schema: schema, Indexes: t.Indexes, NoChanges: t.NoChanges}
 }
 
+// Stored are the tables that records of the schemas are kept in, those of streams without a key left out.
+func (c *Config) Stored(in []*record.Schema) (out []itemstore.Table) {
+	for _, s := range c.taken(in) {
+		if keyed(s) {
+			out = append(out, c.declared(s))
+		}
+	}
+	return out
+}
+
 // taken are the schemas of the streams that become items.
 func (c *Config) taken(in []*record.Schema) []*record.Schema {
 	return slices.DeleteFunc(slices.Clone(in), func(s *record.Schema) bool { return !c.Takes(s.Stream) })
