@@ -341,6 +341,9 @@ func orNone(text string) string {
 }
 
 func (b *bucket) policy(ctx context.Context) (*drift, error) {
+	if !b.site.encrypted(b.s3.Options().BaseEndpoint) {
+		return nil, nil
+	}
 	out, err := b.s3.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &b.Name, ExpectedBucketOwner: &b.account})
 	current := ""
 	switch {

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -48,6 +49,11 @@ func (s *Site) at(ctx context.Context, at awsconfig.Settings) (*clients, error) 
 	out.sqs, out.events, out.iam, out.pipes = sqs.NewFromConfig(c), eventbridge.NewFromConfig(c), iam.NewFromConfig(c), pipes.NewFromConfig(c)
 	s.clients[at] = out
 	return out, nil
+}
+
+// encrypted says whether a server is asked by TLS. One that stands in for AWS on this machine may not be, and nobody could then use what asks for it.
+func (s *Site) encrypted(endpoint *string) bool {
+	return s.options.TLS || endpoint == nil || !strings.HasPrefix(*endpoint, "http://")
 }
 
 // partition is that of the regions which are not of China or of the government of the United States.

@@ -87,6 +87,7 @@ type drift struct {
 type Options struct {
 	Only     []Kind             // nothing but these; none: all
 	Adopt    bool               // resources without a tag become the project's
+	TLS      bool               // TLS alone is asked for of a server too that is reached without it
 	Tell     func(Progress)     // is told what is waited for; nil: nobody is
 	Pause    time.Duration      // between two looks while something is waited for; default 2s
 	Patience time.Duration      // how long one thing is waited for; default 30m

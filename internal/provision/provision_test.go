@@ -159,17 +159,17 @@ func TestApplyTwice(t *testing.T) {
 	t.Parallel()
 	w := watch(t)
 	needs := everything(t, w, "twice")
-	steps := plan(t, w, needs, provision.Options{})
+	steps := plan(t, w, needs, provision.Options{TLS: true})
 	sound(t, steps, provision.Create)
 	if wrote := w.written(); len(wrote) > 0 || len(steps) != 21 {
 		t.Errorf("a plan of %d wrote %v", len(steps), wrote)
 	}
-	sound(t, apply(t, w, needs, provision.Options{}), provision.Create)
+	sound(t, apply(t, w, needs, provision.Options{TLS: true}), provision.Create)
 	if wrote := w.written(); len(wrote) < len(steps) {
 		t.Errorf("it wrote only %v", wrote)
 	}
-	sound(t, apply(t, w, needs, provision.Options{}), provision.Same)
-	sound(t, plan(t, w, needs, provision.Options{}), provision.Same)
+	sound(t, apply(t, w, needs, provision.Options{TLS: true}), provision.Same)
+	sound(t, plan(t, w, needs, provision.Options{TLS: true}), provision.Same)
 	if wrote := w.written(); len(wrote) > 0 {
 		t.Errorf("a second time it wrote %v", wrote)
 	}
@@ -235,5 +235,13 @@ func TestStops(t *testing.T) {
 	}
 	if wrote := w.written(); len(wrote) > 0 {
 		t.Errorf("it wrote %v", wrote)
+	}
+}
+
+// put writes an object.
+func put(t *testing.T, s services, bucket, key string) {
+	t.Helper()
+	if _, err := s.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(key)}); err != nil {
+		t.Fatal(err)
 	}
 }

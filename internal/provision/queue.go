@@ -137,7 +137,12 @@ func (q *queue) attributes() map[string]string {
 	return out
 }
 
-func (q *queue) policy() []statement { return append(secure("sqs", false, q.arn()), q.allowed...) }
+func (q *queue) policy() []statement {
+	if !q.site.encrypted(q.sqs.Options().BaseEndpoint) {
+		return q.allowed
+	}
+	return append(secure("sqs", false, q.arn()), q.allowed...)
+}
 
 func (q *queue) url(ctx context.Context) (*string, error) {
 	out, err := q.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &q.name})
@@ -189,7 +194,9 @@ func (q *queue) compare(f *found, at *string, have map[string]string) error {
 		f.drifts = append(f.drifts, drift{what: string(types.QueueAttributeNamePolicy), is: "not all of it", want: "TLS alone, and who has to send"})
 	}
 	if len(f.drifts) > 0 {
-		want[string(types.QueueAttributeNamePolicy)] = policy
+		if len(q.policy()) > 0 {
+			want[string(types.QueueAttributeNamePolicy)] = policy
+		}
 		f.drifts[0].mend = func(ctx context.Context) error {
 			_, err := q.sqs.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: at, Attributes: want})
 			return q.explain(err, "set its attributes (sqs:SetQueueAttributes)")
@@ -209,7 +216,9 @@ func (q *queue) have(ctx context.Context, at *string) (map[string]string, error)
 // create makes the queue with its tag. A name is free again a minute after a queue of it was deleted.
 func (q *queue) create(ctx context.Context) error {
 	in := &sqs.CreateQueueInput{QueueName: &q.name, Attributes: q.attributes(), Tags: map[string]string{Tag: q.site.Project}}
-	in.Attributes[string(types.QueueAttributeNamePolicy)] = document(q.policy()...)
+	if all := q.policy(); len(all) > 0 {
+		in.Attributes[string(types.QueueAttributeNamePolicy)] = document(all...)
+	}
 	if strings.HasSuffix(q.name, fifoSuffix) {
 		in.Attributes[string(types.QueueAttributeNameFifoQueue)] = "true"
 	}
