@@ -31,7 +31,7 @@ func meaning(service string) (code, remedy string) {
 	case "AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedOperation", "AuthorizationError", "KMS.AccessDeniedException":
 		return "ACQ-AWS-005", forbidden
 	case "NoSuchBucket", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "EntityNotFoundException", "NotFoundException", "NotFound":
-		return "ACQ-AWS-006", "make it, or look at its name, the region and the account"
+		return "ACQ-AWS-006", "make it with acequia setup apply, or look at its name, the region and the account"
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
 		return "ACQ-AWS-007", "set the region in which it is: aws: { region: ... }"
 	}

@@ -29,7 +29,7 @@ var spanishOfCloud = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`look at the credentials: they are wrong, of another account or expired (aws sts get-caller-identity)`, `revisa las credenciales: son erróneas, de otra cuenta o han caducado (aws sts get-caller-identity)`},
 	{`set this machine's clock: AWS refuses what is minutes off`, `pon en hora el reloj de esta máquina: AWS rechaza lo que va minutos mal`},
 	{`give the role the right that is named, on this resource`, `da al rol el permiso que se nombra, sobre este recurso`},
-	{`make it, or look at its name, the region and the account`, `créalo, o revisa su nombre, la región y la cuenta`},
+	{`make it with acequia setup apply, or look at its name, the region and the account`, `créalo con acequia setup apply, o revisa su nombre, la región y la cuenta`},
 	{`set the region in which it is: aws: { region: ... }`, `indica la región en la que está: aws: { region: ... }`},
 	{`it is tried again, slower; raise the limit if it stays so`, `se intenta de nuevo, más despacio; sube el límite si sigue así`},
 	{`make it: acequia tables apply FILE`, `créalo: acequia tables apply FICHERO`},

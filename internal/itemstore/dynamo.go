@@ -126,7 +126,7 @@ func (d *Dynamo) look(ctx context.Context, t Table) (*types.TableDescription, *l
 	if err != nil {
 		return nil, nil, &fault.Error{
 			Code: "ACQ-ITEMS-021", Place: t.Name, Err: fmt.Errorf("the table of DynamoDB does not fit: %w", err),
-			Remedy: "name another table for the stream (tables: name), which is made with: " + d.Command(t),
+			Remedy: "name another table for the stream (tables: name), which acequia setup apply FILE makes, or " + d.Command(t),
 		}
 	}
 	for _, x := range t.Indexes {
@@ -189,9 +189,9 @@ func (d *Dynamo) describe(ctx context.Context, t Table, name string) (*types.Tab
 		return err
 	})
 	if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
-		e := &fault.Error{Code: codeNoTable, Place: name, Err: errors.New("there is no such table in DynamoDB"), Remedy: "make it: acequia plan --connect tells the command"}
+		e := &fault.Error{Code: codeNoTable, Place: name, Err: errors.New("there is no such table in DynamoDB"), Remedy: "make it: acequia setup apply FILE"}
 		if t.Schema != nil {
-			e.Remedy = "make it: " + d.Command(t)
+			e.Remedy = "make it: acequia setup apply FILE, or " + d.Command(t)
 		}
 		return nil, e
 	}

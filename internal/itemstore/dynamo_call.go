@@ -149,7 +149,7 @@ func (d *Dynamo) explain(err error, doing, table string) error {
 	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
 		return &fault.Error{
 			Code: "ACQ-ITEMS-020", Place: table, Err: fmt.Errorf("%s: there is no such table in DynamoDB: %w", doing, err),
-			Remedy: "make it: acequia plan --connect FILE tells the command",
+			Remedy: "make it: acequia setup apply FILE",
 		}
 	}
 	return awsconfig.Explain(err, doing, table)

@@ -253,7 +253,7 @@ func TestDynamoTablesThatDoNotFit(t *testing.T) {
 			t.Errorf("%q is missing in %v", want, err)
 		}
 	}
-	if line, err := d.Survey(t.Context(), films); err != nil || !strings.Contains(line, "is not there; make it: aws dynamodb") {
+	if line, err := d.Survey(t.Context(), films); err != nil || !strings.Contains(line, "is not there; make it: acequia setup apply FILE, or aws dynamodb") {
 		t.Error(line, err)
 	}
 	bare := films

@@ -255,7 +255,8 @@ func TestWhatIsNotTheProjects(t *testing.T) {
 	_, one := s.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("alien-lake"), CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}})
 	_, two := s.sqs.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("alien-queue")})
 	_, three := s.events.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: aws.String("alien-bus")})
-	if err := errors.Join(one, two, three); err != nil {
+	_, four := s.s3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: aws.String("alien-lake"), Tagging: &s3types.Tagging{TagSet: []s3types.Tag{{Key: aws.String("team"), Value: aws.String("games")}}}})
+	if err := errors.Join(one, two, three, four); err != nil {
 		t.Fatal(err)
 	}
 	needs := provision.Needs{
@@ -279,6 +280,9 @@ func TestWhatIsNotTheProjects(t *testing.T) {
 	adopted := told(apply(t, w, needs, provision.Options{Adopt: true, TLS: true}))
 	if !slices.Contains(adopted, "bus bus change tag acequia:managed-by") {
 		t.Error(adopted)
+	}
+	if tags, err := s.s3.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: aws.String("alien-lake")}); err != nil || len(tags.TagSet) != 2 {
+		t.Error("a tag of others is gone", tags, err)
 	}
 	sound(t, plan(t, w, needs, provision.Options{TLS: true}), provision.Same)
 	w.written()

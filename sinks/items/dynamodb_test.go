@@ -189,11 +189,11 @@ func TestDynamoIsReached(t *testing.T) {
 		t.Error(found, err)
 	}
 	_, err = c.Reach(t.Context(), []*record.Schema{there, missing})
-	if fault.Code(err) != "ACQ-ITEMS-020" && !strings.Contains(fmt.Sprint(err), "make it: aws dynamodb create-table") {
+	if fault.Code(err) != "ACQ-ITEMS-020" && !strings.Contains(fmt.Sprint(err), "make it: acequia setup apply FILE, or aws dynamodb create-table") {
 		t.Error(err)
 	}
 	lines, err := c.Survey(t.Context(), []*record.Schema{there, missing, keyless})
-	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[0], "table reached is there") || !strings.Contains(lines[1], "make it: aws dynamodb create-table") {
+	if err != nil || len(lines) != 2 || !strings.HasPrefix(lines[0], "table reached is there") || !strings.Contains(lines[1], "make it: acequia setup apply FILE, or aws dynamodb create-table") {
 		t.Error(lines, err)
 	}
 	if lines, err := (&items.Config{}).Survey(t.Context(), []*record.Schema{there}); len(lines) > 0 || err != nil {
