@@ -149,7 +149,7 @@ func (b *bucket) create(ctx context.Context) error {
 			Remedy: "names of buckets are the same for all accounts of the world: take another name",
 		}
 	}
-	if err != nil {
+	if err = unless(err, "BucketAlreadyOwnedByYou"); err != nil {
 		return b.explain(err, "make the bucket (s3:CreateBucket)")
 	}
 	return b.claim(ctx)
@@ -389,7 +389,7 @@ func (b *bucket) remove(ctx context.Context) error {
 		return err
 	}
 	_, err := b.s3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &b.Name, ExpectedBucketOwner: &b.account})
-	return b.explain(err, "delete it (s3:DeleteBucket)")
+	return b.explain(unless(err, "NoSuchBucket"), "delete it (s3:DeleteBucket)")
 }
 
 func (b *bucket) empty(ctx context.Context) error {

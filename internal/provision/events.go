@@ -79,7 +79,7 @@ func tag(ctx context.Context, c *clients, a about, arn, project string) error {
 
 func (b *bus) create(ctx context.Context) error {
 	_, err := b.events.CreateEventBus(ctx, &eventbridge.CreateEventBusInput{Name: &b.name, Tags: []types.Tag{{Key: aws.String(Tag), Value: &b.site.Project}}})
-	return b.explain(err, "make the bus (events:CreateEventBus, events:TagResource)")
+	return b.explain(unless(err, "ResourceAlreadyExistsException"), "make the bus (events:CreateEventBus, events:TagResource)")
 }
 
 func (b *bus) remove(ctx context.Context) error {

@@ -2,10 +2,14 @@ package provision_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/awsconfig"
@@ -143,6 +147,40 @@ func TestRoleSpreads(t *testing.T) {
 	steps = apply(t, w, needs, provision.Options{})
 	if e := steps[len(steps)-1].Error; provision.Failed(steps) != 2 || e.Code != "ACQ-SETUP-006" || !strings.Contains(e.Reason, "the role may not") {
 		t.Error(told(steps), e)
+	}
+}
+
+// TestLostAnswers has each call that makes or deletes something answered by a failure although it was done: the SDK asks again, and is told that it is
+// there, or gone.
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	needs := everything(t, w, "answers")
+	w.lose()
+	sound(t, apply(t, w, needs, provision.Options{}), provision.Create)
+	sound(t, plan(t, w, needs, provision.Options{}), provision.Same)
+	steps, err := site(t, w, needs, provision.Options{}).Destroy(t.Context(), true, func(provision.Step) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound(t, steps, provision.Delete)
+	if left, err := site(t, w, needs, provision.Options{}).Doomed(t.Context(), true); err != nil || len(left) > 0 {
+		t.Error(told(left), err)
+	}
+}
+
+// TestSomebodyWasFaster leaves alone what another made between the look and the call.
+func TestSomebodyWasFaster(t *testing.T) {
+	t.Parallel()
+	w, s := watch(t), direct(t)
+	needs := provision.Needs{Project: "slower", Buses: []provision.Bus{{Name: "slower-bus", At: w.settings}}, Queues: []provision.Queue{{Name: "slower-queue", At: w.settings}}}
+	if _, err := s.events.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: aws.String("slower-bus")}); err != nil {
+		t.Fatal(err)
+	}
+	w.on("events:DescribeEventBus", "ResourceNotFoundException", 1)
+	steps := apply(t, w, needs, provision.Options{})
+	if fault.Code(steps[1].Err()) != "ACQ-SETUP-009" || provision.Failed(steps) != 1 || slices.Contains(w.written(), "events:TagResource") {
+		t.Error(told(steps), steps[1].Err())
 	}
 }
 

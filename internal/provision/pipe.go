@@ -163,7 +163,7 @@ func (r *role) create(ctx context.Context) error {
 		RoleName: &r.name, AssumeRolePolicyDocument: aws.String(r.trust()), Description: aws.String("What the pipe " + r.pipe.name + " may do"),
 		Tags: []iamtypes.Tag{{Key: aws.String(Tag), Value: &r.site.Project}},
 	})
-	return r.explain(err, "make the role (iam:CreateRole, iam:TagRole)")
+	return r.explain(unless(err, "EntityAlreadyExists"), "make the role (iam:CreateRole, iam:TagRole)")
 }
 
 func (r *role) remove(ctx context.Context) error {
@@ -172,7 +172,7 @@ func (r *role) remove(ctx context.Context) error {
 		return r.explain(err, "take its rights away (iam:DeleteRolePolicy)")
 	}
 	_, err = r.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: &r.name})
-	return r.explain(err, "delete it (iam:DeleteRole)")
+	return r.explain(unless(err, "NoSuchEntity"), "delete it (iam:DeleteRole)")
 }
 
 // How a pipe reads a stream. Left to itself it tries a record until the stream has lost it, and its shard waits.
@@ -330,10 +330,10 @@ func (p *pipe) create(ctx context.Context) error {
 	began := p.site.options.Now()
 	err = p.site.wait(ctx, p.about(), func(ctx context.Context) (string, bool, error) {
 		_, err := p.pipes.CreatePipe(ctx, in)
-		if is(err, "ValidationException", "ConflictException") && p.site.options.Now().Sub(began) < p.site.options.Spread {
+		if is(err, "ValidationException") && p.site.options.Now().Sub(began) < p.site.options.Spread {
 			return "its role is not known everywhere yet", false, nil
 		}
-		return "", true, err
+		return "", true, unless(err, "ConflictException")
 	})
 	return p.explain(err, "make the pipe (pipes:CreatePipe, pipes:TagResource, iam:PassRole)")
 }
@@ -367,7 +367,7 @@ func (p *pipe) update(ctx context.Context) error {
 }
 
 func (p *pipe) remove(ctx context.Context) error {
-	if _, err := p.pipes.DeletePipe(ctx, &pipes.DeletePipeInput{Name: &p.name}); err != nil {
+	if _, err := p.pipes.DeletePipe(ctx, &pipes.DeletePipeInput{Name: &p.name}); unless(err, "NotFoundException") != nil {
 		return p.explain(err, "delete it (pipes:DeletePipe)")
 	}
 	return p.site.wait(ctx, p.about(), func(ctx context.Context) (string, bool, error) {

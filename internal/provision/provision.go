@@ -338,16 +338,10 @@ func (s *Site) finish(ctx context.Context, t thing, step *Step) {
 			return
 		}
 	}
-	f, err := s.appeared(ctx, t)
+	f, err := s.own(ctx, t, step.Action)
 	if err != nil {
 		step.fail(err)
 		return
-	}
-	if f.owner != s.Project {
-		if err := f.claim(ctx); err != nil {
-			step.fail(err)
-			return
-		}
 	}
 	var errs []error
 	for _, d := range f.drifts {
@@ -358,6 +352,23 @@ func (s *Site) finish(ctx context.Context, t thing, step *Step) {
 	if err := errors.Join(errs...); err != nil {
 		step.fail(firstFault(errs))
 	}
+}
+
+// own looks at a thing that was made, or that is to be changed, which may have to be adopted.
+func (s *Site) own(ctx context.Context, t thing, action Action) (*found, error) {
+	if action == Create {
+		return s.appeared(ctx, t)
+	}
+	f, err := t.look(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case f == nil || f.owner != "" && f.owner != s.Project:
+		return nil, &fault.Error{Code: "ACQ-SETUP-009", Place: t.about().id(), Err: errors.New("somebody else has deleted it, or made it theirs, meanwhile"), Remedy: "plan again"}
+	case f.owner == "":
+		return f, f.claim(ctx)
+	}
+	return f, nil
 }
 
 // firstFault gives the first of several errors, which has a code.

@@ -14,8 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-
-	"github.com/acequia-io/acequia/fault"
 )
 
 // What a queue is made with. See deploy/cloudformation/template.yaml.
@@ -226,10 +224,7 @@ func (q *queue) create(ctx context.Context) error {
 		_, err := q.sqs.CreateQueue(ctx, in)
 		return err
 	}, "AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently")
-	if is(err, "QueueAlreadyExists", "QueueNameExists") {
-		return &fault.Error{Code: "ACQ-SETUP-001", Place: q.about().id(), Err: err, Remedy: "somebody made it just now: apply again"}
-	}
-	return q.explain(err, "make the queue (sqs:CreateQueue, sqs:TagQueue)")
+	return q.explain(unless(err, "QueueAlreadyExists", "QueueNameExists"), "make the queue (sqs:CreateQueue, sqs:TagQueue)")
 }
 
 // holds says how many messages wait. SQS counts about right within a minute.
@@ -257,5 +252,5 @@ func (q *queue) remove(ctx context.Context) error {
 		return err
 	}
 	_, err = q.sqs.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: aws.String(*at)})
-	return q.explain(err, "delete it (sqs:DeleteQueue)")
+	return q.explain(unless(err, "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"), "delete it (sqs:DeleteQueue)")
 }

@@ -264,11 +264,16 @@ func (t *table) create(ctx context.Context) error {
 			Remedy: "make it with the project that writes it, then apply again",
 		}
 	}
-	// One of this name that is just being deleted has to go first.
-	err := t.site.persist(ctx, t.about(), "another of this name is being deleted", func(ctx context.Context) error {
+	// One of this name that is just being deleted has to go first, and when too many are made at the same time the others.
+	err := t.site.persist(ctx, t.about(), "another of this name is being deleted, or others are made", func(ctx context.Context) error {
 		_, err := t.dynamodb.CreateTable(ctx, t.want)
+		if false {
+			if d, wrong := t.describe(ctx); wrong == nil && d != nil && d.TableStatus != types.TableStatusDeleting {
+				return nil // it was made, and the answer lost
+			}
+		}
 		return err
-	}, "ResourceInUseException", "LimitExceededException") // the latter: too many are made at the same time
+	}, "ResourceInUseException", "LimitExceededException")
 	return t.explain(err, "make the table (dynamodb:CreateTable, dynamodb:TagResource)")
 }
 
@@ -357,7 +362,7 @@ func (t *table) remove(ctx context.Context) error {
 	}
 	err := t.ready(ctx, "delete it (dynamodb:DeleteTable)", func(ctx context.Context) error {
 		_, err := t.dynamodb.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: t.name()})
-		return err
+		return unless(err, "ResourceNotFoundException")
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,14 @@ func is(err error, codes ...string) bool {
 	return err != nil && slices.Contains(codes, awsconfig.Code(err))
 }
 
+// unless gives an error, but for those codes that say the call was done already: an answer that was lost is asked for again.
+func unless(err error, codes ...string) error {
+	if is(err, codes...) {
+		return nil
+	}
+	return err
+}
+
 // wait asks again and again until something is done. state is what is told meanwhile.
 func (s *Site) wait(ctx context.Context, a about, ask func(ctx context.Context) (state string, done bool, err error)) error {
 	began := s.options.Now()
@@ -69,11 +77,17 @@ func (s *Site) persist(ctx context.Context, a about, state string, do func(ctx c
 	return last
 }
 
-// appeared looks until what was made is seen.
+// appeared looks until what was made is seen, with its tag. One that has none is somebody else's, who was faster.
 func (s *Site) appeared(ctx context.Context, t thing) (f *found, err error) {
+	began := s.options.Now()
 	err = s.wait(ctx, t.about(), func(ctx context.Context) (string, bool, error) {
 		f, err = t.look(ctx)
-		return "it was made, and is not seen yet", f != nil, err
+		return "it was made, and is not seen yet", f != nil && (f.owner == s.Project || s.options.Now().Sub(began) > s.options.Spread), err
 	})
+	if err == nil && f.owner != s.Project {
+		err = &fault.Error{
+			Code: "ACQ-SETUP-009", Place: t.about().id(), Err: errors.New("somebody else has made it meanwhile: " + s.whose(f.owner)), Remedy: "look whose it is, and plan again",
+		}
+	}
 	return f, err
 }

@@ -35,6 +35,7 @@ type watcher struct {
 	times  map[string]int                               // how often; 0: always
 	change map[string]func(answer []byte, n int) []byte // of the n-th answer of a call
 	seen   map[string]int
+	lost   map[string]bool   // calls that make or delete something whose answer was lost once; nil: none is
 	allow  map[string]string // by queue: RedriveAllowPolicy, which the server takes and does not give
 }
 
@@ -50,6 +51,14 @@ func watch(t *testing.T) *watcher {
 		call := r.Request.Header.Get("X-Call")
 		w.mu.Lock()
 		change, n := w.change[call], w.seen[call]
+		if one := call + " " + r.Request.Header.Get("X-Once"); w.lost != nil && !w.lost[one] && makes(call) {
+			w.lost[one] = true
+			w.mu.Unlock()
+			r.StatusCode = http.StatusInternalServerError
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("")), 0
+			r.Header.Set("Content-Length", "0")
+			return nil
+		}
 		allow := w.allow[r.Request.Header.Get("X-Queue")]
 		w.mu.Unlock()
 		if call == "sqs:GetQueueAttributes" && allow != "" {
@@ -87,6 +96,7 @@ func watch(t *testing.T) *watcher {
 			return
 		}
 		r.Header.Set("X-Call", call)
+		r.Header.Set("X-Once", r.Header.Get("Amz-Sdk-Invocation-Id"))
 		if strings.HasPrefix(call, "sqs:") {
 			w.remember(r)
 		}
@@ -195,6 +205,18 @@ func (w *watcher) off(call string) {
 	defer w.mu.Unlock()
 	delete(w.refuse, call)
 	delete(w.change, call)
+}
+
+// lose has the answers of calls that make or delete something be lost, each once.
+func (w *watcher) lose() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = map[string]bool{}
+}
+
+func makes(call string) bool {
+	_, name, _ := strings.Cut(call, ":")
+	return strings.HasPrefix(name, "Create") || strings.HasPrefix(name, "Delete") || slices.Contains([]string{"s3:PUT", "s3:DELETE", "pipes:POST", "pipes:DELETE"}, call)
 }
 
 // answers changes the answers of a call.
