@@ -267,7 +267,7 @@ func (t *table) create(ctx context.Context) error {
 	// One of this name that is just being deleted has to go first, and when too many are made at the same time the others.
 	err := t.site.persist(ctx, t.about(), "another of this name is being deleted, or others are made", func(ctx context.Context) error {
 		_, err := t.dynamodb.CreateTable(ctx, t.want)
-		if false {
+		if is(err, "ResourceInUseException") {
 			if d, wrong := t.describe(ctx); wrong == nil && d != nil && d.TableStatus != types.TableStatusDeleting {
 				return nil // it was made, and the answer lost
 			}
