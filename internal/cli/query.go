@@ -40,6 +40,9 @@ func (f lakeFlags) with(ctx context.Context, t terminal, do func(engine *query.E
 	if err != nil {
 		return err
 	}
+	if lake.Remote() { // whose files are not looked into: that it has no tables would be wrong
+		do = func(engine *query.Engine) error { return engine.Available() }
+	}
 	return withEngine(query.Config{Lake: lake.Root}, do)
 }
 
