@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/internal/verify"
 	"github.com/acequia-io/acequia/record"
@@ -90,12 +91,19 @@ func (s *Store) Create(ctx context.Context, d Database, o CreateOptions) (_ *Bac
 	return &m.Backup, nil
 }
 
-// tick is how often a lock that is held is asked for again.
-const tick = 100 * time.Millisecond
+// tick is how often a lock that is held is asked for again; in S3 it costs a request, and tickS3 is.
+const (
+	tick   = 100 * time.Millisecond
+	tickS3 = time.Second
+)
 
 // making keeps the files of new backups from being taken for those of none; it waits while somebody sweeps.
 func (s *Store) making(ctx context.Context, engine string) (unlock func(), err error) {
-	again := time.NewTicker(tick)
+	every := tickS3
+	if _, local := s.bucket.(*blob.Dir); local {
+		every = tick
+	}
+	again := time.NewTicker(every)
 	defer again.Stop()
 	for {
 		unlock, held, err := s.bucket.TryShare(ctx, makingName(engine))

@@ -53,6 +53,9 @@ func (b *S3) TryLock(ctx context.Context, name string) (unlock func(), held bool
 
 // TryShare has an object of its own in the folder of those that share a lock, and writes it again as a lease.
 func (b *S3) TryShare(ctx context.Context, name string) (unlock func(), held bool, err error) {
+	if other, err := b.lease(ctx, name); err != nil || other.held {
+		return nil, false, err // who waits for it writes nothing
+	}
 	mine := sharersOf(name) + rand.Text()
 	unlock, err = b.hold(ctx, mine, "", func(ctx context.Context, tag string) {
 		if b.Remove(ctx, mine) != nil { // the right to delete may be another role's
