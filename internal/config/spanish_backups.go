@@ -7,6 +7,8 @@ var spanishOfBackups = [][2]string{ //nolint:gochecknoglobals // a constant tabl
 	{`there are backups of {1}`, `hay copias de {1}`},
 	{`say of which with --source, or name the backup`, `di de cuál con --source, o nombra la copia`},
 	{`another process is removing it`, `otro proceso la está quitando`},
+	{`this process stood still for so long that its backup was taken for one that was cut off`, `este proceso estuvo parado tanto tiempo que su copia se tomó por una que se cortó`},
+	{`make another one; nothing of this backup counts`, `haz otra; de esta copia no cuenta nada`},
 	{`it was removed just now`, `se acaba de quitar`},
 	{`choose another backup`, `elige otra copia`},
 	{`the backup has none of these tables`, `la copia no tiene ninguna de estas tablas`},
