@@ -154,7 +154,10 @@ func (c setupDestroyCmd) Run(ctx context.Context, t terminal) error {
 	if err := c.shown(t, site, needs, steps, how); err != nil {
 		return err
 	}
-	return ended(steps)
+	if err := ended(steps); c.Yes || provision.Failed(steps) > 0 {
+		return err
+	}
+	return nil
 }
 
 // ended gives the exit code of steps, whose errors were shown.

@@ -253,7 +253,10 @@ func (s *Site) compare(ctx context.Context, t thing) Step {
 		one := Difference{What: d.what, Is: d.is, Want: d.want, Why: d.why}
 		switch {
 		case !ours:
-			step.Action, step.Blocked = Blocked, append(step.Blocked, Difference{What: d.what, Is: d.is, Want: d.want, Why: cmp.Or(d.why, s.foreign(f.owner))})
+			step.Action, step.Blocked = Blocked, append(step.Blocked, one)
+			if step.Blocked[len(step.Blocked)-1].Why = s.foreign(f.owner); d.why != "" {
+				step.Blocked[len(step.Blocked)-1].Why = d.why + "; and " + s.whose(f.owner)
+			}
 		case d.why != "":
 			step.Blocked = append(step.Blocked, one)
 		default:
