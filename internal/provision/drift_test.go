@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -32,22 +33,12 @@ func (s services) url(t *testing.T, name string) *string {
 	return out.QueueUrl
 }
 
-// TestDriftIsSeenAndMended changes a property of each kind by other means. What others have added stays.
-func TestDriftIsSeenAndMended(t *testing.T) {
-	t.Parallel()
-	w, s, ctx := watch(t), direct(t), t.Context()
-	needs := everything(t, w, "drift")
-	sound(t, apply(t, w, needs, provision.Options{TLS: true}), provision.Create)
-	lake, table, pipe := aws.String("drift-lake"), aws.String("drift-games"), aws.String("drift-changes")
-	made, err := s.pipes.DescribePipe(ctx, &pipes.DescribePipeInput{Name: pipe})
-	if err != nil {
-		t.Fatal(err)
-	}
+// spoiledBucket changes all that is set of a bucket, and adds what is others'.
+func spoiledBucket(ctx context.Context, s services, lake *string) []func() error {
 	foreign := `{"Version":"2012-10-17","Statement":[{"Sid":"Auditors","Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::drift-lake/*"}]}`
 	rules := []s3types.LifecycleRule{{ID: aws.String("theirs"), Status: s3types.ExpirationStatusEnabled, Filter: &s3types.LifecycleRuleFilter{Prefix: aws.String("tmp/")}, Expiration: &s3types.LifecycleExpiration{Days: aws.Int32(3)}}}
 	tags := []s3types.Tag{{Key: aws.String("team"), Value: aws.String("games")}, {Key: aws.String(provision.Tag), Value: aws.String("drift")}}
-	off := aws.Bool(false)
-	for i, change := range []func() error{
+	return []func() error{
 		func() error {
 			_, err := s.s3.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: lake})
 			return err
@@ -72,6 +63,14 @@ func TestDriftIsSeenAndMended(t *testing.T) {
 			_, err := s.s3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: lake, Tagging: &s3types.Tagging{TagSet: tags}})
 			return err
 		},
+	}
+}
+
+// spoiledRest changes a property or two of every other kind.
+func spoiledRest(t *testing.T, s services, table, pipe, role *string) []func() error {
+	t.Helper()
+	ctx, off := t.Context(), aws.Bool(false)
+	return []func() error{
 		func() error {
 			_, err := s.dynamodb.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: table, DeletionProtectionEnabled: off})
 			return err
@@ -105,12 +104,26 @@ func TestDriftIsSeenAndMended(t *testing.T) {
 			return err
 		},
 		func() error {
-			_, err := s.pipes.UpdatePipe(ctx, &pipes.UpdatePipeInput{Name: pipe, RoleArn: made.RoleArn, DesiredState: pipetypes.RequestedPipeStateStopped, SourceParameters: &pipetypes.UpdatePipeSourceParameters{
+			_, err := s.pipes.UpdatePipe(ctx, &pipes.UpdatePipeInput{Name: pipe, RoleArn: role, DesiredState: pipetypes.RequestedPipeStateStopped, SourceParameters: &pipetypes.UpdatePipeSourceParameters{
 				DynamoDBStreamParameters: &pipetypes.UpdatePipeSourceDynamoDBStreamParameters{BatchSize: aws.Int32(1)},
 			}})
 			return err
 		},
-	} {
+	}
+}
+
+// TestDriftIsSeenAndMended changes a property of each kind by other means. What others have added stays.
+func TestDriftIsSeenAndMended(t *testing.T) {
+	t.Parallel()
+	w, s, ctx := watch(t), direct(t), t.Context()
+	needs := everything(t, w, "drift")
+	sound(t, apply(t, w, needs, provision.Options{TLS: true}), provision.Create)
+	lake, table, pipe := aws.String("drift-lake"), aws.String("drift-games"), aws.String("drift-changes")
+	made, err := s.pipes.DescribePipe(ctx, &pipes.DescribePipeInput{Name: pipe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, change := range append(spoiledBucket(ctx, s, lake), spoiledRest(t, s, table, pipe, made.RoleArn)...) {
 		if err := change(); err != nil {
 			t.Fatal(i, err)
 		}
