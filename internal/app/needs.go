@@ -29,15 +29,21 @@ const resultDays = 7
 // tables become items of DynamoDB are asked for their columns, where no file tells them; nothing else is connected to. The problems are those that
 // a run would meet.
 func (p *Project) Needs(ctx context.Context, name, results string, log *slog.Logger) (provision.Needs, config.Problems, error) {
-	n := needed{Needs: provision.Needs{Project: name}, results: results}
 	c := newChecker(p, nil)
 	for _, d := range p.Pipelines {
 		if len(d.In) == 0 && d.Source != nil && slices.ContainsFunc(d.Sinks, isDynamo) {
 			if err := p.askStreams(ctx, &c, d, log); err != nil {
-				return n.Needs, nil, err
+				return provision.Needs{}, nil, err
 			}
 		}
 	}
+	c.problems.Sort()
+	return p.needs(name, results), c.problems, nil
+}
+
+// needs gathers them from what is known.
+func (p *Project) needs(name, results string) provision.Needs {
+	n := needed{Needs: provision.Needs{Project: name}, results: results}
 	for _, d := range p.Pipelines {
 		for _, part := range d.Sinks {
 			n.sink(part, d)
@@ -48,8 +54,7 @@ func (p *Project) Needs(ctx context.Context, name, results string, log *slog.Log
 		n.source(part)
 	}
 	n.Buckets = append(n.Buckets, n.last...)
-	c.problems.Sort()
-	return n.Needs, c.problems, nil
+	return n.Needs
 }
 
 func isDynamo(part *SinkPart) bool {

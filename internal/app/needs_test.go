@@ -11,6 +11,7 @@ import (
 
 	"github.com/acequia-io/acequia/catalog"
 	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/cost"
 	"github.com/acequia-io/acequia/internal/environment"
 )
 
@@ -111,5 +112,43 @@ func TestCinemaNeeds(t *testing.T) {
 	}
 	if tables["Salas"] != 1 || tables["cinema-reservations"] != 2 || tables["cinema-movies"] != 1 {
 		t.Error(tables)
+	}
+}
+
+// TestCost counts what the register costs over a bus: nothing for what stands on this machine, a database of RDS, and nothing of its address.
+func TestCost(t *testing.T) {
+	t.Parallel()
+	load := func(path string) *cost.Estimate {
+		p, problems, err := app.LoadProject(t.Context(), catalog.Default(), []string{path}, func(name string) (string, bool) {
+			return "postgres://reader:hidden@one.rds.amazonaws.com/shop", name == "DSN"
+		})
+		if err != nil || problems.Errors() {
+			t.Fatal(problems, err)
+		}
+		return p.Cost(cost.Usual())
+	}
+	services := func(e *cost.Estimate) (out []string) {
+		for _, l := range e.Lines {
+			out = append(out, l.Service+" "+l.For)
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	examples := filepath.Join("..", "..", "examples", "videogames")
+	want := []string{"Athena sink lake", "DynamoDB sink items", "EventBridge changes of videogames", "S3 sink lake", "SQS changes of videogames", "SQS source changes"}
+	if got := services(load(filepath.Join(examples, "aws.yaml"))); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if here := load(filepath.Join(examples, "videogames.yaml")); here.USD > 0 || len(here.Lines) > 0 {
+		t.Errorf("%+v", here)
+	}
+	file := filepath.Join(t.TempDir(), "shop.yaml")
+	err := os.WriteFile(file, []byte("version: 1\nsources: { shop: { type: postgres, dsn: \"${env:DSN}\" } }\nsinks: { items: { type: items, url: \"dynamodb://\" } }\npipelines: { shop: { from: shop, to: [items] } }\n"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := load(file)
+	if got := services(shop); !slices.Equal(got, []string{"DynamoDB sink items", "RDS source shop"}) || strings.Contains(fmt.Sprint(shop), "one.rds") || len(shop.Assumptions) != 5 {
+		t.Errorf("%+v", shop)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/acequia-io/acequia/internal/cost"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
@@ -18,6 +19,7 @@ type Plan struct {
 	State     string         `json:"state"`
 	New       bool           `json:"new"` // there is no state yet
 	Pipelines []PipelinePlan `json:"pipelines"`
+	Cost      *cost.Estimate `json:"cost,omitempty"` // nil: nobody asked
 }
 
 // PipelinePlan is the plan of one pipeline.

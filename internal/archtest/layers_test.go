@@ -29,7 +29,7 @@ var internals = map[string]int{
 	"athena": layerStores, "awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular": layerParts, "outbox": layerParts,
-	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices, "provision": layerServices,
+	"messaging": layerStores, "lakefiles": layerStores, "compaction": layerServices, "verify": layerServices, "backup": layerServices, "setup": layerServices, "provision": layerServices, "cost": layerServices,
 	"api": layerServices, "web": layerServices, "jobs": layerServices, "app": layerApp, "cli": layerCommand, "lambda": layerCommand,
 	"environment": layerServices, "oracle": layerTests, "browsertest": layerTests, "archtest": layerTests, "crashtest": layerTests, "bench": layerTests, "servertest": layerRecord,
 }
