@@ -73,6 +73,8 @@ func (b *bucket) look(ctx context.Context) (*found, error) {
 	switch awsconfig.Status(err) {
 	case http.StatusNotFound:
 		return nil, nil //nolint:nilnil // it is not there
+	case http.StatusMovedPermanently: // to HEAD no service says more
+		return nil, &fault.Error{Code: "ACQ-AWS-007", Place: b.about().id(), Err: fmt.Errorf("look at the bucket in %s: %w", b.region, err), Remedy: "set the region in which it is: aws: { region: ... }"}
 	case http.StatusForbidden:
 		return nil, &fault.Error{
 			Code: "ACQ-SETUP-001", Place: b.about().id(), Err: fmt.Errorf("look at the bucket (s3:ListBucket): %w", err),

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -30,8 +31,9 @@ type clients struct {
 	close           func()
 }
 
-// at gives the clients of a place.
+// at gives the clients of a place, or of the usual one where it says nothing.
 func (s *Site) at(ctx context.Context, at awsconfig.Settings) (*clients, error) {
+	at.Region, at.Endpoint = cmp.Or(at.Region, s.options.At.Region), cmp.Or(at.Endpoint, s.options.At.Endpoint)
 	if c, ok := s.clients[at]; ok {
 		return c, nil
 	}

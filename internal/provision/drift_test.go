@@ -230,8 +230,11 @@ func TestWhatCannotBeChanged(t *testing.T) {
 		AttributeDefinitions: []dynamotypes.AttributeDefinition{
 			{AttributeName: aws.String("id"), AttributeType: dynamotypes.ScalarAttributeTypeN}, {AttributeName: aws.String("genre"), AttributeType: dynamotypes.ScalarAttributeTypeS},
 		},
-		GlobalSecondaryIndexes: []dynamotypes.GlobalSecondaryIndex{{IndexName: aws.String("by_year"), KeySchema: key("genre"), Projection: &dynamotypes.Projection{ProjectionType: dynamotypes.ProjectionTypeAll}}},
-		StreamSpecification:    &dynamotypes.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: dynamotypes.StreamViewTypeKeysOnly}, DeletionProtectionEnabled: aws.Bool(true),
+		GlobalSecondaryIndexes: []dynamotypes.GlobalSecondaryIndex{
+			{IndexName: aws.String("by_year"), KeySchema: key("genre"), Projection: &dynamotypes.Projection{ProjectionType: dynamotypes.ProjectionTypeAll}},
+			{IndexName: aws.String("by_genre"), KeySchema: key("genre"), Projection: &dynamotypes.Projection{ProjectionType: dynamotypes.ProjectionTypeKeysOnly}},
+		},
+		StreamSpecification: &dynamotypes.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: dynamotypes.StreamViewTypeKeysOnly}, DeletionProtectionEnabled: aws.Bool(true),
 	})
 	if err == nil {
 		_, err = s.dynamodb.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{TableName: aws.String("fixed-games"), TimeToLiveSpecification: &dynamotypes.TimeToLiveSpecification{AttributeName: aws.String("gone_at"), Enabled: aws.Bool(true)}})
@@ -243,11 +246,13 @@ func TestWhatCannotBeChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	needs := provision.Needs{
-		Project: "fixed", Tables: []provision.Table{{At: w.settings, Table: itemstore.Table{Name: "fixed-games", Schema: schema(t, "games"), Indexes: []itemstore.Index{{Name: "by_year", Columns: []string{"year"}}}}}},
+		Project: "fixed", Tables: []provision.Table{{At: w.settings, Table: itemstore.Table{Name: "fixed-games", Schema: schema(t, "games"), Indexes: []itemstore.Index{
+			{Name: "by_year", Columns: []string{"year"}}, {Name: "by_genre", Columns: []string{"genre"}},
+		}}}},
 		Buckets: []provision.Bucket{{Name: "fixed-lake", At: w.settings, Owner: "999999999999"}}, Queues: []provision.Queue{{Name: "arn:aws:sqs:eu-west-1:999999999999:fixed-queue", At: w.settings}},
 	}
 	steps := apply(t, w, needs, provision.Options{})
-	same(t, told(steps), []string{"bucket lake blocked", "table games blocked !key, !index by_year, !stream, !TTL", "queue queue blocked"})
+	same(t, told(steps), []string{"bucket lake blocked", "table games blocked !key, !index by_year, !index by_genre, !stream, !TTL", "queue queue blocked"})
 	if !strings.Contains(steps[0].Note, "999999999999") || !strings.Contains(steps[2].Note, "999999999999") {
 		t.Errorf("%+v", steps)
 	}

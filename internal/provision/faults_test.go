@@ -91,6 +91,17 @@ func TestBucketOfSomebodyElse(t *testing.T) {
 	}
 }
 
+// TestBucketElsewhere tells that a bucket is in another region.
+func TestBucketElsewhere(t *testing.T) {
+	t.Parallel()
+	w := watch(t)
+	w.on("s3:HEAD", "MovedPermanently", 0)
+	steps := plan(t, w, provision.Needs{Project: "moved", Buckets: []provision.Bucket{{Name: "moved-lake", At: w.settings}}}, provision.Options{})
+	if fault.Code(steps[0].Err()) != "ACQ-AWS-007" || !strings.Contains(steps[0].Error.Reason, "eu-west-1") {
+		t.Error(steps[0].Err())
+	}
+}
+
 // TestWaits waits for a table that is being made, tells it, and gives up after its patience; the next time it goes on.
 func TestWaits(t *testing.T) {
 	t.Parallel()
@@ -228,8 +239,13 @@ func TestOpen(t *testing.T) {
 	t.Parallel()
 	w := watch(t)
 	needs := everything(t, w, "opened")
-	if _, err := provision.Open(t.Context(), needs, provision.Options{At: awsconfig.Settings{Region: "eu-west-1", Endpoint: "http://127.0.0.1:1"}}); fault.Code(err) != "ACQ-AWS-009" {
+	if _, err := provision.Open(t.Context(), provision.Needs{}, provision.Options{At: awsconfig.Settings{Region: "eu-west-1", Endpoint: "http://127.0.0.1:1"}}); fault.Code(err) != "ACQ-AWS-009" {
 		t.Error(err)
+	}
+	usual := provision.Needs{Project: "usual", Buses: []provision.Bus{{Name: "usual-bus"}}} // where it is asked for, it says not
+	sound(t, apply(t, w, usual, provision.Options{}), provision.Create)
+	if !slices.Contains(w.written(), "events:CreateEventBus") {
+		t.Error("what names no place was not made in the usual one")
 	}
 	needs.Routes[0].Name = strings.Repeat("x", 60)
 	if _, err := provision.Open(t.Context(), needs, provision.Options{At: w.settings}); fault.Code(err) != "ACQ-SETUP-008" {

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/acequia-io/acequia/internal/awsconfig"
@@ -59,8 +58,8 @@ type Route struct {
 	Queue Queue
 }
 
-// place is where the first of the needs is, for who asks who asks.
-func (n Needs) place(usual awsconfig.Settings) awsconfig.Settings {
+// place is where the first of the needs is that says so: there it is asked who this is.
+func (n Needs) place() awsconfig.Settings {
 	var all []awsconfig.Settings
 	for _, b := range n.Buckets {
 		all = append(all, b.At)
@@ -75,7 +74,7 @@ func (n Needs) place(usual awsconfig.Settings) awsconfig.Settings {
 		all = append(all, b.At)
 	}
 	if i := slices.IndexFunc(all, func(a awsconfig.Settings) bool { return a.Region != "" }); i >= 0 {
-		return awsconfig.Settings{Region: cmp.Or(usual.Region, all[i].Region), Endpoint: cmp.Or(usual.Endpoint, all[i].Endpoint)}
+		return all[i]
 	}
-	return usual
+	return awsconfig.Settings{}
 }

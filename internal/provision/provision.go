@@ -125,7 +125,7 @@ func Open(ctx context.Context, needs Needs, o Options) (*Site, error) {
 		o.Now = time.Now
 	}
 	s := &Site{Project: needs.Project, options: o, clients: map[awsconfig.Settings]*clients{}}
-	c, err := s.at(ctx, needs.place(o.At))
+	c, err := s.at(ctx, needs.place())
 	if err != nil {
 		return nil, err
 	}

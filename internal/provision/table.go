@@ -180,6 +180,9 @@ func (t *table) keys(d *types.TableDescription) (out []drift) {
 			continue
 		}
 		was := keyText(d.GlobalSecondaryIndexes[i].KeySchema, d.AttributeDefinitions)
+		if p := d.GlobalSecondaryIndexes[i].Projection; p != nil && p.ProjectionType != types.ProjectionTypeAll { // who finds an item wants all of it
+			was += " with " + string(p.ProjectionType)
+		}
 		if was != want {
 			out = append(out, drift{
 				what: "index " + name, is: was, want: want,
@@ -357,10 +360,14 @@ func (t *table) holds(ctx context.Context) (string, error) {
 
 // remove takes the protection away, deletes the table and waits until it is gone.
 func (t *table) remove(ctx context.Context) error {
-	if err := t.update(ctx, "let it be deleted", &dynamodb.UpdateTableInput{DeletionProtectionEnabled: aws.Bool(false)}); err != nil {
+	d, err := t.describe(ctx)
+	if err == nil && d != nil && aws.ToBool(d.DeletionProtectionEnabled) {
+		err = t.update(ctx, "let it be deleted", &dynamodb.UpdateTableInput{DeletionProtectionEnabled: aws.Bool(false)})
+	}
+	if err != nil || d == nil {
 		return err
 	}
-	err := t.ready(ctx, "delete it (dynamodb:DeleteTable)", func(ctx context.Context) error {
+	err = t.ready(ctx, "delete it (dynamodb:DeleteTable)", func(ctx context.Context) error {
 		_, err := t.dynamodb.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: t.name()})
 		return unless(err, "ResourceNotFoundException")
 	})

@@ -127,8 +127,11 @@ func (w *watcher) remember(r *http.Request) {
 // deny answers as a service does that refuses.
 func deny(answer http.ResponseWriter, call, code string) {
 	status := http.StatusBadRequest
-	if code == "AccessDenied" {
+	switch code {
+	case "AccessDenied":
 		status = http.StatusForbidden
+	case "MovedPermanently":
+		status = http.StatusMovedPermanently
 	}
 	switch {
 	case strings.HasPrefix(call, "s3:"):
