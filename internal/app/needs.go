@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/blob"
@@ -147,6 +148,9 @@ func (n *needed) payloads(bucket string, at awsconfig.Settings) {
 // kept adds where backups and reports are.
 func (n *needed) kept(files []*config.File) {
 	for _, f := range files {
+		if strings.HasPrefix(f.State, "dynamodb://") {
+			n.note("the table of the state " + f.State + ": what it is to hold, whoever keeps state there knows")
+		}
 		places := []string{f.Reports}
 		if f.Backup != nil {
 			places = append(places, f.Backup.URL)

@@ -160,7 +160,7 @@ func hasIndex(d *types.TableDescription, x Index) error {
 	if !there {
 		return &fault.Error{
 			Code: "ACQ-ITEMS-022", Place: aws.ToString(d.TableName), Err: errors.New("the table of DynamoDB has no index " + x.Name),
-			Remedy: "add it (aws dynamodb update-table --global-secondary-index-updates), or take it out of tables; there are: " + strings.Join(slices.Sorted(maps.Keys(keys)), ", "),
+			Remedy: "add it (acequia setup apply FILE, or aws dynamodb update-table --global-secondary-index-updates), or take it out of tables; there are: " + strings.Join(slices.Sorted(maps.Keys(keys)), ", "),
 		}
 	}
 	return hasKey(key, x.Columns, x.Name)

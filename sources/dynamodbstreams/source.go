@@ -164,7 +164,7 @@ func (s *Source) stream(ctx context.Context) (arn, label string, err error) {
 func (s *Source) without(err error) error {
 	return &fault.Error{
 		Code: "ACQ-STREAM-001", Place: s.config.Table, Err: err,
-		Remedy: fmt.Sprintf("switch it on, off before if it is another: aws dynamodb update-table --table-name %s --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES", s.config.Table),
+		Remedy: fmt.Sprintf("acequia setup apply FILE switches it on; one of another kind has to be switched off before: aws dynamodb update-table --table-name %s --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES", s.config.Table),
 	}
 }
 
