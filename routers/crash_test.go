@@ -18,14 +18,19 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	"go.uber.org/goleak"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 )
 
 // childMark in the environment makes the test binary a pipeline that is to be killed: its value is the directory.
 const childMark = "ACEQUIA_CHILD"
+
+// server keeps the state that teams share.
+var server *postgrestest.Server
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childMark); dir != "" {
@@ -35,7 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
 }
 
 // crashWorld is what every child reads.
@@ -47,14 +52,15 @@ type order struct {
 	stop    bool   // freeze there; else die
 	without string // protection taken out
 	pace    time.Duration
-	flaky   int  // every nth write of the state fails, half of them after the fact
-	copies  bool // each record is given several times, and a step drops the copies
+	flaky   int    // every nth write of the state fails, half of them after the fact
+	copies  bool   // each record is given several times, and a step drops the copies
+	dsn     string // of the state that it shares with others; "": it is alone on a file
 }
 
 func (o order) environment(dir string) []string {
 	// The race detector sleeps a second when a process exits, unless it is told not to.
 	return append(os.Environ(), "GORACE=atexit_sleep_ms=0", childMark+"="+dir, "AT="+o.at, "STOP="+strconv.FormatBool(o.stop), "WITHOUT="+o.without,
-		"PACE="+o.pace.String(), "FLAKY="+strconv.Itoa(o.flaky), "COPIES="+strconv.FormatBool(o.copies))
+		"PACE="+o.pace.String(), "FLAKY="+strconv.Itoa(o.flaky), "COPIES="+strconv.FormatBool(o.copies), "DSN="+o.dsn)
 }
 
 func orderOfChild() order {
@@ -65,7 +71,7 @@ func orderOfChild() order {
 	}
 	return order{
 		at: os.Getenv("AT"), stop: os.Getenv("STOP") == "true", without: os.Getenv("WITHOUT"), pace: pace, flaky: flaky,
-		copies: os.Getenv("COPIES") == "true",
+		copies: os.Getenv("COPIES") == "true", dsn: os.Getenv("DSN"),
 	}
 }
 
@@ -79,18 +85,25 @@ func child(dir string) error {
 	return errors.Join(err, goleak.Find(ignore))
 }
 
-func childPipeline(dir string, o order, f *freezer) error {
+// childState opens the state of a child, and once more for what takes protections out.
+func childState(dir string, o order) (*checkpoint.Store, *sql.DB, error) {
+	if o.dsn != "" {
+		store, err1 := checkpoint.OpenPostgres(context.Background(), o.dsn)
+		raw, err2 := sql.Open("pgx", o.dsn+"&search_path=acequia_state")
+		return store, raw, errors.Join(err1, err2)
+	}
 	path := filepath.Join(dir, "state.db")
-	store, err := checkpoint.Open(context.Background(), path)
+	store, err1 := checkpoint.Open(context.Background(), path)
+	raw, err2 := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	return store, raw, errors.Join(err1, err2)
+}
+
+func childPipeline(dir string, o order, f *freezer) (err error) {
+	store, raw, err := childState(dir, o)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = store.Close() }()
-	raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = raw.Close() }()
+	defer func() { _ = errors.Join(store.Close(), raw.Close()) }()
 	probe := f.probeAt(o)
 	g := crashWorld()
 	g.pace = o.pace
@@ -109,8 +122,15 @@ func childPipeline(dir string, o order, f *freezer) error {
 			return err
 		}
 	}
+	var team *Team
+	if o.dsn != "" {
+		team = openTestTeam(store)
+		defer func() { err = errors.Join(err, team.Close()) }()
+		g.lanes, g.chunks, p.Refresh = teamLanes, teamChunks, 200*time.Millisecond
+	}
 	run, err := New(p, Options{
-		Store: &weakStore{Store: store, raw: raw, freezer: f, without: o.without, flaky: int64(o.flaky), probe: probe},
+		Team:  team,
+		Store: &weakStore{Store: store, raw: raw, freezer: f, without: o.without, flaky: int64(o.flaky), probe: probe, shared: o.dsn != ""},
 		Log:   slog.New(slog.DiscardHandler), Probe: probe, Budget: NewBudget(1 << 20),
 	})
 	if err != nil {
@@ -204,6 +224,7 @@ type weakStore struct {
 	flaky   int64
 	probe   func(string)
 	apart   memoryApart
+	shared  bool // it is in PostgreSQL
 	calls   atomic.Int64
 }
 
@@ -213,7 +234,7 @@ func (w *weakStore) Acquire(ctx context.Context, lane checkpoint.Lane) (checkpoi
 	st, err := w.Store.Acquire(ctx, lane)
 	if err == nil && w.without == "roll-forward" && st.Pending != nil { // forget the intent, read again
 		st.Pending = nil
-		_, err = w.raw.ExecContext(ctx, `update lane set intent = null where id = ?`, lane.ID)
+		_, err = w.raw.ExecContext(ctx, `update lane set intent = null where id = $1`, lane.ID)
 	}
 	return st, err
 }
@@ -224,7 +245,7 @@ func (w *weakStore) SaveIntent(ctx context.Context, lane checkpoint.Lane, epoch 
 			return w.intentApart(ctx, lane, epoch, in)
 		}
 		if w.without == "epoch" {
-			_, err := w.raw.ExecContext(ctx, `update lane set intent = x'7b7d' where id = ?`, lane.ID)
+			_, err := w.raw.ExecContext(ctx, `update lane set intent = cast('{}' as `+w.bytes()+`) where id = $1`, lane.ID)
 			return err
 		}
 		return w.Store.SaveIntent(ctx, lane, epoch, in)
@@ -237,12 +258,20 @@ func (w *weakStore) SaveCheckpoint(ctx context.Context, lane checkpoint.Lane, ep
 			return w.checkpointApart(ctx, lane, epoch, in)
 		}
 		if w.without == "epoch" {
-			_, err := w.raw.ExecContext(ctx, `update lane set grp = ?, position = ?, ended = ?, intent = null where id = ?`,
+			_, err := w.raw.ExecContext(ctx, `update lane set grp = $1, position = $2, ended = $3, intent = null where id = $4`,
 				in.Group, []byte(in.To), in.Ended, lane.ID)
 			return err
 		}
 		return w.Store.SaveCheckpoint(ctx, lane, epoch, in)
 	})
+}
+
+// bytes is the type of bytes in the engine of the state.
+func (w *weakStore) bytes() string {
+	if w.shared {
+		return "bytea"
+	}
+	return "blob"
 }
 
 var errFlaky = errors.New("the state store timed out")

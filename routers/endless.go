@@ -21,20 +21,20 @@ func (s *slot) serveEndless(ctx, reads context.Context, router *message.Router) 
 		return
 	}
 	for n := 0; ; n++ {
-		lane, ok := s.run.lanes.next(true)
-		if !ok {
+		lane, right := s.run.lanes.next(true)
+		if right == nil {
 			return
 		}
 		own := s.run.subscribe(router, fmt.Sprintf("endless-%d", n))
 		// No signal cancels the context, as that of Router.Run. It fails when a subscriber does, and ours never do.
 		if err := router.RunHandlers(context.WithoutCancel(ctx)); err != nil {
-			s.run.lanes.finish(reads, lane, fmt.Errorf("subscribe lane %s: %w", lane.ID, err))
+			s.run.lanes.finish(reads, lane, right, fmt.Errorf("subscribe lane %s: %w", lane.ID, err))
 			_ = router.Close() // it would wait for the subscriber
 			return
 		}
 		lanes.Go(func() {
 			defer close(own.out)
-			s.run.lanes.finish(reads, lane, own.keep(ctx, reads, lane))
+			s.run.lanes.finish(reads, lane, right, own.keep(ctx, reads, lane, right))
 		})
 	}
 }

@@ -40,27 +40,31 @@ func (s *slot) Close() error { return nil }
 func (s *slot) serve(ctx, reads context.Context) {
 	defer close(s.out)
 	for {
-		lane, ok := s.run.lanes.next(false)
-		if !ok {
+		lane, right := s.run.lanes.next(false)
+		if right == nil {
 			return
 		}
-		s.run.lanes.finish(reads, lane, s.keep(ctx, reads, lane))
+		s.run.lanes.finish(reads, lane, right, s.keep(ctx, reads, lane, right))
 	}
 }
 
-// keep restarts the lane, always through recovery, until it ends, is stopped or fails for good.
-func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
+// keep restarts the lane, always through recovery, until it ends, is stopped or left to another process, or fails for good.
+func (s *slot) keep(ctx, reads context.Context, lane sources.Lane, right *hold) error {
+	ctx, reads, stop, end := s.run.under(ctx, reads, right)
+	defer end()
 	r, board := s.run, s.run.board.lane(lane)
 	log := r.log.With(slog.String("lane", lane.ID))
 	pace, panics, commits, excluded := backoff{retry: r.pipeline.Retry}, 0, board.commits(), map[string]bool{}
-	for !isClosed(r.stop) {
+	for !isClosed(stop) {
 		board.set(Starting, nil)
-		err := guard(func() error { return s.own(ctx, reads, lane, board, log) })
+		err := guard(func() error {
+			return s.own(ctx, reads, &incarnation{run: r, lane: lane, board: board, log: log, stop: stop}, right.id)
+		})
 		if err == nil {
 			board.set(Ended, nil)
 			return nil
 		}
-		stopped := isClosed(r.stop)
+		stopped := isClosed(stop)
 		if errors.Is(err, errStopped) {
 			break
 		}
@@ -74,6 +78,12 @@ func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 		}
 		delay, more := pace.next()
 		switch {
+		case right.key != "" && errors.Is(err, checkpoint.ErrFenced): // its lease is another's, or soon is this process's again
+			log.InfoContext(ctx, "lane is another process's now", errAttr(err))
+			wait(ctx, delay, stop)
+			right.fenced = true
+			board.set(Waiting, nil)
+			return nil
 		case fault.Of(err) != fault.Retryable && ctx.Err() == nil, panics > maxPanics, !more:
 			if r.exclude(ctx, lane, excluded, err) {
 				board.set(Retrying, err)
@@ -87,10 +97,12 @@ func (s *slot) keep(ctx, reads context.Context, lane sources.Lane) error {
 		default:
 			board.set(Retrying, err)
 			log.WarnContext(ctx, "lane restarts", slog.Duration("again_in", delay), errAttr(err))
-			wait(ctx, delay, r.stop)
+			wait(ctx, delay, stop)
 		}
 	}
-	board.set(Stopped, nil)
+	if board.set(Stopped, nil); right.gone() && !isClosed(r.stop) {
+		board.set(Waiting, nil)
+	}
 	return nil
 }
 
@@ -101,6 +113,7 @@ type incarnation struct {
 	name     checkpoint.Lane
 	board    *laneBoard
 	log      *slog.Logger
+	stop     <-chan struct{}  // closed: end in order
 	state    checkpoint.State // what is durable; while a group is being committed it is the committer's
 	writers  []sinks.Writer   // one a sink, in their order
 	reader   sources.Reader
@@ -111,12 +124,10 @@ type incarnation struct {
 
 // own is one incarnation of the lane. It returns nil when the lane has durably ended. reads ends when the run is
 // stopped, ctx when that takes too long.
-func (s *slot) own(ctx, reads context.Context, lane sources.Lane, board *laneBoard, log *slog.Logger) error {
-	r := s.run
-	in := &incarnation{
-		run: r, lane: lane, name: checkpoint.Lane{Pipeline: r.pipeline.Name, ID: lane.ID}, board: board, log: log,
-		counts: counts{given: make([]int64, len(r.pipeline.Steps)+len(r.pipeline.Sinks))},
-	}
+func (s *slot) own(ctx, reads context.Context, in *incarnation, id string) error {
+	r, lane, board := s.run, in.lane, in.board
+	in.name = checkpoint.Lane{Pipeline: r.pipeline.Name, ID: id}
+	in.counts = counts{given: make([]int64, len(r.pipeline.Steps)+len(r.pipeline.Sinks))}
 	var err error
 	if in.state, err = r.store.Acquire(ctx, in.name); err != nil {
 		return fmt.Errorf("acquire lane: %w", err)
@@ -125,7 +136,7 @@ func (s *slot) own(ctx, reads context.Context, lane sources.Lane, board *laneBoa
 	board.acquired(in.state)
 	defer in.closeWriters(ctx)
 	for _, named := range r.pipeline.Sinks {
-		w, err := named.Sink.Open(ctx, sinks.Lane{Pipeline: r.pipeline.Name, ID: lane.ID, Epoch: in.state.Epoch})
+		w, err := named.Sink.Open(ctx, sinks.Lane{Pipeline: r.pipeline.Name, ID: id, Epoch: in.state.Epoch})
 		if err != nil {
 			return fmt.Errorf("open sink %s: %w", named.Name, err)
 		}
@@ -143,7 +154,7 @@ func (s *slot) own(ctx, reads context.Context, lane sources.Lane, board *laneBoa
 		in.state.Ended = false
 	}
 	if in.reader, err = r.pipeline.Source.Open(reads, lane, in.state.Position); err != nil {
-		if isClosed(r.stop) {
+		if isClosed(in.stop) {
 			return errStopped
 		}
 		return fmt.Errorf("open source: %w", err)

@@ -120,6 +120,7 @@ type Options struct {
 	Store  Store
 	Budget *Budget // of the process; nil: no limit
 	Log    *slog.Logger
+	Team   *Team              // of processes that share the lanes; nil: this one reads all
 	Probe  func(point string) // called at each of Points, where crash tests die; nil otherwise
 }
 
@@ -132,6 +133,7 @@ type Run struct {
 	probe    func(point string)
 	protocol []protocolStep
 	lanes    *schedule
+	share    sharing
 	board    *board
 	stop     chan struct{} // closed by Stop
 	stopOnce func()

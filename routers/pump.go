@@ -55,7 +55,7 @@ func (p *pump) run(ctx, reads context.Context) error {
 // fill returns when the last group is with the committer, or on the first failure. What was accepted before a failed
 // read is committed: else a source that fails after each few chunks would never get on.
 func (p *pump) fill(ctx context.Context, in *prefetched) error {
-	chunks, stop := in.chunks, (<-chan struct{})(p.incarnation.run.stop)
+	chunks, stop := in.chunks, p.stop
 	var end error
 	for {
 		free, more := p.gates(chunks)
@@ -101,7 +101,7 @@ func (p *pump) fill(ctx context.Context, in *prefetched) error {
 // readEnded makes the open group the last one and says why nothing more comes.
 func (p *pump) readEnded(err error) error {
 	p.due, p.open.ended = true, err == nil
-	if err != nil && isClosed(p.incarnation.run.stop) {
+	if err != nil && isClosed(p.stop) {
 		return errStopped // that is why
 	}
 	return err

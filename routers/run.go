@@ -40,7 +40,10 @@ func New(p Pipeline, o Options) (*Run, error) {
 		probe: o.Probe, protocol: protocol(), board: newBoard(), stop: make(chan struct{}),
 	}
 	r.stopOnce = sync.OnceFunc(func() { close(r.stop) })
-	r.lanes = newSchedule(r)
+	r.lanes, r.share = newSchedule(r), alone{}
+	if o.Team != nil {
+		r.share = newShared(o.Team, r)
+	}
 	return r, nil
 }
 
@@ -66,6 +69,7 @@ func (r *Run) Run(ctx context.Context) error {
 	if err := r.firstLanes(reads); err != nil || isClosed(r.stop) {
 		return err
 	}
+	defer r.share.begin()()
 	others.Go(func() { r.lanes.keepFresh(reads) })
 	if l, ok := r.pipeline.Source.(sources.Lagger); ok {
 		others.Go(func() { r.watchLag(hard, l, r.board.setLag) })

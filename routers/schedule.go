@@ -28,6 +28,7 @@ type schedule struct {
 	phases  map[string]phase
 	resumed map[string]record.Position // lanes that had ended there, and had more
 	read    map[string]bool            // lanes whose source was read in this run: an endless one that has ended was drained
+	idle    int                        // slots that wait for a lane that ends
 	closed  bool                       // nothing runs and nothing may start: so it stays for the rest of the run
 	errs    []error
 	changed chan struct{} // closed and replaced at each change
@@ -131,61 +132,100 @@ func (s *schedule) tell() {
 
 // keepFresh asks for the lanes at an interval until ctx ends.
 func (s *schedule) keepFresh(ctx context.Context) {
-	for wait(ctx, s.run.pipeline.Refresh, s.run.stop) {
+	every := s.run.pipeline.Refresh
+	if _, ok := s.run.share.(*shared); ok {
+		every = min(every, lanesFreshEvery)
+	}
+	for wait(ctx, every, s.run.stop) {
 		if err := s.refresh(ctx, none); err != nil && ctx.Err() == nil {
 			s.run.log.WarnContext(ctx, "lanes cannot be listed", errAttr(err))
 		}
 	}
 }
 
-// next waits for a lane that may start, an endless one or one that ends; false means that there is no more work.
-func (s *schedule) next(endless bool) (sources.Lane, bool) {
-	for !isClosed(s.run.stop) {
+// next waits for a lane that may start here, an endless one or one that ends; no hold means that there is no more work.
+func (s *schedule) next(endless bool) (sources.Lane, *hold) {
+	for waits := false; ; waits = true {
 		s.mu.Lock()
-		lane, found := s.pick(endless)
+		if waits && !endless {
+			s.idle--
+		}
+		if isClosed(s.run.stop) {
+			s.mu.Unlock()
+			return sources.Lane{}, nil
+		}
+		lane, right := s.pick(endless)
 		closed, changed := s.closed, s.changed
+		if right == nil && !closed && !endless {
+			s.idle++
+		}
 		s.mu.Unlock()
-		if found || closed {
-			return lane, found
+		if right != nil || closed {
+			return lane, right
 		}
 		select {
 		case <-changed:
 		case <-s.run.stop:
 		}
 	}
-	return sources.Lane{}, false
+}
+
+// ready gives the lanes that may be read now, here or elsewhere, and how many slots have none.
+func (s *schedule) ready() (lanes []sources.Lane, idle int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lanes {
+		if p := s.phases[l.ID]; p == running || p == waiting && s.mayStart(l) {
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes, s.idle
+}
+
+func (s *schedule) mayStart(l sources.Lane) bool {
+	return !slices.ContainsFunc(l.After, func(before string) bool { return s.phases[before] != ended })
+}
+
+// wake lets slots look.
+func (s *schedule) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tell()
 }
 
 // pick marks a lane that may start as running. While a lane runs, or may start, its end may let others start; when there is
 // none, the schedule closes for all who ask, so that none waits for work that nobody is left to do.
-func (s *schedule) pick(endless bool) (lane sources.Lane, found bool) {
+func (s *schedule) pick(endless bool) (lane sources.Lane, right *hold) {
 	if s.closed {
-		return lane, false
+		return lane, nil
 	}
 	busy := false
 	for _, p := range s.phases {
 		busy = busy || p == running
 	}
 	for _, l := range s.lanes {
-		notEnded := func(before string) bool { return s.phases[before] != ended }
-		if s.phases[l.ID] != waiting || slices.ContainsFunc(l.After, notEnded) {
+		if s.phases[l.ID] != waiting || !s.mayStart(l) {
 			continue
 		}
-		if busy = true; l.Endless == endless {
+		if busy = true; l.Endless != endless {
+			continue
+		}
+		if right := s.run.share.hold(l); right != nil {
 			s.phases[l.ID] = running
-			return l, true
+			return l, right
 		}
 	}
 	if !busy {
 		s.closed = true
 		s.tell()
 	}
-	return lane, false
+	return lane, nil
 }
 
 // finish records how a lane went, asks for the lanes again, and lets waiting slots look.
-func (s *schedule) finish(ctx context.Context, lane sources.Lane, err error) {
+func (s *schedule) finish(ctx context.Context, lane sources.Lane, right *hold, err error) {
 	stopped := isClosed(s.run.stop)
+	s.run.share.done(ctx, right)
 	var refreshErr error
 	if !stopped {
 		refreshErr = s.refresh(ctx, func(id string) bool { return id == lane.ID && err == nil }) // before the lane is no longer running: its successors must not find nobody busy
@@ -194,6 +234,9 @@ func (s *schedule) finish(ctx context.Context, lane sources.Lane, err error) {
 	defer s.mu.Unlock()
 	if s.phases[lane.ID] == running {
 		s.phases[lane.ID] = over
+		if right.gone() && !stopped { // another process reads on
+			s.phases[lane.ID] = waiting
+		}
 	}
 	if err != nil {
 		s.errs = append(s.errs, err)

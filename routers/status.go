@@ -20,13 +20,14 @@ type State string
 
 // The states. A pipeline has that of the lane that needs most attention.
 const (
-	Waiting  State = "waiting"  // for a slot, or for the lanes before it
-	Starting State = "starting" // it recovers and opens its source
-	Running  State = "running"
-	Retrying State = "retrying" // after a retryable failure: it waits, then starts again
-	Stopped  State = "stopped"  // by Stop
-	Failed   State = "failed"   // a person must act; its data is unharmed
-	Ended    State = "ended"    // the source has no more, and all of it is durable
+	Waiting   State = "waiting"  // for a slot, or for the lanes before it
+	Starting  State = "starting" // it recovers and opens its source
+	Running   State = "running"
+	Retrying  State = "retrying"  // after a retryable failure: it waits, then starts again
+	Stopped   State = "stopped"   // by Stop
+	Failed    State = "failed"    // a person must act; its data is unharmed
+	Elsewhere State = "elsewhere" // another process reads it
+	Ended     State = "ended"     // the source has no more, and all of it is durable
 )
 
 // StreamCounts are rows by stream.
@@ -73,6 +74,7 @@ type LaneStatus struct {
 	Streams  []string        `json:"streams,omitempty"`
 	Endless  bool            `json:"endless,omitempty"` // it follows what happens
 	State    State           `json:"state"`
+	Holder   string          `json:"holder,omitempty"` // of Elsewhere: the process
 	Reason   string          `json:"reason,omitempty"` // of Retrying and Failed
 	Code     string          `json:"code,omitempty"`
 	Since    time.Time       `json:"since"`          // of the state
@@ -131,7 +133,7 @@ func (s Status) Fault() string {
 
 // Status tells what the run is doing, also after it has ended. It reads memory only.
 func (r *Run) Status() Status {
-	s := r.board.snapshot(time.Now())
+	s := r.board.snapshot(time.Now(), r.share.holder)
 	s.Pipeline = r.pipeline.Name
 	for _, step := range r.pipeline.Steps {
 		if router, ok := step.Handler.(handlers.Router); ok {
@@ -143,7 +145,7 @@ func (r *Run) Status() Status {
 
 // attention orders the states: the greater one names the pipeline.
 func attention(s State) int {
-	return slices.Index([]State{"", Ended, Stopped, Waiting, Running, Starting, Retrying, Failed}, s)
+	return slices.Index([]State{"", Ended, Stopped, Elsewhere, Waiting, Running, Starting, Retrying, Failed}, s)
 }
 
 // board holds the status of all lanes of a run.
@@ -187,7 +189,7 @@ func (b *board) lane(lane sources.Lane) *laneBoard {
 	return l
 }
 
-func (b *board) snapshot(now time.Time) Status {
+func (b *board) snapshot(now time.Time, holder func(lane string) string) Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := Status{State: b.state}
@@ -195,7 +197,13 @@ func (b *board) snapshot(now time.Time) Status {
 		s.Reason, s.Code = b.reason.Error(), fault.Code(b.reason)
 	}
 	for _, lane := range b.lanes {
-		s.Lanes = append(s.Lanes, lane.snapshot(now))
+		one := lane.snapshot(now)
+		if one.State == Waiting || one.State == Stopped {
+			if one.Holder = holder(one.ID); one.Holder != "" {
+				one.State = Elsewhere
+			}
+		}
+		s.Lanes = append(s.Lanes, one)
 	}
 	slices.SortFunc(s.Lanes, func(x, y LaneStatus) int { return strings.Compare(x.ID, y.ID) })
 	if b.state == Running && len(s.Lanes) > 0 {

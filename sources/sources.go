@@ -18,6 +18,7 @@ type Lane struct {
 	After      []string // lanes that must have durably ended, on any replica, before this one starts
 	Streams    []string // the streams it carries
 	Replayable bool     // what was read and not settled can be read again
+	Each       bool     // every process that shares the pipeline reads one of its own: a queue or a server shares out what comes
 	Endless    bool     // it follows what happens and ends only when the source is drained: it takes no slot from lanes that end
 }
 

@@ -74,7 +74,7 @@ func connectState(dsn string) (*Store, *database, error) {
 		return nil, nil, err
 	}
 	d := &database{db: db, place: place}
-	return &Store{place: place, readers: numbered{db}, engine: d}, d, nil
+	return &Store{place: place, readers: numbered{db}, leased: true, engine: d}, d, nil
 }
 
 // version is that of the tables; 0: there are none.

@@ -54,5 +54,13 @@ create unique index job_work on job(md5(work)) where state in ('queued', 'runnin
 ;
 create unique index job_key on job(md5(key)) where key <> ''
 ;
-create table schedule(name text collate "C" primary key, last bigint not null, paused boolean not null, job text not null)`,
+create table schedule(name text collate "C" primary key, last bigint not null, paused boolean not null, job text not null)
+;
+create sequence lease_epoch
+;
+create table lease(
+	key text collate "C" primary key, owner text collate "C" not null, epoch bigint not null, counter bigint not null,
+	wanted text collate "C" not null default '')
+;
+create index lease_owner on lease(owner)`,
 }

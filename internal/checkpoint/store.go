@@ -14,6 +14,8 @@ import (
 type Store struct {
 	place   string  // for errors: the file, or the database
 	readers session // of what is durable
+	owner   string  // of the leases that this process takes; "": it takes none
+	leased  bool    // several processes share the state, by leases
 	engine
 }
 
@@ -44,6 +46,11 @@ func (s *Store) Close() error { return s.close() }
 func (s *Store) Acquire(ctx context.Context, lane Lane) (State, error) {
 	var row laneRow
 	err := s.run(ctx, "acquire lane "+lane.ID, func(ctx context.Context, tx session) error {
+		if s.leased {
+			if err := s.mayAcquire(ctx, tx, lane); err != nil {
+				return err
+			}
+		}
 		return row.scan(tx.QueryRowContext(ctx, `insert into lane(pipeline, id, epoch) values(?, ?, 1)
 			on conflict(pipeline, id) do update set epoch = lane.epoch + 1
 			returning id, epoch, grp, position, ended, rows, saved_at, intent`, lane.Pipeline, lane.ID))

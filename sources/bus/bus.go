@@ -69,7 +69,7 @@ func New(c Config, log *slog.Logger) (sources.Source, error) {
 
 // Lanes gives the one lane of the topic.
 func (s *Source) Lanes(context.Context) ([]sources.Lane, error) {
-	return []sources.Lane{{ID: s.config.Topic, Streams: []string{s.config.Stream}}}, nil
+	return []sources.Lane{{ID: s.config.Topic, Streams: []string{s.config.Stream}, Each: true}}, nil
 }
 
 // Patience leaves the other half of the time for the commit.

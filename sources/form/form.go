@@ -109,7 +109,7 @@ func New(c Config, items itemstore.Items, log *slog.Logger) (*Source, error) {
 
 // Lanes gives the one lane. Its records cannot be read again: who sent them keeps them until the answer.
 func (s *Source) Lanes(context.Context) ([]sources.Lane, error) {
-	return []sources.Lane{{ID: laneID, Streams: []string{s.table.Name, KeysTable}}}, nil
+	return []sources.Lane{{ID: laneID, Streams: []string{s.table.Name, KeysTable}, Each: true}}, nil
 }
 
 // Describe gives the schemas of the records and of the answers under keys.

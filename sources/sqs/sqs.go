@@ -107,7 +107,7 @@ func New(c Config, queue Queue, log *slog.Logger) (sources.Source, error) {
 
 // Lanes gives the one lane of the queue.
 func (s *Source) Lanes(context.Context) ([]sources.Lane, error) {
-	return []sources.Lane{{ID: messaging.QueueName(s.config.Queue), Streams: []string{s.config.Stream}}}, nil
+	return []sources.Lane{{ID: messaging.QueueName(s.config.Queue), Streams: []string{s.config.Stream}, Each: true}}, nil
 }
 
 // Patience bounds how long a group gathers.

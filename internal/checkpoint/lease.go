@@ -1,0 +1,140 @@
+package checkpoint
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+)
+
+// Lease is the right of one process to do a piece of work. It says nothing of time: whoever watches it holds it for given up when
+// its counter has not moved for so long on the watcher's own clock.
+type Lease struct {
+	Key     string // what it is of: see LaneLease and PipelineLease
+	Owner   string
+	Epoch   int64  // of this taking: never given again
+	Counter int64  // moves for as long as the owner lives
+	Wanted  string // the process that asks for it; "": none does
+}
+
+// LaneLease is the key of the lease of a lane. No name of a pipeline has a slash.
+func LaneLease(lane Lane) string { return "lane/" + lane.Pipeline + "/" + lane.ID }
+
+// PipelineLease is the key of the lease of a pipeline whose lanes one process reads.
+func PipelineLease(pipeline string) string { return "pipeline/" + pipeline }
+
+// LeasedLane reads a key that LaneLease made.
+func LeasedLane(key string) (lane Lane, ok bool) {
+	rest, ok := strings.CutPrefix(key, "lane/")
+	if !ok {
+		return lane, false
+	}
+	lane.Pipeline, lane.ID, ok = strings.Cut(rest, "/")
+	return lane, ok
+}
+
+// Leases are those of a state that several processes share, for one of them.
+type Leases struct {
+	store *Store
+	owner string
+}
+
+// Leases makes this process, under a name that no other has or had, one that takes leases: from then on it acquires no lane whose lease
+// is another's. Nil: the state is one process's alone, which needs none. It is called before the store is used.
+func (s *Store) Leases(owner string) *Leases {
+	if !s.leased {
+		return nil
+	}
+	s.owner = owner
+	return &Leases{store: s, owner: owner}
+}
+
+// Owner is the name of this process.
+func (l *Leases) Owner() string { return l.owner }
+
+// mayAcquire refuses a lane whose lease, or whose pipeline's, is another's. One that is taken just afterwards is acquired after this
+// transaction, with a newer epoch.
+func (s *Store) mayAcquire(ctx context.Context, tx session, lane Lane) error {
+	var others int
+	err := tx.QueryRowContext(ctx, `select count(*) from lease where key in (?, ?) and owner <> ?`, LaneLease(lane), PipelineLease(lane.Pipeline), s.owner).Scan(&others)
+	if err == nil && others > 0 {
+		return ErrFenced
+	}
+	return err
+}
+
+// Look renews all leases of this process and gives those of all, as they were before.
+func (l *Leases) Look(ctx context.Context) ([]Lease, error) {
+	rows, err := l.store.readers.QueryContext(ctx, `with renewed as (update lease set counter = counter + 1 where owner = ?)
+		select key, owner, epoch, counter, wanted from lease order by key`, l.owner)
+	all, err := scanLeases(rows, err)
+	return all, l.store.explain("renew leases", err)
+}
+
+// Held gives the leases of all processes, without renewing any. A state of one process has none.
+func (s *Store) Held(ctx context.Context) ([]Lease, error) {
+	if !s.leased {
+		return nil, nil
+	}
+	rows, err := s.readers.QueryContext(ctx, `select key, owner, epoch, counter, wanted from lease order by key`)
+	all, err := scanLeases(rows, err)
+	return all, s.explain("read leases", err)
+}
+
+func scanLeases(rows *sql.Rows, err error) (all []Lease, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	for rows.Next() {
+		var one Lease
+		if err := rows.Scan(&one.Key, &one.Owner, &one.Epoch, &one.Counter, &one.Wanted); err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// Take takes a lease that nobody has (seen is nil), or one whose owner was seen not to move it. false: somebody else was faster, or
+// the owner is back.
+func (l *Leases) Take(ctx context.Context, key string, seen *Lease) (mine bool, err error) {
+	err = l.store.run(ctx, "take lease "+key, func(ctx context.Context, tx session) error {
+		statement, args := `insert into lease(key, owner, epoch, counter) values(?, ?, nextval('lease_epoch'), 0) on conflict do nothing`, []any{key, l.owner}
+		if seen != nil {
+			statement = `update lease set owner = ?1, epoch = nextval('lease_epoch'), counter = counter + 1, wanted = case when wanted = ?1 then '' else wanted end
+				where key = ?2 and owner = ?3 and epoch = ?4 and counter = ?5`
+			args = []any{l.owner, key, seen.Owner, seen.Epoch, seen.Counter}
+		}
+		err := fenced(tx.ExecContext(ctx, statement, args...))
+		if mine = err == nil; errors.Is(err, ErrFenced) {
+			return nil
+		}
+		return err
+	})
+	return mine && err == nil, err
+}
+
+// Want asks the owner of a lease for it.
+func (l *Leases) Want(ctx context.Context, key string) error {
+	return l.store.run(ctx, "ask for lease "+key, func(ctx context.Context, tx session) error {
+		_, err := tx.ExecContext(ctx, `update lease set wanted = ?1 where key = ?2 and owner <> ?1`, l.owner, key)
+		return err
+	})
+}
+
+// Release gives leases up at once, each to the process that asks for it, if one does.
+func (l *Leases) Release(ctx context.Context, keys ...string) error {
+	return l.store.run(ctx, "release leases", func(ctx context.Context, tx session) error {
+		for _, key := range keys {
+			_, err := tx.ExecContext(ctx, `update lease set owner = wanted, epoch = nextval('lease_epoch'), wanted = '' where key = ? and owner = ? and wanted <> ''`, key, l.owner)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `delete from lease where key = ? and owner = ?`, key, l.owner); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

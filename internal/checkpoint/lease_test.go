@@ -1,0 +1,144 @@
+package checkpoint
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func leasesOf(t *testing.T, dsn, owner string) (*Store, *Leases) {
+	t.Helper()
+	s := openedOn(t, dsn)
+	return s, s.Leases(owner)
+}
+
+// held gives who has a lease, and who asks for it.
+func held(t *testing.T, s *Store, key string) (Lease, bool) {
+	t.Helper()
+	all, err := s.Held(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range all {
+		if l.Key == key {
+			return l, true
+		}
+	}
+	return Lease{}, false
+}
+
+func TestLeaseIsOnes(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t)
+	a, la := leasesOf(t, dsn, "a")
+	b, lb := leasesOf(t, dsn, "b")
+	key := LaneLease(lane)
+	var mine atomic.Int32
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			got, err := []*Leases{la, lb}[i%2].Take(t.Context(), key, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			if got {
+				mine.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if mine.Load() != 1 {
+		t.Fatalf("%d took it", mine.Load())
+	}
+	one, _ := held(t, a, key)
+	mineStore, mineLeases, other, otherLeases := a, la, b, lb
+	if one.Owner == "b" {
+		mineStore, mineLeases, other, otherLeases = b, lb, a, la
+	}
+	if st, err := mineStore.Acquire(t.Context(), lane); st.Epoch != 1 || err != nil {
+		t.Fatal(st, err)
+	}
+	if _, err := other.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
+		t.Error("a lane was acquired whose lease is another's", err)
+	}
+	if _, err := mineLeases.Look(t.Context()); err != nil { // it moves
+		t.Fatal(err)
+	}
+	if got, err := otherLeases.Take(t.Context(), key, &one); got || err != nil {
+		t.Error("a lease was taken whose owner lives", got, err)
+	}
+	still, _ := held(t, a, key)
+	if got, err := otherLeases.Take(t.Context(), key, &still); !got || err != nil {
+		t.Fatal("a lease that stands still is not taken", got, err)
+	}
+	now, _ := held(t, a, key)
+	if now.Epoch <= one.Epoch {
+		t.Errorf("epoch %d after %d", now.Epoch, one.Epoch)
+	}
+	// Who had it comes back: it renews nothing, gives nothing up, and cannot acquire; what it has acquired goes on until it is acquired anew.
+	if _, err := mineLeases.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := mineLeases.Release(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := held(t, a, key); again != now {
+		t.Errorf("%+v became %+v", now, again)
+	}
+	if _, err := mineStore.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
+		t.Error(err)
+	}
+	if st, err := other.Acquire(t.Context(), lane); st.Epoch != 2 || err != nil {
+		t.Fatal(st, err)
+	}
+	if err := mineStore.SaveIntent(t.Context(), lane, 1, Intent{Group: 1}); !errors.Is(err, ErrFenced) {
+		t.Error(err)
+	}
+	if err := mineStore.SaveCheckpoint(t.Context(), lane, 1, Intent{Group: 1}); !errors.Is(err, ErrFenced) {
+		t.Error(err)
+	}
+	plain := openedOn(t, dsn) // of a command that takes no leases
+	if _, err := plain.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
+		t.Error(err)
+	}
+}
+
+func TestLeaseIsHandedOver(t *testing.T) {
+	t.Parallel()
+	dsn := server.Database(t)
+	s, a := leasesOf(t, dsn, "a")
+	_, b := leasesOf(t, dsn, "b")
+	key := PipelineLease("p")
+	if got, err := a.Take(t.Context(), key, nil); !got || err != nil {
+		t.Fatal(got, err)
+	}
+	if err := errors.Join(a.Want(t.Context(), key), b.Want(t.Context(), key)); err != nil {
+		t.Fatal(err)
+	}
+	if l, _ := held(t, s, key); l.Owner != "a" || l.Wanted != "b" {
+		t.Errorf("%+v", l)
+	}
+	if _, err := s.Acquire(t.Context(), lane); err != nil {
+		t.Error(err)
+	}
+	if err := a.Release(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if l, _ := held(t, s, key); l.Owner != "b" || l.Wanted != "" {
+		t.Errorf("%+v", l)
+	}
+	if _, err := s.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
+		t.Error("a lane of a pipeline that is another's", err)
+	}
+	if err := b.Release(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if l, there := held(t, s, key); there {
+		t.Errorf("%+v", l)
+	}
+	file := opened(t, statePath(t))
+	if all, err := file.Held(t.Context()); file.Leases("a") != nil || all != nil || err != nil {
+		t.Error("a state file has leases", all, err)
+	}
+}

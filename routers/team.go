@@ -1,0 +1,344 @@
+package routers
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/checkpoint"
+)
+
+// Leases are what a team shares its work by: *checkpoint.Leases has them.
+type Leases interface {
+	Look(ctx context.Context) ([]checkpoint.Lease, error)
+	Take(ctx context.Context, key string, seen *checkpoint.Lease) (bool, error)
+	Want(ctx context.Context, key string) error
+	Release(ctx context.Context, keys ...string) error
+}
+
+var _ Leases = (*checkpoint.Leases)(nil)
+
+// TeamOptions are what a process needs to share work with others on the same state.
+type TeamOptions struct {
+	Leases Leases
+	Owner  string // the name of this process in the leases
+	Log    *slog.Logger
+	Every  time.Duration // how often leases are renewed and looked at; default 1 s
+	Expire time.Duration // how long a lease that is not renewed is left alone, by the clock of who watches it; default 8 s
+}
+
+// Team is this process among those that share lanes, pipelines and chores by leases. Each has a share of about the same size; the work
+// of one that has died, or stands still, is taken over by the others.
+type Team struct {
+	TeamOptions
+	poke   chan struct{} // a slot has nothing to do
+	cancel context.CancelFunc
+	over   chan struct{}
+
+	mu      sync.Mutex
+	seen    map[string]sighting // by key: the leases of others, and of this process
+	looked  time.Time           // when it was last looked, on this clock
+	renewed time.Time           // until when, plus Expire, the leases of this process are its own
+	holds   map[string]*hold    // by key
+	parties []*party
+	kept    map[string]bool      // leases of chores
+	freed   map[string]time.Time // by key: since when nobody has what somebody could
+}
+
+// sighting is a lease as it stands, and since when.
+type sighting struct {
+	checkpoint.Lease
+	since time.Time // on this process's clock
+}
+
+// hold is a lease that this process has.
+type hold struct {
+	key    string
+	id     string // of the lane, as the state names it
+	taken  time.Time
+	spare  bool          // others had left it: it is more than this process's share
+	leave  chan struct{} // closed: end the work in order, others are to have it
+	lost   chan struct{} // closed: it is another's
+	fenced bool          // a write of the state was: of who does the work
+}
+
+// gone says that another process goes on with the work, or may.
+func (h *hold) gone() bool { return h.fenced || isClosed(h.leave) || isClosed(h.lost) }
+
+// party is a run or a pipeline that takes part in the team's work.
+type party struct {
+	member string         // key of the lease that says so
+	shares func() []share // what there is to do now
+	given  func(h *hold)  // told of what this process may do from now on
+}
+
+// share is work of one kind, of which each member of a party has about as much.
+type share struct {
+	pieces []piece // all that may go on now, in their order
+	room   int     // how much more of it this process can do; -1: any
+	each   bool    // every process has a piece of its own: key and id are completed by a number
+}
+
+// piece is what one process does at a time.
+type piece struct {
+	key, id string
+	wanted  bool // a job waits for it: it is asked of who has it
+}
+
+// OpenTeam begins to renew and look. Close ends it.
+func OpenTeam(ctx context.Context, o TeamOptions) *Team {
+	o.Every, o.Expire = cmp.Or(o.Every, time.Second), cmp.Or(o.Expire, 8*time.Second)
+	t := &Team{
+		TeamOptions: o, poke: make(chan struct{}, 1), over: make(chan struct{}), seen: map[string]sighting{}, holds: map[string]*hold{},
+		kept: map[string]bool{}, freed: map[string]time.Time{},
+	}
+	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go t.serve(ctx)
+	return t
+}
+
+// Close gives all leases up at once. Nothing that they are of may go on.
+func (t *Team) Close() error {
+	t.cancel()
+	<-t.over
+	ctx, cancel := context.WithTimeout(context.Background(), t.Expire)
+	defer cancel()
+	rows, err := t.Leases.Look(ctx)
+	if err != nil {
+		return err
+	}
+	var mine []string
+	for _, r := range rows {
+		if r.Owner == t.Owner {
+			mine = append(mine, r.Key)
+		}
+	}
+	return t.Leases.Release(ctx, mine...)
+}
+
+func (t *Team) serve(ctx context.Context) {
+	defer close(t.over)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			timer.Reset(t.Every)
+		case <-t.poke:
+		case <-ctx.Done():
+			return
+		}
+		t.round(ctx)
+	}
+}
+
+// nudge has it looked for work at once.
+func (t *Team) nudge() {
+	select {
+	case t.poke <- struct{}{}:
+	default:
+	}
+}
+
+// round renews, looks, and takes or gives up what is due.
+func (t *Team) round(ctx context.Context) {
+	began := time.Now()
+	asked, cancel := context.WithTimeout(ctx, t.Expire)
+	defer cancel()
+	rows, err := t.Leases.Look(asked)
+	if err != nil {
+		if ctx.Err() == nil {
+			t.Log.WarnContext(ctx, "leases cannot be renewed", errAttr(err))
+			t.expire()
+		}
+		return
+	}
+	strays := t.learn(rows, began)
+	plan := t.plan(began)
+	if len(strays) > 0 {
+		t.complain(ctx, "cannot be given up", t.Leases.Release(asked, strays...))
+	}
+	for _, key := range plan.wants {
+		t.complain(ctx, "cannot be asked for", t.Leases.Want(asked, key))
+	}
+	for _, one := range plan.takes {
+		mine, err := t.Leases.Take(asked, one.hold.key, one.seen)
+		t.complain(ctx, "cannot be taken", err)
+		if mine {
+			t.give(one)
+		}
+	}
+}
+
+func (t *Team) complain(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		t.Log.WarnContext(ctx, "a lease is not as it should be", slog.String("what", what), errAttr(err))
+	}
+}
+
+// expire ends all work when this process could not renew for so long that others may have taken it over.
+func (t *Team) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.renewed) < t.Expire {
+		return
+	}
+	for _, h := range t.holds {
+		t.lose(h)
+	}
+	clear(t.kept)
+}
+
+// lose ends work whose lease is another's; the caller holds the lock.
+func (t *Team) lose(h *hold) {
+	if !isClosed(h.lost) {
+		close(h.lost)
+	}
+	delete(t.holds, h.key)
+}
+
+// learn takes in what the leases are. It gives those that are this process's, and of no use to it.
+func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// A time in which nobody looked says nothing about the others: this process stood still, or the state could not be reached.
+	gap := began.Sub(t.looked)
+	if t.looked.IsZero() || gap < t.Expire/2 {
+		gap = 0
+	}
+	t.looked, t.renewed = began, began
+	now := make(map[string]sighting, len(rows))
+	for _, r := range rows {
+		s, ok := t.seen[r.Key]
+		if !ok || s.Owner != r.Owner || s.Epoch != r.Epoch || s.Counter != r.Counter {
+			s.since = began
+		} else {
+			s.since = s.since.Add(gap)
+		}
+		s.Lease = r
+		now[r.Key] = s
+		if r.Owner == t.Owner && t.holds[r.Key] == nil && !t.kept[r.Key] && !t.isMember(r.Key) {
+			strays = append(strays, r.Key)
+		}
+	}
+	t.seen = now
+	for key, h := range t.holds {
+		if now[key].Owner != t.Owner {
+			t.lose(h)
+		} else if w := now[key].Wanted; w != "" && w != t.Owner && !isClosed(h.leave) {
+			close(h.leave)
+		}
+	}
+	for key := range t.kept {
+		if now[key].Owner != t.Owner {
+			delete(t.kept, key)
+		}
+	}
+	return strays
+}
+
+func (t *Team) isMember(key string) bool {
+	return slices.ContainsFunc(t.parties, func(p *party) bool { return p.member == key })
+}
+
+// alive says whether somebody has the lease and moves it; the caller holds the lock.
+func (t *Team) alive(key string, now time.Time) (owner string, ok bool) {
+	s, ok := t.seen[key]
+	return s.Owner, ok && (s.Owner == t.Owner || now.Sub(s.since) < t.Expire)
+}
+
+// members gives the living members of a party, this process among them.
+func (t *Team) members(p *party, now time.Time) (owners []string) {
+	prefix := p.member[:strings.LastIndexByte(p.member, '/')+1]
+	owners = []string{t.Owner}
+	for key := range t.seen {
+		if owner, ok := t.alive(key, now); ok && strings.HasPrefix(key, prefix) && owner != t.Owner {
+			owners = append(owners, owner)
+		}
+	}
+	return owners
+}
+
+// give hands a lease that was taken to the party that wanted it.
+func (t *Team) give(one take) {
+	t.mu.Lock()
+	if one.party == nil || !slices.Contains(t.parties, one.party) { // a membership, or a run that has ended meanwhile: the next round gives it up
+		t.mu.Unlock()
+		return
+	}
+	t.holds[one.hold.key] = one.hold
+	t.seen[one.hold.key] = sighting{Lease: checkpoint.Lease{Key: one.hold.key, Owner: t.Owner}, since: time.Now()}
+	t.mu.Unlock()
+	one.party.given(one.hold)
+}
+
+// drop gives a lease up when its work has ended.
+func (t *Team) drop(ctx context.Context, h *hold) {
+	t.mu.Lock()
+	mine := t.holds[h.key] == h
+	delete(t.holds, h.key)
+	delete(t.seen, h.key)
+	t.mu.Unlock()
+	if !mine {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
+	defer cancel()
+	t.complain(ctx, "cannot be given up", t.Leases.Release(ctx, h.key)) // the next round tries again
+}
+
+// join adds a party; leave takes it out.
+func (t *Team) join(p *party) {
+	t.mu.Lock()
+	t.parties = append(t.parties, p)
+	t.mu.Unlock()
+	t.nudge()
+}
+
+func (t *Team) leave(p *party) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.parties = slices.DeleteFunc(t.parties, func(x *party) bool { return x == p })
+	t.nudge()
+}
+
+// Holder names the process that has a lease, as it was last seen; "": none has.
+func (t *Team) Holder(key string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	owner, _ := t.alive(key, time.Now())
+	return owner
+}
+
+// Keep takes a lease that nobody has, for work that one process does, and keeps it. false: another does it.
+func (t *Team) Keep(ctx context.Context, key string) (bool, error) {
+	t.mu.Lock()
+	kept := t.kept[key]
+	s, there := t.seen[key]
+	_, alive := t.alive(key, time.Now())
+	t.mu.Unlock()
+	if kept || alive {
+		return kept, nil
+	}
+	var seen *checkpoint.Lease
+	if there {
+		seen = &s.Lease
+	}
+	t.mu.Lock()
+	t.kept[key] = true // before it is taken: a round that finds it would give it up
+	t.mu.Unlock()
+	mine, err := t.Leases.Take(ctx, key, seen)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !mine {
+		delete(t.kept, key)
+		return false, err
+	}
+	t.kept[key] = true
+	t.seen[key] = sighting{Lease: checkpoint.Lease{Key: key, Owner: t.Owner}, since: time.Now()}
+	return true, nil
+}
