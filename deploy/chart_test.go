@@ -44,8 +44,13 @@ type (
 		PullPolicy  string `yaml:"imagePullPolicy"`
 		Args        []string
 		WorkingDir  string `yaml:"workingDir"`
-		Env         []struct{ Name, Value string }
-		EnvFrom     []struct {
+		Env         []struct {
+			Name, Value string
+			ValueFrom   struct {
+				SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
+			} `yaml:"valueFrom"`
+		}
+		EnvFrom []struct {
 			SecretRef named `yaml:"secretRef"`
 		} `yaml:"envFrom"`
 		Ports []struct {
@@ -215,6 +220,7 @@ func everything(values map[string]any) {
 	scaling["queueURL"], scaling["region"] = "https://sqs.eu-west-1.amazonaws.com/123456789012/games", "eu-west-1"
 	values["env"] = map[string]any{"AWS_REGION": "eu-west-1"}
 	values["envFromSecret"] = "passwords"
+	values["state"] = map[string]any{"dsnSecret": "state"}
 	values["tolerations"] = []any{map[string]any{"key": "data", "operator": "Exists"}}
 	values["imagePullSecrets"] = []any{map[string]any{"name": "registry"}}
 	monitor, _ := values["serviceMonitor"].(map[string]any)

@@ -22,8 +22,9 @@ type take struct {
 
 // plan is what a round is to do.
 type plan struct {
-	takes []take
-	wants []string
+	takes   []take
+	wants   []string
+	orphans []checkpoint.Lease // of processes that are gone: that they were there, and what they kept
 }
 
 // plan finds out what this process should have more of, and asks it to leave what it has too much of.
@@ -37,6 +38,11 @@ func (t *Team) plan(now time.Time) (out plan) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for key, s := range t.seen {
+		if _, alive := t.alive(key, now); !alive && (strings.HasPrefix(key, memberPrefix) || strings.HasPrefix(key, JobPrefix)) {
+			out.orphans = append(out.orphans, s.Lease)
+		}
+	}
 	free := map[string]time.Time{}
 	for i, p := range parties {
 		if _, ok := t.seen[p.member]; !ok {

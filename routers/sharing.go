@@ -30,7 +30,13 @@ func newShared(t *Team, r *Run) *shared {
 	return s
 }
 
-func memberKey(pipeline, owner string) string { return "member/" + pipeline + "/" + owner }
+// memberPrefix begins the keys that say who is there; JobPrefix those of jobs, which go on with the process that began them.
+const (
+	memberPrefix = "member/"
+	JobPrefix    = "job/"
+)
+
+func memberKey(pipeline, owner string) string { return memberPrefix + pipeline + "/" + owner }
 
 func (s *shared) begin() (end func()) {
 	s.team.join(s.party)

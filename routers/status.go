@@ -89,6 +89,7 @@ type LaneStatus struct {
 type Status struct {
 	Pipeline string `json:"pipeline"`
 	State    State  `json:"state"`
+	Holder   string `json:"holder,omitempty"` // of Elsewhere: the process that has all of it
 	Reason   string `json:"reason,omitempty"`
 	Code     string `json:"code,omitempty"`
 	Progress

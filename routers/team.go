@@ -29,6 +29,8 @@ type TeamOptions struct {
 	Log    *slog.Logger
 	Every  time.Duration // how often leases are renewed and looked at; default 1 s
 	Expire time.Duration // how long a lease that is not renewed is left alone, by the clock of who watches it; default 8 s
+	// Orphan is told of a lease that was kept (see Keep) by a process that is gone, before it goes; nil: nobody is.
+	Orphan func(ctx context.Context, key string) error
 }
 
 // Team is this process among those that share lanes, pipelines and chores by leases. Each has a share of about the same size; the work
@@ -45,7 +47,7 @@ type Team struct {
 	renewed time.Time           // until when, plus Expire, the leases of this process are its own
 	holds   map[string]*hold    // by key
 	parties []*party
-	kept    map[string]bool      // leases of chores
+	kept    map[string]time.Time // leases of chores and jobs, and since when
 	freed   map[string]time.Time // by key: since when nobody has what somebody could
 }
 
@@ -94,7 +96,7 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 	o.Every, o.Expire = cmp.Or(o.Every, time.Second), cmp.Or(o.Expire, 8*time.Second)
 	t := &Team{
 		TeamOptions: o, poke: make(chan struct{}, 1), over: make(chan struct{}), seen: map[string]sighting{}, holds: map[string]*hold{},
-		kept: map[string]bool{}, freed: map[string]time.Time{},
+		kept: map[string]time.Time{}, freed: map[string]time.Time{},
 	}
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go t.serve(ctx)
@@ -102,10 +104,10 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 }
 
 // Close gives all leases up at once. Nothing that they are of may go on.
-func (t *Team) Close() error {
+func (t *Team) Close(ctx context.Context) error {
 	t.cancel()
 	<-t.over
-	ctx, cancel := context.WithTimeout(context.Background(), t.Expire)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
 	defer cancel()
 	rows, err := t.Leases.Look(ctx)
 	if err != nil {
@@ -165,6 +167,16 @@ func (t *Team) round(ctx context.Context) {
 	for _, key := range plan.wants {
 		t.complain(ctx, "cannot be asked for", t.Leases.Want(asked, key))
 	}
+	for _, one := range plan.orphans {
+		if t.Orphan != nil && !strings.HasPrefix(one.Key, memberPrefix) {
+			if err := t.Orphan(asked, one.Key); err != nil {
+				t.complain(ctx, "cannot end what was left", err)
+				continue
+			}
+		}
+		_, err := t.Leases.Take(asked, one.Key, &one) // the next round gives it up
+		t.complain(ctx, "cannot be taken", err)
+	}
 	for _, one := range plan.takes {
 		mine, err := t.Leases.Take(asked, one.hold.key, one.seen)
 		t.complain(ctx, "cannot be taken", err)
@@ -221,7 +233,7 @@ func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string)
 		}
 		s.Lease = r
 		now[r.Key] = s
-		if r.Owner == t.Owner && t.holds[r.Key] == nil && !t.kept[r.Key] && !t.isMember(r.Key) {
+		if r.Owner == t.Owner && t.holds[r.Key] == nil && t.kept[r.Key].IsZero() && !t.isMember(r.Key) {
 			strays = append(strays, r.Key)
 		}
 	}
@@ -233,8 +245,8 @@ func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string)
 			close(h.leave)
 		}
 	}
-	for key := range t.kept {
-		if now[key].Owner != t.Owner {
+	for key, since := range t.kept {
+		if now[key].Owner != t.Owner && since.Before(began) { // else it was taken while it was looked
 			delete(t.kept, key)
 		}
 	}
@@ -306,6 +318,20 @@ func (t *Team) leave(p *party) {
 	t.nudge()
 }
 
+// Free gives up a lease that was kept.
+func (t *Team) Free(ctx context.Context, key string) {
+	t.mu.Lock()
+	kept := !t.kept[key].IsZero()
+	delete(t.kept, key)
+	delete(t.seen, key)
+	t.mu.Unlock()
+	if kept {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
+		defer cancel()
+		t.complain(ctx, "cannot be given up", t.Leases.Release(ctx, key)) // the next round tries again
+	}
+}
+
 // Holder names the process that has a lease, as it was last seen; "": none has.
 func (t *Team) Holder(key string) string {
 	t.mu.Lock()
@@ -317,7 +343,7 @@ func (t *Team) Holder(key string) string {
 // Keep takes a lease that nobody has, for work that one process does, and keeps it. false: another does it.
 func (t *Team) Keep(ctx context.Context, key string) (bool, error) {
 	t.mu.Lock()
-	kept := t.kept[key]
+	kept := !t.kept[key].IsZero()
 	s, there := t.seen[key]
 	_, alive := t.alive(key, time.Now())
 	t.mu.Unlock()
@@ -329,7 +355,7 @@ func (t *Team) Keep(ctx context.Context, key string) (bool, error) {
 		seen = &s.Lease
 	}
 	t.mu.Lock()
-	t.kept[key] = true // before it is taken: a round that finds it would give it up
+	t.kept[key] = time.Now() // before it is taken: a round that finds it would give it up
 	t.mu.Unlock()
 	mine, err := t.Leases.Take(ctx, key, seen)
 	t.mu.Lock()
@@ -338,7 +364,7 @@ func (t *Team) Keep(ctx context.Context, key string) (bool, error) {
 		delete(t.kept, key)
 		return false, err
 	}
-	t.kept[key] = true
+	t.kept[key] = time.Now()
 	t.seen[key] = sighting{Lease: checkpoint.Lease{Key: key, Owner: t.Owner}, since: time.Now()}
 	return true, nil
 }

@@ -116,7 +116,7 @@ func (m *mate) reads() (n int) {
 func (m *mate) stop() {
 	m.t.Helper()
 	m.run.Stop()
-	if err := errors.Join(<-m.ended, m.team.Close(), m.store.Close()); err != nil {
+	if err := errors.Join(<-m.ended, m.team.Close(context.Background()), m.store.Close()); err != nil {
 		m.t.Error(err)
 	}
 }

@@ -118,6 +118,12 @@ type State interface {
 	Save(ctx context.Context, key string, value []byte) error
 }
 
+// Swapper is a State that several processes may share.
+type Swapper interface {
+	// Swap saves a value in the place of the one that was loaded (nil: none was), if that is still there.
+	Swap(ctx context.Context, key string, old, value []byte) (swapped bool, err error)
+}
+
 // Host is what the program lends to a source.
 type Host struct {
 	Pipeline string // the pipeline that the source feeds
@@ -144,6 +150,9 @@ type Plugin struct {
 	Plan func(ctx context.Context, config any) []string
 	// New makes the source from what Config gave, after the user's settings were put in.
 	New func(ctx context.Context, config any, host Host) (Source, error)
+	// Shared says that several processes may read its lanes at the same time, each lane by one: beside positions it remembers nothing, or
+	// what it looks up each time. Of another source one process reads all lanes.
+	Shared bool
 	// Items says that it needs Host.Items.
 	Items bool
 }

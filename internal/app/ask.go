@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
@@ -48,11 +45,11 @@ func (p *Project) ask(ctx context.Context, pipeline string, log *slog.Logger, do
 
 // stateToRead opens the state beside a process that may run; nil: nothing has run yet.
 func (p *Project) stateToRead(ctx context.Context) (*checkpoint.Store, error) {
-	path := filepath.Join(p.State, "state.db")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	store, err := p.StatePlace().OpenToRead(ctx)
+	if errors.Is(err, checkpoint.ErrNoState) {
 		return nil, nil //nolint:nilnil // said above
 	}
-	return checkpoint.OpenToRead(ctx, path)
+	return store, err
 }
 
 // lend makes the source, and closes what it has opened.

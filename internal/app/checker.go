@@ -71,11 +71,14 @@ func (c *checker) file(f *config.File) {
 	if f.Backup != nil {
 		c.backup(f.Backup, folder)
 	}
-	if f.State != "" {
-		c.project.State = f.State
-		if !filepath.IsAbs(f.State) {
-			c.project.State = filepath.Join(folder, f.State)
+	if at := f.State.Folder; at != "" {
+		c.project.State = at
+		if !filepath.IsAbs(at) {
+			c.project.State = filepath.Join(folder, at)
 		}
+	}
+	if f.State.DSN != "" {
+		c.project.StateDSN = f.State.DSN
 	}
 	if !reflect.ValueOf(f.API).IsZero() {
 		c.project.API = f.API

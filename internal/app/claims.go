@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -85,6 +84,7 @@ func (s *Service) claim(ctx context.Context, d *Declared, stream string) error {
 	defer s.claiming.Unlock()
 	mine := owner{d.Name, stream}
 	var free []string
+	found := map[string][]byte{}
 	for _, at := range all {
 		key := "table " + at.where + " " + at.table
 		text, err := s.state.Note(ctx, "", key)
@@ -106,12 +106,18 @@ func (s *Service) claim(ctx context.Context, d *Declared, stream string) error {
 				Remedy: "give it a name of its own in this pipeline, or a sink of its own",
 			}
 		default:
-			free = append(free, key)
+			free, found[key] = append(free, key), text
 		}
 	}
 	text, err := json.Marshal(mine)
 	for _, key := range free {
-		err = errors.Join(err, s.state.SaveNote(ctx, "", key, text))
+		var swapped bool
+		if swapped, err = s.state.SwapNote(ctx, "", key, found[key], text); err == nil && !swapped {
+			err = fault.Retry(fmt.Errorf("another process has claimed %s at the same time", key))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return err
 }

@@ -148,10 +148,10 @@ func (p *Project) checkState(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	if _, err := os.Stat(d.file("state.db")); errors.Is(err, fs.ErrNotExist) {
+	store, err := p.StatePlace().OpenToRead(ctx)
+	if errors.Is(err, checkpoint.ErrNoState) {
 		return "will be made, " + space, nil
 	}
-	store, err := checkpoint.OpenToRead(ctx, d.file("state.db"))
 	if fault.Code(err) == "ACQ-STATE-008" {
 		return "is of an older version, and will be upgraded; " + space, nil
 	}

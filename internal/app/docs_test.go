@@ -124,7 +124,7 @@ func withLake(t *testing.T) string {
 func right(t *testing.T, what, path string) {
 	t.Helper()
 	set := func(name string) (string, bool) {
-		value, ok := map[string]string{"DSN": "postgres://reader@127.0.0.1/shop", "MONGODB_URI": "mongodb://127.0.0.1/cinema", "GRAFANA_TOKEN": "one", "DEPLOY_TOKEN": "other"}[name]
+		value, ok := map[string]string{"DSN": "postgres://reader@127.0.0.1/shop", "MONGODB_URI": "mongodb://127.0.0.1/cinema", "GRAFANA_TOKEN": "one", "DEPLOY_TOKEN": "other", "ACEQUIA_STATE_DSN": "postgres://acequia@127.0.0.1/state"}[name]
 		return value, ok
 	}
 	_, problems, err := app.LoadProject(t.Context(), catalog.Default(), []string{path}, set)

@@ -119,6 +119,11 @@ func (e *errand) visit(ctx context.Context, p *part, prepare func(ctx context.Co
 		return err
 	}
 	defer release()
+	leave, err := e.service.takeForJob(ctx, p.turn.declared.Name)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	e.task.Begin(ctx)
 	p.starts()
 	of, closed, err := e.service.own(ctx, p.turn.declared)
@@ -136,7 +141,7 @@ func (e *errand) visit(ctx context.Context, p *part, prepare func(ctx context.Co
 	if err != nil {
 		return err
 	}
-	run, err := e.service.runOf(of, "migrate")
+	run, err := e.service.runOf(of, migrateJob)
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/acequia-io/acequia/fault"
-	"github.com/acequia-io/acequia/internal/checkpoint"
 )
 
 // LaneStand is where a lane stands.
@@ -34,11 +29,7 @@ func (p *Project) Lanes(ctx context.Context, pipeline string) (out []LaneStand, 
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(p.State, "state.db")
-	if _, err := os.Stat(path); err != nil {
-		return nil, &fault.Error{Code: "ACQ-ENV-005", Place: path, Err: fmt.Errorf("there is no state: %w", err), Remedy: "run the pipelines first"}
-	}
-	store, err := checkpoint.OpenToRead(ctx, path)
+	store, err := p.StatePlace().OpenToRead(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -63,11 +63,11 @@ func EachLetter(ctx context.Context, s *checkpoint.Store, pipeline string, limit
 	return nil
 }
 
-// LettersTable copies the dead letters of a state directory into a file of a folder, and gives the table dead_letters
-// over it. A directory without state has none.
-func LettersTable(ctx context.Context, state, folder string) (query.LakeTable, error) {
+// LettersTable copies the dead letters of a state into a file of a folder, and gives the table dead_letters over it. Where
+// nothing has run yet there are none.
+func LettersTable(ctx context.Context, state StatePlace, folder string) (query.LakeTable, error) {
 	file := filepath.Join(folder, "dead_letters.parquet")
-	if err := copyLetters(ctx, filepath.Join(state, "state.db"), file); err != nil {
+	if err := copyLetters(ctx, state, file); err != nil {
 		return query.LakeTable{}, fmt.Errorf("read dead letters: %w", err)
 	}
 	t := query.LakeTable{Name: "dead_letters", Columns: make([]query.Column, len(letterFields))}
@@ -80,7 +80,7 @@ func LettersTable(ctx context.Context, state, folder string) (query.LakeTable, e
 	return t, nil
 }
 
-func copyLetters(ctx context.Context, state, to string) (err error) {
+func copyLetters(ctx context.Context, state StatePlace, to string) (err error) {
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // a folder of our own
 	if err != nil {
 		return err
@@ -97,11 +97,12 @@ func copyLetters(ctx context.Context, state, to string) (err error) {
 		b = record.NewBuilder(schema, LetterPage)
 		return w.Write(batch.Columns, 0, batch.Rows)
 	}
-	if _, err := os.Stat(state); err == nil {
-		store, err := checkpoint.OpenToRead(ctx, state)
-		if err != nil {
-			return err
-		}
+	store, err := state.OpenToRead(ctx)
+	switch {
+	case errors.Is(err, checkpoint.ErrNoState):
+	case err != nil:
+		return err
+	default:
 		err = EachLetter(ctx, store, "", 0, func(d *checkpoint.DeadLetter) error {
 			appendLetter(b, d)
 			if b.Rows() < LetterPage {

@@ -12,7 +12,7 @@ import (
 // own connects the parts of a pipeline with a source and steps of its own, for a run beside or after others. The sinks are those of
 // the service. done closes the source, when the run has ended.
 func (s *Service) own(ctx context.Context, d *Declared) (p routers.Pipeline, done func() error, err error) {
-	key, err := s.dir.key()
+	key, err := s.key(ctx)
 	if err != nil {
 		return p, nil, err
 	}

@@ -169,7 +169,7 @@ func (s *Service) whole(ctx context.Context, name string) (*Declared, routers.Pi
 	if err != nil {
 		return nil, routers.Pipeline{}, err
 	}
-	key, err := s.dir.key()
+	key, err := s.key(ctx)
 	if err != nil {
 		return nil, routers.Pipeline{}, err
 	}
@@ -177,9 +177,13 @@ func (s *Service) whole(ctx context.Context, name string) (*Declared, routers.Pi
 	return d, p, err
 }
 
+// migrateJob is the job that reads the lanes of a pipeline in its place.
+const migrateJob = "migrate"
+
 // runOf prepares a run of a pipeline beside those that the service began with; job is why, "" for its own work.
 func (s *Service) runOf(p routers.Pipeline, job string) (*routers.Run, error) {
 	options := routers.Options{Store: s.state, Budget: s.budget, Log: s.Log}
+	s.shared(p.Name, job, &options)
 	if job != "" {
 		options.Log = s.Log.With(slog.String("job", job))
 	}

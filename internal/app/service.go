@@ -62,6 +62,7 @@ type Service struct {
 	closers  []io.Closer // sources that hold connections
 	rewinds  []rewinding // what a backfill reads anew
 	desk     *letterDesk
+	team     *team           // nil: no other process shares the state
 	budget   *routers.Budget // of all that runs
 	clock    *wallClock
 
@@ -88,13 +89,16 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	}
 	s.clock = &wallClock{log: s.Log}
 	s.clock.sawLater(ctx, s.dir.file("state.db"))
-	if s.state, err = checkpoint.Open(ctx, s.dir.file("state.db")); err != nil {
+	if s.state, err = p.StatePlace().Open(ctx); err != nil {
+		return nil, err
+	}
+	if err = s.openTeam(ctx); err != nil {
 		return nil, err
 	}
 	if err = s.openItems(ctx); err != nil {
 		return nil, err
 	}
-	key, err := s.dir.key()
+	key, err := s.key(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -109,11 +113,8 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 			s.served = append(s.served, form)
 		}
 		s.desk.add(pipeline, d.given)
-		options := routers.Options{Store: s.state, Budget: s.budget, Log: o.Log}
-		if o.Wire != nil {
-			o.Wire(&pipeline, &options)
-		}
-		run, err := routers.New(pipeline, options)
+		s.shareOut(d, pipeline)
+		run, err := s.runOf(pipeline, "")
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: %w", d.Name, err)
 		}
@@ -123,7 +124,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 		return nil, err
 	}
 	if s.Jobs {
-		if s.jobs, err = jobs.OpenBoard(ctx, s.state, o.Log); err != nil {
+		if s.jobs, err = s.openBoard(ctx); err != nil {
 			return nil, err
 		}
 		s.schedule = jobs.NewSchedule(p.Schedule, s.state, s.jobs, o.Log, s.scheduled)
@@ -281,10 +282,13 @@ func (s *Service) Status() []routers.Status {
 }
 
 func (s *Service) status(i int) routers.Status {
+	var out routers.Status
 	if t := s.turns[i]; t != nil {
-		return t.status()
+		out = t.status()
+	} else {
+		out = s.running(i).Status()
 	}
-	return s.runs[i].Status()
+	return s.elsewhere(out)
 }
 
 // Run runs the pipelines until all have ended, ctx ends, or, if untilIdle is not 0, nothing has come for so long, except
@@ -307,8 +311,8 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 		})
 	}
 	defer context.AfterFunc(ctx, func() {
-		for i, run := range s.runs {
-			if run.Stop(); s.turns[i] != nil {
+		for i := range s.runs {
+			if s.running(i).Stop(); s.turns[i] != nil {
 				s.turns[i].stop()
 			}
 		}
@@ -358,6 +362,9 @@ func (s *Service) keep(ctx, background context.Context, i int) error {
 	if t := s.turns[i]; t != nil {
 		return s.inTurns(ctx, t)
 	}
+	if s.isWhole(s.project.Pipelines[i].Name) {
+		return s.keepWhole(ctx, background, i)
+	}
 	return s.runs[i].Run(background)
 }
 
@@ -381,6 +388,7 @@ func (s *Service) Close(ctx context.Context) error {
 	for _, c := range s.closers {
 		errs = append(errs, c.Close())
 	}
+	errs = append(errs, s.closeTeam(ctx))
 	for _, sink := range s.sinks {
 		errs = append(errs, sink.Close(ctx))
 	}

@@ -124,7 +124,7 @@ func (s *Service) shown(ctx context.Context) []web.Pipeline {
 
 func shown(s routers.Status) web.Pipeline {
 	p := web.Pipeline{
-		Name: s.Pipeline, State: web.State(s.State), Reason: s.Reason, Rows: s.RowsCommitted, RowsPerSecond: s.RowsPerSecond,
+		Name: s.Pipeline, State: web.State(s.State), Holder: s.Holder, Reason: s.Reason, Rows: s.RowsCommitted, RowsPerSecond: s.RowsPerSecond,
 		LastCommit: s.LastCommit, DeadLetters: s.DeadLetters, Unrouted: s.Unrouted,
 	}
 	if s.State == routers.Waiting {
@@ -143,7 +143,7 @@ func shown(s routers.Status) web.Pipeline {
 	for _, l := range s.Lanes {
 		lane := web.Lane{
 			ID: l.ID, State: web.State(l.State), Reason: l.Reason, Code: l.Code, Since: l.Since, Rows: l.RowsCommitted, RowsPerSecond: l.RowsPerSecond,
-			LastCommit: l.LastCommit,
+			LastCommit: l.LastCommit, Holder: l.Holder,
 		}
 		if l.Lag != nil {
 			lane.Lag, lane.LagRows = &l.Lag.Age, &l.Lag.Records

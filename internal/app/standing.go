@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"strings"
 
 	"github.com/acequia-io/acequia/internal/checkpoint"
@@ -22,13 +21,20 @@ func (p *Project) Standing(ctx context.Context, log *slog.Logger) (out []web.Pip
 	if err != nil {
 		return nil, err
 	}
-	store, err := checkpoint.OpenToRead(ctx, filepath.Join(p.State, "state.db"))
+	store, err := p.StatePlace().OpenToRead(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	held, err := holders(ctx, store)
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range p.Pipelines {
 		one := web.Pipeline{Name: d.Name, State: web.Stopped, Reason: unasked}
+		if one.Holder = held[checkpoint.PipelineLease(d.Name)]; one.Holder != "" {
+			one.State, one.Reason = web.Elsewhere, ""
+		}
 		if one.DeadLetters, err = store.CountDeadLetters(ctx, d.Name); err != nil {
 			return nil, err
 		}
@@ -37,8 +43,11 @@ func (p *Project) Standing(ctx context.Context, log *slog.Logger) (out []web.Pip
 				continue
 			}
 			lane := web.Lane{ID: l.Lane, State: web.Stopped, Rows: l.Rows, LastCommit: l.Saved}
-			if l.Ended {
+			switch holder := held[checkpoint.LaneLease(checkpoint.Lane{Pipeline: d.Name, ID: l.Lane})]; {
+			case l.Ended:
 				lane.State = web.Ended
+			case holder != "":
+				lane.State, lane.Holder = web.Elsewhere, holder
 			}
 			one.Rows += l.Rows
 			if l.Saved.After(one.LastCommit) {
@@ -52,6 +61,16 @@ func (p *Project) Standing(ctx context.Context, log *slog.Logger) (out []web.Pip
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// holders gives the processes that have leases, by key. One of them may have died since.
+func holders(ctx context.Context, store *checkpoint.Store) (map[string]string, error) {
+	all, err := store.Held(ctx)
+	held := make(map[string]string, len(all))
+	for _, l := range all {
+		held[l.Key] = l.Owner
+	}
+	return held, err
 }
 
 // askReport asks the source of a pipeline; nil: it has nothing to tell. That it cannot be asked is a warning, for the rest is known.

@@ -13,7 +13,10 @@ type sourceState struct {
 	pipeline string
 }
 
-var _ sources.State = (*sourceState)(nil)
+var (
+	_ sources.State   = (*sourceState)(nil)
+	_ sources.Swapper = (*sourceState)(nil)
+)
 
 // Next numbers the reads of a stream. The name of a pipeline has no slash.
 func (s *sourceState) Next(ctx context.Context, stream string) (uint64, error) {
@@ -23,6 +26,11 @@ func (s *sourceState) Next(ctx context.Context, stream string) (uint64, error) {
 // Load gives what is kept under a key.
 func (s *sourceState) Load(ctx context.Context, key string) ([]byte, error) {
 	return s.store.Note(ctx, s.pipeline, key)
+}
+
+// Swap keeps a value under a key if what was kept there is as it was loaded.
+func (s *sourceState) Swap(ctx context.Context, key string, old, value []byte) (bool, error) {
+	return s.store.SwapNote(ctx, s.pipeline, key, old, value)
 }
 
 // Save keeps a value under a key; nil: what was kept there goes.

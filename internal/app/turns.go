@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/routers"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -157,22 +158,29 @@ func (s *Service) inTurns(ctx context.Context, t *turn) error {
 		return nil
 	}
 	for t.free(ctx) {
+		grant, leave, ok := s.takeToFollow(ctx, t.declared.Name)
+		if !ok {
+			return nil
+		}
 		select {
 		case <-t.token:
 		case <-ctx.Done():
+			leave()
 			return nil
 		}
-		err := s.followOnce(ctx, t)
+		err := s.followOnce(ctx, t, grant)
 		t.token <- struct{}{}
-		if err != nil {
+		if err != nil && (grant == nil || !grant.Gone() && !errors.Is(err, checkpoint.ErrFenced)) {
+			leave()
 			return err
 		}
+		leave()
 	}
 	return nil
 }
 
 // followOnce follows until a job asks for the pipeline, ctx ends, or it fails for good.
-func (s *Service) followOnce(ctx context.Context, t *turn) (err error) {
+func (s *Service) followOnce(ctx context.Context, t *turn, grant *routers.Grant) (err error) {
 	p, done, err := s.own(ctx, t.declared)
 	if err != nil {
 		return err
@@ -186,7 +194,7 @@ func (s *Service) followOnce(ctx context.Context, t *turn) (err error) {
 		return nil
 	}
 	defer t.ended()
-	return run.Run(context.WithoutCancel(ctx))
+	return whileGranted(grant, run, func() error { return run.Run(context.WithoutCancel(ctx)) })
 }
 
 // turnsOf says which pipelines take turns: those that read a database, where jobs may be asked for.

@@ -17,6 +17,7 @@ const upkeepEvery = time.Hour
 // chore is a compaction or expiry that comes again and again.
 type chore struct {
 	name  string
+	root  string // of the lake
 	every time.Duration
 	due   time.Time
 	do    func(ctx context.Context) ([]compaction.Result, error)
@@ -35,14 +36,14 @@ func (s *Service) chores(ctx context.Context) (all []*chore) {
 		}
 		o := compaction.Options{Bucket: bucket, Lanes: s.state, Column: int(s.project.Memory / 16)} // pipelines have the most of it
 		if e := c.Expire; e != nil {
-			all = append(all, &chore{name: "expire", every: cmp.Or(e.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
+			all = append(all, &chore{name: "expire", root: bucket.Root(), every: cmp.Or(e.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
 				o := o
 				o.Grace, o.Before = cmp.Or(e.Grace, upkeepEvery), time.Now().Add(-e.After)
 				return compaction.Expire(ctx, o)
 			}})
 		}
 		if k := c.Compact; k != nil {
-			all = append(all, &chore{name: "compact", every: cmp.Or(k.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
+			all = append(all, &chore{name: "compact", root: bucket.Root(), every: cmp.Or(k.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
 				o := o
 				o.Grace, o.OlderThan, o.Target = cmp.Or(k.Grace, upkeepEvery), cmp.Or(k.OlderThan, upkeepEvery), int64(k.Target)
 				return compaction.Compact(ctx, o)
@@ -70,8 +71,11 @@ func (s *Service) keepLakes(ctx context.Context) {
 		next := time.Now().Add(upkeepEvery)
 		for _, c := range chores {
 			if now := time.Now(); !now.Before(c.due) && ctx.Err() == nil {
-				s.chore(ctx, c)
-				c.due = now.Add(c.every)
+				if c.due = now.Add(c.every); s.doesChore(ctx, c) {
+					s.chore(ctx, c)
+				} else {
+					c.due = now.Add(min(c.every, choreLater))
+				}
 			}
 			if c.due.Before(next) {
 				next = c.due

@@ -187,6 +187,11 @@ func (e *errand) sweep(ctx context.Context, p *part, table string) (err error) {
 		return err
 	}
 	defer release()
+	leave, err := e.service.takeForJob(ctx, p.turn.declared.Name)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	of, closed, err := e.service.own(ctx, p.turn.declared)
 	if err != nil {
 		return err

@@ -14,6 +14,34 @@ import (
 	"github.com/acequia-io/acequia/fault"
 )
 
+// state is what a test of both engines is given: every open is of the same state.
+type state struct {
+	*testing.T
+	open func() *Store
+}
+
+// onBoth runs a test on a state file and on a database.
+func onBoth(t *testing.T, do func(t state)) {
+	t.Helper()
+	path, dsn := statePath(t), server.Database(t)
+	t.Run("sqlite", func(t *testing.T) { do(state{t, func() *Store { return opened(t, path) }}) })
+	t.Run("postgres", func(t *testing.T) { do(state{t, func() *Store { return openedOn(t, dsn) }}) })
+}
+
+func openedOn(t *testing.T, dsn string) *Store {
+	t.Helper()
+	s, err := OpenPostgres(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
 func TestLettersAreFound(t *testing.T) {
 	t.Parallel()
 	onBoth(t, lettersAreFound)

@@ -4,7 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/acequia-io/acequia/fault"
 )
 
 // Lease is the right of one process to do a piece of work. It says nothing of time: whoever watches it holds it for given up when
@@ -52,15 +56,54 @@ func (s *Store) Leases(owner string) *Leases {
 // Owner is the name of this process.
 func (l *Leases) Owner() string { return l.owner }
 
-// mayAcquire refuses a lane whose lease, or whose pipeline's, is another's. One that is taken just afterwards is acquired after this
-// transaction, with a newer epoch.
+// mayAcquire refuses a lane whose lease is another's. One that is taken just afterwards is acquired after this transaction, with a
+// newer epoch.
 func (s *Store) mayAcquire(ctx context.Context, tx session, lane Lane) error {
 	var others int
-	err := tx.QueryRowContext(ctx, `select count(*) from lease where key in (?, ?) and owner <> ?`, LaneLease(lane), PipelineLease(lane.Pipeline), s.owner).Scan(&others)
+	err := tx.QueryRowContext(ctx, `select count(*) from lease where key = ? and owner <> ?`, LaneLease(lane), s.owner).Scan(&others)
 	if err == nil && others > 0 {
 		return ErrFenced
 	}
 	return err
+}
+
+// othersRead refuses what may not be done while another process has a pipeline, or a lane of it.
+func (s *Store) othersRead(ctx context.Context, tx session, pipeline string) (refused, err error) {
+	var owner string
+	prefix := LaneLease(Lane{Pipeline: pipeline})
+	err = tx.QueryRowContext(ctx, `select owner from lease where (key = ?1 or substr(key, 1, ?2) = ?3) and owner <> ?4 limit 1`,
+		PipelineLease(pipeline), utf8.RuneCountInString(prefix), prefix, s.owner).Scan(&owner)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-STATE-011", Place: s.place, Err: fmt.Errorf("process %s has lanes of pipeline %s", owner, pipeline),
+		Remedy: "stop the processes that run it; where one was killed, start one and stop it in order; nothing was changed",
+	}, nil
+}
+
+// Under is the store for the lanes of a pipeline of which one process reads all: they are acquired only while it has the lease.
+func (l *Leases) Under(key string) *Leased { return &Leased{Store: l.store, key: key} }
+
+// Leased is a store whose lanes are acquired under a lease.
+type Leased struct {
+	*Store
+	key string
+}
+
+// Acquire is that of the store, and refuses while the lease is not this process's.
+func (l *Leased) Acquire(ctx context.Context, lane Lane) (State, error) {
+	return l.acquire(ctx, lane, func(ctx context.Context, tx session) error {
+		var mine int
+		err := tx.QueryRowContext(ctx, `select count(*) from lease where key = ? and owner = ?`, l.key, l.owner).Scan(&mine)
+		if err == nil && mine == 0 {
+			return ErrFenced
+		}
+		return err
+	})
 }
 
 // Look renews all leases of this process and gives those of all, as they were before.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/acequia-io/acequia/fault"
 )
 
 func leasesOf(t *testing.T, dsn, owner string) (*Store, *Leases) {
@@ -108,7 +110,7 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	t.Parallel()
 	dsn := server.Database(t)
 	s, a := leasesOf(t, dsn, "a")
-	_, b := leasesOf(t, dsn, "b")
+	other, b := leasesOf(t, dsn, "b")
 	key := PipelineLease("p")
 	if got, err := a.Take(t.Context(), key, nil); !got || err != nil {
 		t.Fatal(got, err)
@@ -119,7 +121,13 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	if l, _ := held(t, s, key); l.Owner != "a" || l.Wanted != "b" {
 		t.Errorf("%+v", l)
 	}
-	if _, err := s.Acquire(t.Context(), lane); err != nil {
+	if _, err := a.Under(key).Acquire(t.Context(), lane); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Under(key).Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
+		t.Error(err)
+	}
+	if err := other.Rewind(t.Context(), "p", []string{lane.ID}, nil); fault.Code(err) != "ACQ-STATE-011" {
 		t.Error(err)
 	}
 	if err := a.Release(t.Context(), key); err != nil {
@@ -128,8 +136,11 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	if l, _ := held(t, s, key); l.Owner != "b" || l.Wanted != "" {
 		t.Errorf("%+v", l)
 	}
-	if _, err := s.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
+	if _, err := a.Under(key).Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
 		t.Error("a lane of a pipeline that is another's", err)
+	}
+	if _, err := other.Acquire(t.Context(), Lane{Pipeline: "p", ID: "retry/s/x"}); err != nil { // of nobody's lease
+		t.Error(err)
 	}
 	if err := b.Release(t.Context(), key); err != nil {
 		t.Fatal(err)

@@ -51,6 +51,24 @@ func (s *Store) SaveNote(ctx context.Context, pipeline, key string, value []byte
 	})
 }
 
+// SwapNote puts a value in the place of the one that was read, if that is still there; nil: of none. Of several processes one does it.
+func (s *Store) SwapNote(ctx context.Context, pipeline, key string, old, value []byte) (swapped bool, err error) {
+	err = s.run(ctx, "swap note "+key, func(ctx context.Context, tx session) error {
+		statement, args := `insert into note(pipeline, key, value) values(?, ?, ?) on conflict do nothing`, []any{pipeline, key, value}
+		if old != nil {
+			statement = `update note set value = ?3 where pipeline = ?1 and key = ?2 and value = cast(?4 as blob)`
+			args = append(args, old)
+		}
+		err := fenced(tx.ExecContext(ctx, statement, args...))
+		swapped = err == nil
+		if errors.Is(err, ErrFenced) {
+			return nil
+		}
+		return err
+	})
+	return swapped && err == nil, err
+}
+
 // Rewind takes lanes of a pipeline back to their start, and lets notes go, in one transaction; no process may run the
 // pipeline. What steps remember of the lanes' records goes too: else they would drop them as copies. Epochs, groups and
 // counters go on, for the names of files and the versions of records are made of them, and must not come twice. A lane
@@ -86,6 +104,11 @@ func (s *Store) Rewind(ctx context.Context, pipeline string, lanes, notes []stri
 }
 
 func (s *Store) mayRewind(ctx context.Context, tx session, pipeline string, lanes []string) (refused, err error) {
+	if s.leased {
+		if refused, err = s.othersRead(ctx, tx, pipeline); refused != nil || err != nil {
+			return refused, err
+		}
+	}
 	for _, id := range lanes {
 		var pending bool
 		err := tx.QueryRowContext(ctx, `select intent is not null from lane where pipeline = ? and id = ?`, pipeline, id).Scan(&pending)

@@ -58,6 +58,21 @@ func notes(t state) {
 			t.Fatal(err)
 		}
 	}
+	if swapped, err := s.SwapNote(t.Context(), "p", "swapped", nil, []byte("1")); !swapped || err != nil {
+		t.Error(swapped, err)
+	}
+	if swapped, err := s.SwapNote(t.Context(), "p", "swapped", nil, []byte("2")); swapped || err != nil {
+		t.Error("a note was made twice", err)
+	}
+	if swapped, err := s.SwapNote(t.Context(), "p", "swapped", []byte("0"), []byte("2")); swapped || err != nil {
+		t.Error("a note was changed that was not as it was read", err)
+	}
+	if swapped, err := s.SwapNote(t.Context(), "p", "swapped", []byte("1"), []byte("2")); !swapped || err != nil {
+		t.Error(swapped, err)
+	}
+	if err := s.SaveNote(t.Context(), "p", "swapped", nil); err != nil {
+		t.Error(err)
+	}
 	again := t.open() // what was saved is durable, and seen by others
 	for key, want := range map[string][]byte{"a": []byte("\xff\x00"), "empty": {}, "gone": nil, "never": nil} {
 		got, err := again.Note(ctx, "p", key)

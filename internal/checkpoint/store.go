@@ -44,10 +44,18 @@ func (s *Store) Close() error { return s.close() }
 // Acquire takes a new epoch and reads what is pending, in one transaction: an intent of the old owner is either seen
 // here or refused afterwards.
 func (s *Store) Acquire(ctx context.Context, lane Lane) (State, error) {
+	if !s.leased {
+		return s.acquire(ctx, lane, nil)
+	}
+	return s.acquire(ctx, lane, func(ctx context.Context, tx session) error { return s.mayAcquire(ctx, tx, lane) })
+}
+
+// acquire does it if may, where there is one, says so in the same transaction.
+func (s *Store) acquire(ctx context.Context, lane Lane, may func(ctx context.Context, tx session) error) (State, error) {
 	var row laneRow
 	err := s.run(ctx, "acquire lane "+lane.ID, func(ctx context.Context, tx session) error {
-		if s.leased {
-			if err := s.mayAcquire(ctx, tx, lane); err != nil {
+		if may != nil {
+			if err := may(ctx, tx); err != nil {
 				return err
 			}
 		}

@@ -27,34 +27,6 @@ func TestMain(m *testing.M) {
 	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
 }
 
-// state is what a test of both engines is given: every open is of the same state.
-type state struct {
-	*testing.T
-	open func() *Store
-}
-
-// onBoth runs a test on a state file and on a database.
-func onBoth(t *testing.T, do func(t state)) {
-	t.Helper()
-	path, dsn := statePath(t), server.Database(t)
-	t.Run("sqlite", func(t *testing.T) { do(state{t, func() *Store { return opened(t, path) }}) })
-	t.Run("postgres", func(t *testing.T) { do(state{t, func() *Store { return openedOn(t, dsn) }}) })
-}
-
-func openedOn(t *testing.T, dsn string) *Store {
-	t.Helper()
-	s, err := OpenPostgres(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func opened(t *testing.T, path string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), path)

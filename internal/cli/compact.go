@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"text/tabwriter"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
-	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/compaction"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/obs"
@@ -129,14 +126,7 @@ func (c swapFlags) do(ctx context.Context, t terminal, work func(compaction.Opti
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(state, "state.db")
-	if _, err := os.Stat(path); err != nil {
-		return &fault.Error{
-			Code: "ACQ-ENV-005", Place: path, Err: fmt.Errorf("there is no state, which says which files are settled: %w", err),
-			Remedy: "name the configuration file with -f, or the directory with --dir",
-		}
-	}
-	store, err := checkpoint.OpenToRead(ctx, path)
+	store, err := state.OpenToRead(ctx) // it says which files are settled
 	if err != nil {
 		return err
 	}

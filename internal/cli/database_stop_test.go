@@ -76,6 +76,11 @@ func (c *running) said() string {
 func (r *fileRun) start(t *testing.T, o order, args ...string) *running {
 	t.Helper()
 	o.Dir = r.dir
+	return r.launch(t, o, args...)
+}
+
+func (r *fileRun) launch(t *testing.T, o order, args ...string) *running {
+	t.Helper()
 	if err := os.RemoveAll(o.held()); err != nil { // of the child before
 		t.Fatal(err)
 	}

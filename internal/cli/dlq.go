@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -33,17 +31,13 @@ type dlqCmd struct {
 
 // letters opens the state file, which must be there.
 func (f stateFlags) letters(
-	ctx context.Context, t terminal, open func(context.Context, string) (*checkpoint.Store, error), do func(*checkpoint.Store) error,
+	ctx context.Context, t terminal, open func(app.StatePlace, context.Context) (*checkpoint.Store, error), do func(*checkpoint.Store) error,
 ) (err error) {
-	dir, _, err := f.subject(ctx, t)
+	dir, project, err := f.subject(ctx, t)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "state.db")
-	if _, err := os.Stat(path); err != nil {
-		return &fault.Error{Code: "ACQ-ENV-005", Place: path, Err: fmt.Errorf("there is no state: %w", err), Remedy: "name the configuration file with -f, or the state directory with --dir"}
-	}
-	store, err := open(ctx, path)
+	store, err := open(statePlace(dir, project), ctx)
 	if err != nil {
 		return err
 	}
@@ -71,7 +65,7 @@ func (dlqListCmd) Help() string {
 
 // Run lists.
 func (c dlqListCmd) Run(ctx context.Context, t terminal) error {
-	return c.letters(ctx, t, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, app.StatePlace.OpenToRead, func(s *checkpoint.Store) error {
 		total, err := s.CountDeadLetters(ctx, c.Pipeline)
 		if err != nil {
 			return err
@@ -143,7 +137,7 @@ func (dlqShowCmd) Help() string {
 
 // Run shows.
 func (c dlqShowCmd) Run(ctx context.Context, t terminal) error {
-	return c.letters(ctx, t, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, app.StatePlace.OpenToRead, func(s *checkpoint.Store) error {
 		d, found, err := s.DeadLetter(ctx, c.ID)
 		if err != nil {
 			return err
@@ -221,7 +215,7 @@ func (dlqDropCmd) Help() string {
 
 // Run drops.
 func (c dlqDropCmd) Run(ctx context.Context, t terminal) error {
-	return c.letters(ctx, t, checkpoint.Open, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, app.StatePlace.OpenThere, func(s *checkpoint.Store) error {
 		for _, id := range c.IDs {
 			_, found, err := s.DeadLetter(ctx, id)
 			if err != nil {
@@ -259,7 +253,7 @@ func (dlqExportCmd) Help() string {
 
 // Run exports.
 func (c dlqExportCmd) Run(ctx context.Context, t terminal) error {
-	return c.letters(ctx, t, checkpoint.OpenToRead, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, app.StatePlace.OpenToRead, func(s *checkpoint.Store) error {
 		out := json.NewEncoder(t.out)
 		return app.EachLetter(ctx, s, c.Pipeline, 0, func(d *checkpoint.DeadLetter) error { return out.Encode(d) })
 	})
@@ -286,7 +280,7 @@ Examples:
 
 // Run edits.
 func (c dlqEditCmd) Run(ctx context.Context, t terminal) error {
-	return c.letters(ctx, t, checkpoint.Open, func(s *checkpoint.Store) error {
+	return c.letters(ctx, t, app.StatePlace.OpenThere, func(s *checkpoint.Store) error {
 		d, found, err := s.DeadLetter(ctx, c.ID)
 		if err != nil {
 			return err

@@ -48,3 +48,11 @@ func (f stateFlags) subject(ctx context.Context, t terminal, more ...string) (di
 	}
 	return project.State, project, nil
 }
+
+// statePlace is where the state of a subject is.
+func statePlace(dir string, project *app.Project) app.StatePlace {
+	if project == nil {
+		return app.StatePlace{Dir: dir}
+	}
+	return project.StatePlace()
+}

@@ -21,14 +21,15 @@ type lakeFlags struct {
 	Sink string `help:"Which lake, if the file has several." placeholder:"NAME"`
 }
 
-// find gives the lake and the folder of the state.
-func (f lakeFlags) find(ctx context.Context, t terminal) (lake app.LakePart, state string, err error) {
-	state, project, err := f.subject(ctx, t)
+// find gives the lake and where the state is.
+func (f lakeFlags) find(ctx context.Context, t terminal) (lake app.LakePart, state app.StatePlace, err error) {
+	dir, project, err := f.subject(ctx, t)
 	if err != nil {
-		return lake, "", err
+		return lake, state, err
 	}
+	state = statePlace(dir, project)
 	if project == nil {
-		return app.LakePart{Root: app.LakeOf(state)}, state, nil
+		return app.LakePart{Root: app.LakeOf(dir)}, state, nil
 	}
 	lake, err = project.Lake(f.Sink)
 	return lake, state, err
@@ -69,7 +70,7 @@ func (f lakeFlags) withLetters(ctx context.Context, t terminal, do func(engine *
 		return append(tables, letters), err
 	}
 	return withEngine(query.Config{Lake: lake.Root, Also: []string{scratch}, Catalog: catalog}, func(engine *query.Engine) error {
-		return do(engine, state)
+		return do(engine, state.Dir)
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/routers"
 )
 
@@ -49,6 +50,11 @@ type fileRun struct {
 	next int64          // id of the next line
 	rows map[int64]bool // that the lake must hold
 	bad  map[int64]bool // that must be dead letters
+	dsn  string         // of the state, where it is not in the folder
+}
+
+func (r *fileRun) state() app.StatePlace {
+	return app.StatePlace{Dir: filepath.Join(r.dir, ".acequia"), DSN: config.Secret(r.dsn)}
 }
 
 func newFileRun(t *testing.T) *fileRun {
@@ -171,7 +177,7 @@ func (r *fileRun) check(t *testing.T) {
 	t.Helper()
 	lost, doubled := r.differences(t)
 	letters, doubledLetters := map[string]int{}, 0
-	store, err := checkpoint.OpenToRead(t.Context(), filepath.Join(r.dir, ".acequia", "state.db"))
+	store, err := r.state().OpenToRead(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +199,7 @@ func (r *fileRun) check(t *testing.T) {
 // checkAttempts wants the dead letters to be some of the first ones, tried again.
 func (r *fileRun) checkAttempts(t *testing.T, first []string) {
 	t.Helper()
-	store, err := checkpoint.OpenToRead(t.Context(), filepath.Join(r.dir, ".acequia", "state.db"))
+	store, err := r.state().OpenToRead(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/api"
 	"github.com/acequia-io/acequia/internal/app"
-	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/jobs"
 )
 
@@ -175,7 +173,7 @@ func pauseAtRest(ctx context.Context, project *app.Project, name string, paused 
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	store, err := checkpoint.Open(ctx, filepath.Join(dir.Path, "state.db"))
+	store, err := project.StatePlace().Open(ctx)
 	if err != nil {
 		return err
 	}

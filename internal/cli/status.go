@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -90,8 +91,8 @@ func (c statusCmd) show(out io.Writer, report web.Report) error {
 		if p.Unrouted > 0 {
 			_, _ = fmt.Fprintf(w, "  %d records were for no sink of the route\n", p.Unrouted)
 		}
-		if p.Reason != "" {
-			_, _ = fmt.Fprintf(w, "  %s\n", p.Reason)
+		if text := cmp.Or(p.Reason, by(p.Holder)); text != "" {
+			_, _ = fmt.Fprintf(w, "  %s\n", text)
 		}
 	}
 	if err := w.Flush(); err != nil {

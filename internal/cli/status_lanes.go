@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -35,9 +36,17 @@ func laneTable(out io.Writer, lanes []web.Lane) error {
 	w := tabwriter.NewWriter(out, 0, 2, 3, ' ', 0)
 	_, _ = fmt.Fprintln(w, "  LANE\tSTATE\tLAG\tROWS\tROWS/S\tREASON")
 	for _, l := range lanes {
-		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%d\t%.0f\t%s\n", middleOut(l.ID, 40), l.State, lagOf(l.LagRows, l.Lag), l.Rows, l.RowsPerSecond, l.Reason)
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%d\t%.0f\t%s\n", middleOut(l.ID, 40), l.State, lagOf(l.LagRows, l.Lag), l.Rows, l.RowsPerSecond, cmp.Or(l.Reason, by(l.Holder)))
 	}
 	return w.Flush()
+}
+
+// by names the process that reads what this one does not.
+func by(holder string) string {
+	if holder == "" {
+		return ""
+	}
+	return "read by " + holder
 }
 
 // showSource shows how a source reads its streams, what may be missed so, and how long what it keeps is safe.

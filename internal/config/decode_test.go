@@ -221,7 +221,7 @@ func TestGoodFile(t *testing.T) {
 	if p := checked(f, nil); p != nil {
 		t.Fatal(p)
 	}
-	if f.Version != 1 || f.State != ".acequia" || f.Memory != 256<<20 {
+	if f.Version != 1 || f.State.Folder != ".acequia" || f.Memory != 256<<20 {
 		t.Errorf("%+v", f)
 	}
 	if d := cmp.Diff([]string{"games", "cinema"}, f.Sources.Names()); d != "" {

@@ -9,7 +9,7 @@ import (
 type File struct {
 	Path      string
 	Version   int
-	State     string // folder of the state as the file writes it; "" is the default
+	State     State
 	Reports   string // folder of the reports of migrations as the file writes it, see ReportsAt; "": none
 	Memory    Size   // target for the process; 0 is the default
 	Sources   Ordered[*Block]
@@ -99,7 +99,7 @@ func (p *Pipeline) At(key string, err error) Problem {
 // The top of a file, as the decoder reads it.
 type fileKeys struct {
 	Version   *node            `yaml:"version" doc:"Version of the format: 1."`
-	State     string           `yaml:"state" doc:"Folder of checkpoints, dead letters and jobs; default .acequia beside the file."`
+	State     State            `yaml:"state" doc:"Where checkpoints, dead letters and jobs are kept."`
 	Memory    Size             `yaml:"memory" doc:"Target for the memory of the process; default 256MiB."`
 	Reports   string           `yaml:"reports" doc:"Folder of the reports of migrations, which acequia backfill and migrations write: a path, file:///dir, or s3://bucket/prefix; default: none are written."`
 	Sources   Ordered[*node]   `yaml:"sources" doc:"Where records come from, by name."`

@@ -140,8 +140,10 @@ func (d *declared) settings(f *File) {
 	if f.root == nil {
 		return
 	}
-	if f.State != "" {
-		d.same(f, "state", f.folder(f.State))
+	if f.State.Folder != "" {
+		d.same(f, "state", f.folder(f.State.Folder)+" "+string(f.State.DSN))
+	} else if f.State.DSN != "" {
+		d.same(f, "state", " "+string(f.State.DSN))
 	}
 	if f.Reports != "" {
 		d.same(f, "reports", f.ReportsAt())

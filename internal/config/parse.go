@@ -214,6 +214,7 @@ func (l *linter) top(root *node) {
 		}
 	}
 	l.file.State, l.file.Memory, l.file.API, l.file.Reports = keys.State, keys.Memory, keys.API, keys.Reports
+	l.state(&keys.State)
 	l.schedule(root, &keys.Schedule)
 	l.file.Schedule = keys.Schedule
 	l.file.Sources = l.blocks("source", keys.Sources)

@@ -3,6 +3,11 @@ package config
 // spanishOfCloud are what acequia doctor finds, and what AWS answers.
 var spanishOfCloud = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`program`, `programa`},
+	{`a state of type postgres has no dsn`, `a un estado de tipo postgres le falta dsn`},
+	{`a state file has no dsn`, `un fichero de estado no lleva dsn`},
+	{`write type: postgres, or leave the dsn out`, `escribe type: postgres, o quita dsn`},
+	{`items in a file are one process's, and a state in PostgreSQL is shared by several`, `los ítems en un fichero son de un solo proceso, y un estado en PostgreSQL lo comparten varios`},
+	{`keep the items in DynamoDB (url: dynamodb://), or the state in a file: leave state: out`, `guarda los ítems en DynamoDB (url: dynamodb://), o el estado en un fichero: quita state:`},
 	{`disk`, `disco`},
 	{`credentials`, `credenciales`},
 	{`clock`, `reloj`},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/routers"
 )
 
 // saveEvery is how often the report of a job that goes on is saved.
@@ -45,8 +47,9 @@ type Order struct {
 // Board begins jobs and tells what becomes of them. They outlive the requests that ask for them, and what became of them
 // outlives the process.
 type Board struct {
-	store *checkpoint.Store
-	log   *slog.Logger
+	store  *checkpoint.Store
+	keeper Keeper // nil: no other process shares the state
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	live    map[string]*Task
@@ -60,13 +63,61 @@ type Board struct {
 // OpenBoard makes a board over the state of a process that holds it: jobs that a process before it has not ended were interrupted,
 // and have failed.
 func OpenBoard(ctx context.Context, store *checkpoint.Store, log *slog.Logger) (*Board, error) {
-	err := store.EndJobs(ctx, checkpoint.Job{
-		Ended: time.Now(), Code: errInterrupted.Code, Reason: errInterrupted.Err.Error(), Remedy: errInterrupted.Remedy,
-	})
+	if err := store.EndJobs(ctx, interrupted(checkpoint.Job{})); err != nil {
+		return nil, err
+	}
+	return openBoard(ctx, store, nil, log)
+}
+
+// Keeper keeps leases, by which others see that a job goes on: *routers.Team does.
+type Keeper interface {
+	Keep(ctx context.Context, key string) (bool, error)
+	Free(ctx context.Context, key string)
+}
+
+// OpenShared makes a board over a state that several processes share: jobs of none of them were interrupted.
+func OpenShared(ctx context.Context, store *checkpoint.Store, keeper Keeper, log *slog.Logger) (*Board, error) {
+	var open []checkpoint.Job
+	for _, state := range []checkpoint.JobState{checkpoint.JobQueued, checkpoint.JobRunning} {
+		some, err := store.Jobs(ctx, checkpoint.JobFilter{State: state}, mostOpen)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, some...)
+	}
+	held, err := store.Held(ctx) // after the jobs were read: who begins one has its lease before
 	if err != nil {
 		return nil, err
 	}
-	b := &Board{store: store, log: log, live: map[string]*Task{}, counts: map[outcome]int64{}, seconds: map[string]Took{}}
+	for _, j := range open {
+		if !slices.ContainsFunc(held, func(l checkpoint.Lease) bool { return l.Key == routers.JobPrefix+j.ID }) {
+			if err := store.SaveJob(ctx, interrupted(j)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return openBoard(ctx, store, keeper, log)
+}
+
+// mostOpen is more jobs than go on at once.
+const mostOpen = 1000
+
+// Interrupted ends a job of a process that is gone. One that is over stays as it is.
+func Interrupted(ctx context.Context, store *checkpoint.Store, id string) error {
+	j, err := store.FindJob(ctx, id)
+	if err != nil || j == nil {
+		return err
+	}
+	return store.SaveJob(ctx, interrupted(*j))
+}
+
+func interrupted(j checkpoint.Job) checkpoint.Job {
+	j.State, j.Ended, j.Code, j.Reason, j.Remedy = checkpoint.JobFailed, time.Now(), errInterrupted.Code, errInterrupted.Err.Error(), errInterrupted.Remedy
+	return j
+}
+
+func openBoard(ctx context.Context, store *checkpoint.Store, keeper Keeper, log *slog.Logger) (*Board, error) {
+	b := &Board{keeper: keeper, store: store, log: log, live: map[string]*Task{}, counts: map[outcome]int64{}, seconds: map[string]Took{}}
 	for _, kind := range []string{KindMigrate, KindSync, KindBackup} {
 		last, err := store.Jobs(ctx, checkpoint.JobFilter{Kind: kind, State: checkpoint.JobSucceeded}, 1)
 		if err != nil {
@@ -109,7 +160,14 @@ func (b *Board) Start(ctx context.Context, o Order) (job checkpoint.Job, begun b
 		return job, false, fault.Retry(errInterrupted)
 	}
 	// Saved by one at a time, so that who finds a job that goes on finds its task too.
+	lease := routers.JobPrefix + job.ID
+	if b.keeper != nil { // before others can see the job
+		if kept, err := b.keeper.Keep(ctx, lease); err != nil || !kept {
+			return job, false, errors.Join(err, fault.Retry(errors.New("the lease of the job is not given")))
+		}
+	}
 	if job, begun, err = b.store.AddJob(ctx, job); err != nil || !begun {
+		b.free(ctx, lease)
 		if t := b.live[job.ID]; t != nil && err == nil {
 			job, _ = t.look()
 		}
@@ -122,8 +180,15 @@ func (b *Board) Start(ctx context.Context, o Order) (job checkpoint.Job, begun b
 		defer cancel(nil)
 		partial, err := o.Do(life, t)
 		t.over(life, partial, err)
+		b.free(life, lease)
 	})
 	return job, true, nil
+}
+
+func (b *Board) free(ctx context.Context, lease string) {
+	if b.keeper != nil {
+		b.keeper.Free(ctx, lease)
+	}
 }
 
 // Look gives a job as it is now, and a channel that is closed when it has changed; nil: it is over.

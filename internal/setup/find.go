@@ -403,7 +403,7 @@ func (f *finder) backups(file *config.File) {
 
 // leases finds the table of the state.
 func (f *finder) leases(file *config.File) {
-	name, ok := strings.CutPrefix(file.State, "dynamodb://")
+	name, ok := strings.CutPrefix(file.State.Folder, "dynamodb://")
 	if !ok {
 		return
 	}

@@ -11,23 +11,24 @@ type State string
 
 // The states.
 const (
-	Waiting  State = "waiting" // a lane, for its turn or for those before it
-	Starting State = "starting"
-	Running  State = "running"
-	Retrying State = "retrying" // it waits after a failure that will pass
-	Stopped  State = "stopped"
-	Failed   State = "failed"  // a person must act; its data is unharmed
-	Ended    State = "ended"   // its source has no more
-	Resting  State = "resting" // it reads a database when a job or the schedule asks for it
+	Waiting   State = "waiting" // a lane, for its turn or for those before it
+	Starting  State = "starting"
+	Running   State = "running"
+	Retrying  State = "retrying" // it waits after a failure that will pass
+	Stopped   State = "stopped"
+	Failed    State = "failed"    // a person must act; its data is unharmed
+	Ended     State = "ended"     // its source has no more
+	Elsewhere State = "elsewhere" // another process that shares the state reads it
+	Resting   State = "resting"   // it reads a database when a job or the schedule asks for it
 )
 
 // Ready says whether a pipeline in this state is well.
-func (s State) Ready() bool { return s == Running || s == Ended || s == Resting }
+func (s State) Ready() bool { return s == Running || s == Ended || s == Resting || s == Elsewhere }
 
 // tone gives the class of the style sheet that colours the state.
 func (s State) tone() string {
 	switch s {
-	case Running, Ended, Resting:
+	case Running, Ended, Resting, Elsewhere:
 		return "good"
 	case Failed:
 		return "bad"
@@ -42,6 +43,7 @@ func (s State) tone() string {
 type Pipeline struct {
 	Name          string         `json:"name"`
 	State         State          `json:"state"`
+	Holder        string         `json:"holder,omitempty"` // of elsewhere: the process
 	Reason        string         `json:"reason,omitempty"` // of a state that is not well
 	Lag           *time.Duration `json:"lag_ns"`           // behind its source; null when the source cannot tell
 	LagRows       *int64         `json:"lag_rows"`         // not yet in the sinks; null, or -1, when the source cannot tell
@@ -61,6 +63,7 @@ type Pipeline struct {
 type Lane struct {
 	ID            string         `json:"id"`
 	State         State          `json:"state"`
+	Holder        string         `json:"holder,omitempty"` // of elsewhere: the process
 	Reason        string         `json:"reason,omitempty"` // of a state that is not well
 	Code          string         `json:"code,omitempty"`   // of the reason
 	Since         time.Time      `json:"since,omitzero"`   // of the state

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,7 +42,7 @@ func newStatusView(lang string, r Report) *statusView {
 	v := &statusView{Lang: lang, T: t, Ready: r.Ready, Updated: fmt.Sprintf(t.Updated, r.Time.Format("15:04:05"))}
 	for _, p := range r.Pipelines {
 		line := pipelineLine{
-			Name: p.Name, Tone: p.State.tone(), StateName: stateNames[p.State].In(lang), Reason: p.Reason, Lag: lagText(p.Lag, p.LagRows, t, lang),
+			Name: p.Name, Tone: p.State.tone(), StateName: stateNames[p.State].In(lang), Reason: cmp.Or(p.Reason, p.Holder), Lag: lagText(p.Lag, p.LagRows, t, lang),
 			Speed: speedText(p.RowsPerSecond, lang), Rows: groupDigits(p.Rows, lang),
 			DeadLetters: groupDigits(p.DeadLetters, lang), LastFile: p.LastFile, LastCommit: t.Never,
 		}
@@ -71,7 +72,7 @@ func (l *pipelineLine) addLanes(p Pipeline, t *texts, lang string) {
 		}
 		l.Lanes = append(l.Lanes, laneLine{
 			ID: one.ID, StateName: stateNames[one.State].In(lang), Tone: one.State.tone(), Lag: lagText(one.Lag, one.LagRows, t, lang),
-			Rows: groupDigits(one.Rows, lang), Reason: one.Reason,
+			Rows: groupDigits(one.Rows, lang), Reason: cmp.Or(one.Reason, one.Holder),
 		})
 	}
 	if ended > 0 {

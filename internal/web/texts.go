@@ -78,6 +78,7 @@ var (
 		Starting: {ES: "arrancando", EN: "starting"}, Running: {ES: "en marcha", EN: "running"},
 		Retrying: {ES: "reintentando", EN: "retrying"}, Stopped: {ES: "parado", EN: "stopped"},
 		Failed: {ES: "fallido", EN: "failed"}, Ended: {ES: "terminado", EN: "ended"}, Resting: {ES: "en reposo", EN: "resting"},
+		Elsewhere: {ES: "en otro proceso", EN: "elsewhere"},
 	}
 	advice = map[string]query.Localized{
 		"ACQ-QUERY-001": {

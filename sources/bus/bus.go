@@ -39,7 +39,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "bus", Doc: "A topic of NATS JetStream, Kafka, AMQP, SQS or SNS: batches of acequia, or JSON rows.",
+		Type: "bus", Shared: true, Doc: "A topic of NATS JetStream, Kafka, AMQP, SQS or SNS: batches of acequia, or JSON rows.",
 		Config:  func() any { return &Config{} },
 		Schemas: schemas,
 		Plan:    plan,

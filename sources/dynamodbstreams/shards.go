@@ -76,6 +76,10 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 	if err != nil {
 		return nil, err
 	}
+	var begun []string // before it is looked which there are: what another process begins meanwhile is not missed
+	if err := s.remember(ctx, func(n *note) { begun = n.Open }); err != nil {
+		return nil, err
+	}
 	found, err := s.tree(ctx, arn)
 	if err != nil {
 		return nil, err
@@ -88,7 +92,7 @@ func (s *Source) Lanes(ctx context.Context) ([]sources.Lane, error) {
 		}
 		lanes = append(lanes, lane)
 	}
-	return lanes, s.compare(ctx, label, lanes)
+	return lanes, s.compare(ctx, label, lanes, begun)
 }
 
 // note is what the source remembers of its streams and shards.
@@ -100,13 +104,13 @@ type note struct {
 const noteKey = "dynamodbstreams"
 
 // compare finds what is gone that was begun and not ended, and notes a stream that is new.
-func (s *Source) compare(ctx context.Context, label string, lanes []sources.Lane) error {
+func (s *Source) compare(ctx context.Context, label string, lanes []sources.Lane, begun []string) error {
 	return s.remember(ctx, func(n *note) {
 		if !slices.Contains(n.Streams, label) {
 			n.Streams = append(n.Streams, label)
 		}
 		n.Open = slices.DeleteFunc(n.Open, func(id string) bool {
-			if slices.ContainsFunc(lanes, func(l sources.Lane) bool { return l.ID == id }) {
+			if !slices.Contains(begun, id) || slices.ContainsFunc(lanes, func(l sources.Lane) bool { return l.ID == id }) {
 				return false
 			}
 			of, name, _ := strings.Cut(id, "/")
@@ -120,36 +124,58 @@ func (s *Source) compare(ctx context.Context, label string, lanes []sources.Lane
 	})
 }
 
-// remember changes the note, and saves it if that made a difference.
+// remember changes the note, and saves it if that made a difference. Other processes may change it too.
 func (s *Source) remember(ctx context.Context, change func(n *note)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.noted && s.host.State != nil {
-		text, err := s.host.State.Load(ctx, noteKey)
-		if err == nil && text != nil {
-			err = json.Unmarshal(text, &s.note)
-		}
+	for {
+		swapped, err := s.rewrite(ctx, change)
 		if err != nil {
-			return fmt.Errorf("load what is known of the streams of %s: %w", s.config.Table, err)
+			return fmt.Errorf("note what is known of the streams of %s: %w", s.config.Table, err)
+		}
+		if swapped {
+			return nil
+		}
+	}
+}
+
+// rewrite changes the note once; false: another process has, meanwhile.
+func (s *Source) rewrite(ctx context.Context, change func(n *note)) (bool, error) {
+	swapper, shared := s.host.State.(sources.Swapper)
+	var old []byte
+	if s.host.State != nil && (shared || !s.noted) {
+		var err error
+		if old, err = s.host.State.Load(ctx, noteKey); err != nil {
+			return false, err
+		}
+		s.note = note{}
+		if old != nil {
+			if err := json.Unmarshal(old, &s.note); err != nil {
+				return false, err
+			}
 		}
 	}
 	s.noted = true
 	next := note{Streams: slices.Clone(s.note.Streams), Open: slices.Clone(s.note.Open)}
 	change(&next)
 	if slices.Equal(next.Streams, s.note.Streams) && slices.Equal(next.Open, s.note.Open) {
-		return nil
+		return true, nil
 	}
-	if s.host.State != nil {
-		text, err := json.Marshal(next)
-		if err == nil {
-			err = s.host.State.Save(ctx, noteKey, text)
-		}
-		if err != nil {
-			return fmt.Errorf("save what is known of the streams of %s: %w", s.config.Table, err)
-		}
+	text, err := json.Marshal(next)
+	if err != nil {
+		return false, err
 	}
-	s.note = next
-	return nil
+	swapped := true
+	switch {
+	case shared:
+		swapped, err = swapper.Swap(ctx, noteKey, old, text)
+	case s.host.State != nil:
+		err = s.host.State.Save(ctx, noteKey, text)
+	}
+	if err == nil && swapped {
+		s.note = next
+	}
+	return swapped && err == nil, err
 }
 
 // epoch is that of the versions of a stream.

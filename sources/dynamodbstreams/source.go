@@ -59,7 +59,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "dynamodbstreams", Doc: "The ordered changes of a table of DynamoDB, from its stream.",
+		Type: "dynamodbstreams", Shared: true, Doc: "The ordered changes of a table of DynamoDB, from its stream.",
 		Config: func() any { return &Config{} },
 		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
 			c, ok := settings.(*Config)

@@ -66,7 +66,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "file", Doc: "CSV, NDJSON and Parquet files, plain or compressed, or the standard input.",
+		Type: "file", Shared: true, Doc: "CSV, NDJSON and Parquet files, plain or compressed, or the standard input.",
 		Config: func() any { return &Config{Sample: defaultSample} },
 		Schemas: func(ctx context.Context, config any) ([]*record.Schema, error) {
 			s, err := fromConfig(config)

@@ -55,7 +55,7 @@ var (
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "form", Doc: "A web form and its JSON twin, made from the declaration of a table.",
+		Type: "form", Shared: true, Doc: "A web form and its JSON twin, made from the declaration of a table.",
 		Items:  true,
 		Config: func() any { return &Config{} },
 		Schemas: func(_ context.Context, config any) ([]*record.Schema, error) {

@@ -80,7 +80,7 @@ type table struct {
 // Plugin lists the source.
 func Plugin() sources.Plugin {
 	return sources.Plugin{
-		Type: "lake", Doc: "The tables of a lake, read again: the records keep their versions, operations, ids and times.",
+		Type: "lake", Shared: true, Doc: "The tables of a lake, read again: the records keep their versions, operations, ids and times.",
 		Config: func() any { return &Config{} },
 		Schemas: func(ctx context.Context, config any) ([]*record.Schema, error) {
 			s, err := fromConfig(config)

@@ -62,7 +62,7 @@ func Plugin() sources.Plugin { return PluginOver(nil) }
 // PluginOver lists the source over a queue that is there; nil: the one of the settings.
 func PluginOver(queue Queue) sources.Plugin {
 	return sources.Plugin{
-		Type: "sqs", Doc: "A queue of SQS: JSON rows, records of DynamoDB Streams, events of S3; in envelopes of EventBridge, SNS and Lambda or without.",
+		Type: "sqs", Shared: true, Doc: "A queue of SQS: JSON rows, records of DynamoDB Streams, events of S3; in envelopes of EventBridge, SNS and Lambda or without.",
 		Config:  func() any { return &Config{} },
 		Schemas: schemas,
 		Plan:    plan,

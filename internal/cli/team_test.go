@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
+	"github.com/acequia-io/acequia/internal/web"
+)
+
+// sharedDatabase makes a database for a test, on the server of the scripts.
+func sharedDatabase(t *testing.T, sql ...string) string {
+	t.Helper()
+	d := scriptDatabases
+	d.start.Do(func() { d.server, d.err = postgrestest.Start() })
+	if d.err != nil {
+		t.Fatal(d.err)
+	}
+	return d.server.Database(t, sql...)
+}
+
+// newTeamRun is a folder with files and the same project for several processes, which share the state in PostgreSQL.
+func newTeamRun(t *testing.T, names ...string) *fileRun {
+	t.Helper()
+	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, dsn: sharedDatabase(t)}
+	for f := range 12 {
+		r.grow(t, fmt.Sprintf("part-%02d.csv", f), 20_000)
+	}
+	for _, name := range names {
+		r.write(t, name+".yaml", fmt.Appendf([]byte(fileProject), "state: { folder: .state-%s, type: postgres, dsn: %q }\n", name, r.dsn))
+	}
+	return r
+}
+
+// leases gives the keys of leases that processes have, by owner.
+func (r *fileRun) leases(t *testing.T) map[string][]string {
+	t.Helper()
+	store, err := r.state().OpenToRead(t.Context())
+	if err != nil {
+		return nil // nothing has run yet
+	}
+	all, err := store.Held(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for _, l := range all {
+		out[l.Owner] = append(out[l.Owner], l.Key)
+	}
+	return out
+}
+
+// TestTeamOfRuns has four processes share the files of a pipeline: one is killed between intent and publication, one is frozen for longer
+// than its leases last. The others take over what they had, and in the end every line is in the lake, or a dead letter, once.
+func TestTeamOfRuns(t *testing.T) {
+	t.Parallel()
+	r := newTeamRun(t, "a", "b", "c", "d")
+	killed := r.start(t, order{KillAt: "lines/after-intent:2"}, "run", "a.yaml")
+	killed.until(t, nil)
+	left := r.leases(t)
+	if len(left) != 1 {
+		t.Fatalf("leases of the killed: %v; it said %s", left, killed.said())
+	}
+	frozen := r.start(t, order{HoldAt: "lines/before-publish:2"}, "run", "b.yaml")
+	frozen.until(t, r.isHeld)
+	frozen.signal(t, syscall.SIGSTOP)
+	others := []*running{r.startBeside(t, "run", "c.yaml"), r.startBeside(t, "run", "d.yaml")}
+	for _, c := range others {
+		if code := c.until(t, nil); code != exitPartial {
+			t.Errorf("exit code %d: %s", code, c.said())
+		}
+	}
+	r.check(t)
+	frozen.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
+	if code := frozen.until(t, nil); code != exitPartial && code != exitOK {
+		t.Errorf("the frozen: exit code %d: %s", code, frozen.said())
+	}
+	r.check(t)
+	for owner, keys := range r.leases(t) {
+		t.Errorf("%s still has %v", owner, keys)
+	}
+}
+
+// startBeside starts the program while another waits at a point.
+func (r *fileRun) startBeside(t *testing.T, args ...string) *running {
+	t.Helper()
+	return r.launch(t, order{Dir: filepath.Join(r.dir, "beside")}, args...)
+}
+
+const teamTable = `version: 1
+state: { folder: .state-%s, type: postgres, dsn: %q }
+sources:
+  lines: { type: postgres, dsn: %q, capture: { strategy: xmin, every: 200ms } }
+sinks:
+  lake: { type: lake, url: lake, roll: { every: 200ms } }
+pipelines:
+  lines: { from: lines, to: [lake] }
+`
+
+// TestTeamFollowsTable has two processes follow the same table: one does, the other takes over when it is killed; status tells who.
+func TestTeamFollowsTable(t *testing.T) {
+	t.Parallel()
+	dsn := sharedDatabase(t, "create table lines (id bigint primary key, name text)", "insert into lines select i, 'x' from generate_series(0, 999) i")
+	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, dsn: dsn}
+	for _, name := range []string{"a", "b"} {
+		r.write(t, name+".yaml", fmt.Appendf(nil, teamTable, name, dsn, dsn))
+	}
+	has := func(n int) func() bool {
+		return func() bool { return len(r.ids(t)) == n }
+	}
+	if err := os.MkdirAll(filepath.Join(r.dir, "lake", "lines"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	a := r.start(t, order{}, "run", "a.yaml")
+	a.until(t, has(1000))
+	b := r.startBeside(t, "run", "b.yaml")
+	b.until(t, func() bool { return len(r.leases(t)) == 2 })
+	var holder string
+	for owner, keys := range r.leases(t) {
+		if slices.Contains(keys, checkpoint.PipelineLease("lines")) {
+			holder = owner
+		}
+	}
+	var out, report bytes.Buffer
+	code := run([]string{"status", filepath.Join(r.dir, "b.yaml")}, terminal{out: &out, err: &out, plugins: catalog.Default()})
+	if code != exitOK || holder == "" || !strings.Contains(out.String(), holder) {
+		t.Errorf("exit code %d, %q has it, and status says: %s", code, holder, out.String())
+	}
+	code = run([]string{"status", filepath.Join(r.dir, "b.yaml"), "--json"}, terminal{out: &report, err: &out, plugins: catalog.Default()})
+	var told web.Report
+	if err := json.Unmarshal(report.Bytes(), &told); err != nil || code != exitOK || told.Pipelines[0].State != web.Elsewhere || told.Pipelines[0].Holder != holder {
+		t.Errorf("exit code %d, %v: %s", code, err, report.String())
+	}
+	a.signal(t, syscall.SIGKILL)
+	a.until(t, nil)
+	if err := runSQL(dsn, "insert into lines select i, 'y' from generate_series(1000, 1999) i"); err != nil {
+		t.Fatal(err)
+	}
+	b.until(t, has(2000))
+	b.signal(t, syscall.SIGTERM)
+	if code := b.until(t, nil); code != exitOK && code != 130 && code != 143 {
+		t.Errorf("exit code %d: %s", code, b.said())
+	}
+	for id, n := range r.ids(t) {
+		if n != 1 {
+			t.Errorf("line %d is there %d times", id, n)
+		}
+	}
+	for owner, keys := range r.leases(t) {
+		t.Errorf("%s still has %v", owner, keys)
+	}
+}
