@@ -148,8 +148,8 @@ func (n *needed) payloads(bucket string, at awsconfig.Settings) {
 // kept adds where backups and reports are.
 func (n *needed) kept(files []*config.File) {
 	for _, f := range files {
-		if strings.HasPrefix(f.State, "dynamodb://") {
-			n.note("the table of the state " + f.State + ": what it is to hold, whoever keeps state there knows")
+		if strings.HasPrefix(f.State.Folder, "dynamodb://") {
+			n.note("the table of the state " + f.State.Folder + ": what it is to hold, whoever keeps state there knows")
 		}
 		places := []string{f.Reports}
 		if f.Backup != nil {
