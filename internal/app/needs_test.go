@@ -120,7 +120,10 @@ func TestCost(t *testing.T) {
 	t.Parallel()
 	load := func(path string) *cost.Estimate {
 		p, problems, err := app.LoadProject(t.Context(), catalog.Default(), []string{path}, func(name string) (string, bool) {
-			return "postgres://reader:hidden@one.rds.amazonaws.com/shop", name == "DSN"
+			if name != "DSN" {
+				return "", false
+			}
+			return "postgres://reader:hidden@one.rds.amazonaws.com/shop", true
 		})
 		if err != nil || problems.Errors() {
 			t.Fatal(problems, err)
