@@ -23,6 +23,7 @@ type take struct {
 // plan is what a round is to do.
 type plan struct {
 	takes   []take
+	adopted []take // they are this process's: others have handed them over, or they outlived what this process lost
 	wants   []string
 	orphans []checkpoint.Lease // of processes that are gone: that they were there, and what they kept
 }
@@ -70,6 +71,12 @@ func (t *Team) newTake(p *party, one piece, now time.Time, spare bool) take {
 	return out
 }
 
+func (t *Team) adopt(p *party, one piece, now time.Time, out *plan) *hold {
+	next := t.newTake(p, one, now, false)
+	out.adopted = append(out.adopted, next)
+	return next.hold
+}
+
 // own takes the first piece that nobody has, when this process has none.
 func (t *Team) own(p *party, s share, now time.Time, out *plan) {
 	for _, one := range s.pieces {
@@ -92,6 +99,7 @@ func (t *Team) balance(p *party, s share, members []string, now time.Time, free 
 	var mine []*hold
 	var idle []piece
 	load := map[string]int{}
+	room := s.room
 	for _, one := range s.pieces {
 		h := t.holds[one.key]
 		owner, alive := t.alive(one.key, now)
@@ -104,7 +112,12 @@ func (t *Team) balance(p *party, s share, members []string, now time.Time, free 
 			if load[owner]++; one.wanted {
 				out.wants = append(out.wants, one.key)
 			}
-		case !alive:
+		case alive: // this process's, and nobody's here
+			if room != 0 {
+				mine = append(mine, t.adopt(p, one, now, out))
+				room--
+			}
+		default:
 			idle = append(idle, one)
 			free[one.key] = now
 			if since, ok := t.freed[one.key]; ok {
@@ -113,7 +126,7 @@ func (t *Team) balance(p *party, s share, members []string, now time.Time, free 
 		}
 	}
 	target := (len(s.pieces) + len(members) - 1) / len(members)
-	takes, room := 0, s.room
+	takes := 0
 	for _, one := range t.turned(idle) {
 		spare := len(mine)+takes >= target && !one.wanted
 		if room == 0 || spare && now.Sub(free[one.key]) < t.Expire {

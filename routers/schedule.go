@@ -227,7 +227,7 @@ func (s *schedule) finish(ctx context.Context, lane sources.Lane, right *hold, e
 	stopped := isClosed(s.run.stop)
 	s.run.share.done(ctx, right)
 	var refreshErr error
-	if !stopped {
+	if !stopped && !right.gone() { // a lane that another process reads has not ended
 		refreshErr = s.refresh(ctx, func(id string) bool { return id == lane.ID && err == nil }) // before the lane is no longer running: its successors must not find nobody busy
 	}
 	s.mu.Lock()

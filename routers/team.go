@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type Team struct {
 	holds   map[string]*hold    // by key
 	parties []*party
 	kept    map[string]time.Time // leases of chores and jobs, and since when
+	dropped map[string]time.Time // by key: given up, and when; zero: not yet
 	freed   map[string]time.Time // by key: since when nobody has what somebody could
 }
 
@@ -96,7 +98,7 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 	o.Every, o.Expire = cmp.Or(o.Every, time.Second), cmp.Or(o.Expire, 8*time.Second)
 	t := &Team{
 		TeamOptions: o, poke: make(chan struct{}, 1), over: make(chan struct{}), seen: map[string]sighting{}, holds: map[string]*hold{},
-		kept: map[string]time.Time{}, freed: map[string]time.Time{},
+		kept: map[string]time.Time{}, freed: map[string]time.Time{}, dropped: map[string]time.Time{},
 	}
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go t.serve(ctx)
@@ -159,9 +161,12 @@ func (t *Team) round(ctx context.Context) {
 		}
 		return
 	}
-	strays := t.learn(rows, began)
+	t.learn(rows, began)
 	plan := t.plan(began)
-	if len(strays) > 0 {
+	for _, one := range plan.adopted {
+		t.give(one)
+	}
+	if strays := t.strays(); len(strays) > 0 {
 		t.complain(ctx, "cannot be given up", t.Leases.Release(asked, strays...))
 	}
 	for _, key := range plan.wants {
@@ -213,8 +218,8 @@ func (t *Team) lose(h *hold) {
 	delete(t.holds, h.key)
 }
 
-// learn takes in what the leases are. It gives those that are this process's, and of no use to it.
-func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string) {
+// learn takes in what the leases are.
+func (t *Team) learn(rows []checkpoint.Lease, began time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// A time in which nobody looked says nothing about the others: this process stood still, or the state could not be reached.
@@ -225,6 +230,9 @@ func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string)
 	t.looked, t.renewed = began, began
 	now := make(map[string]sighting, len(rows))
 	for _, r := range rows {
+		if gone, ok := t.dropped[r.Key]; ok && r.Owner == t.Owner && (gone.IsZero() || !gone.Before(began)) {
+			continue // it is being given up, and was seen just before
+		}
 		s, ok := t.seen[r.Key]
 		if !ok || s.Owner != r.Owner || s.Epoch != r.Epoch || s.Counter != r.Counter {
 			s.since = began
@@ -233,11 +241,9 @@ func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string)
 		}
 		s.Lease = r
 		now[r.Key] = s
-		if r.Owner == t.Owner && t.holds[r.Key] == nil && t.kept[r.Key].IsZero() && !t.isMember(r.Key) {
-			strays = append(strays, r.Key)
-		}
 	}
 	t.seen = now
+	maps.DeleteFunc(t.dropped, func(_ string, gone time.Time) bool { return !gone.IsZero() && gone.Before(began) })
 	for key, h := range t.holds {
 		if now[key].Owner != t.Owner {
 			t.lose(h)
@@ -250,7 +256,18 @@ func (t *Team) learn(rows []checkpoint.Lease, began time.Time) (strays []string)
 			delete(t.kept, key)
 		}
 	}
-	return strays
+}
+
+// strays gives the leases that are this process's, and of no use to it.
+func (t *Team) strays() (keys []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, s := range t.seen {
+		if s.Owner == t.Owner && t.holds[key] == nil && t.kept[key].IsZero() && !t.isMember(key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 func (t *Team) isMember(key string) bool {
@@ -292,15 +309,26 @@ func (t *Team) give(one take) {
 func (t *Team) drop(ctx context.Context, h *hold) {
 	t.mu.Lock()
 	mine := t.holds[h.key] == h
-	delete(t.holds, h.key)
-	delete(t.seen, h.key)
 	t.mu.Unlock()
-	if !mine {
-		return
+	if mine {
+		t.release(ctx, h.key)
 	}
+}
+
+// release gives a lease up.
+func (t *Team) release(ctx context.Context, key string) {
+	t.mu.Lock()
+	delete(t.holds, key)
+	delete(t.kept, key)
+	delete(t.seen, key)
+	t.dropped[key] = time.Time{}
+	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
 	defer cancel()
-	t.complain(ctx, "cannot be given up", t.Leases.Release(ctx, h.key)) // the next round tries again
+	t.complain(ctx, "cannot be given up", t.Leases.Release(ctx, key)) // the next round tries again
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropped[key] = time.Now()
 }
 
 // join adds a party; leave takes it out.
@@ -322,13 +350,9 @@ func (t *Team) leave(p *party) {
 func (t *Team) Free(ctx context.Context, key string) {
 	t.mu.Lock()
 	kept := !t.kept[key].IsZero()
-	delete(t.kept, key)
-	delete(t.seen, key)
 	t.mu.Unlock()
 	if kept {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
-		defer cancel()
-		t.complain(ctx, "cannot be given up", t.Leases.Release(ctx, key)) // the next round tries again
+		t.release(ctx, key)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/sources"
 )
 
@@ -331,4 +332,38 @@ func zombieOfTeam(t *testing.T, o order) findings {
 		t.Errorf("%+v: %s %s %+v %v", o, next, woken, found, err)
 	}
 	return found
+}
+
+// A state that is away for longer than leases last makes nobody look dead: each goes on with what it had, and nothing is lost.
+func TestTeamWithoutItsState(t *testing.T) {
+	t.Parallel()
+	away, err := postgrestest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := away.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	dsn, out := away.Database(t), t.TempDir()
+	source := following{&generator{lanes: teamLanes, chunks: 20_000, rows: 1, pace: 10 * time.Millisecond}}
+	a := startMate(t, dsn, out, source)
+	b := startMate(t, dsn, out, source)
+	shared := func() bool { return a.reads() == 6 && b.reads() == 6 }
+	waitFor(t, "both read", shared)
+	if err := away.Stop(syscall.SIGQUIT); err != nil { // as a crash
+		t.Fatal(err)
+	}
+	wait(t.Context(), 1500*time.Millisecond, nil)
+	if err := away.Run(); err != nil {
+		t.Fatal(err)
+	}
+	before := a.run.Status().RowsCommitted
+	waitFor(t, "both read again", func() bool { return shared() && a.run.Status().RowsCommitted > before })
+	a.stop()
+	b.stop()
+	if found, err := verify(out, source.generator); err != nil || found.doubled > 0 || len(found.wrong) > 0 {
+		t.Errorf("%d doubled, %v, %v", found.doubled, found.wrong, err)
+	}
 }
