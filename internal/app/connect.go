@@ -158,6 +158,9 @@ func (p *Project) checkState(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if p.StateDSN != "" {
+		return "its database answers, " + space, store.Close()
+	}
 	return "is whole, " + space, store.Close()
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/internal/blob/blobtest"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/internal/web"
@@ -29,14 +31,14 @@ func sharedDatabase(t *testing.T, sql ...string) string {
 }
 
 // newTeamRun is a folder with files and the same project for several processes, which share the state in PostgreSQL.
-func newTeamRun(t *testing.T, names ...string) *fileRun {
+func newTeamRun(t *testing.T, lake string, names ...string) *fileRun {
 	t.Helper()
 	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, dsn: sharedDatabase(t)}
 	for f := range 12 {
 		r.grow(t, fmt.Sprintf("part-%02d.csv", f), 20_000)
 	}
 	for _, name := range names {
-		r.write(t, name+".yaml", fmt.Appendf([]byte(fileProject), "state: { folder: .state-%s, type: postgres, dsn: %q }\n", name, r.dsn))
+		r.write(t, name+".yaml", fmt.Appendf([]byte(strings.Replace(fileProject, "url: lake,", lake, 1)), "state: { folder: .state-%s, type: postgres, dsn: %q }\n", name, r.dsn))
 	}
 	return r
 }
@@ -66,7 +68,33 @@ func (r *fileRun) leases(t *testing.T) map[string][]string {
 // than its leases last. The others take over what they had, and in the end every line is in the lake, or a dead letter, once.
 func TestTeamOfRuns(t *testing.T) {
 	t.Parallel()
-	r := newTeamRun(t, "a", "b", "c", "d")
+	t.Run("directory", func(t *testing.T) {
+		t.Parallel()
+		r := newTeamRun(t, "url: lake,", "a", "b", "c", "d")
+		r.killedAndFrozen(t, func() { r.check(t) })
+	})
+	t.Run("S3", func(t *testing.T) {
+		t.Parallel()
+		server := blobtest.New(t)
+		aws := fmt.Sprintf("aws: { region: eu-west-1, endpoint: %q },", server.URL)
+		r, copies := newTeamRun(t, "url: \"s3://bucket/lake\", "+aws, "a", "b", "c", "d"), 0
+		r.killedAndFrozen(t, func() { // the check reads files of this machine
+			copies++
+			r.write(t, "copy.yaml", fmt.Appendf(nil, "version: 1\nstate: copy-%d\nsources: { s3: { type: lake, url: \"s3://bucket/lake\", %s } }\n"+
+				"sinks: { lake: { type: lake, url: lake-%d, partition: [century] } }\npipelines: { copies: { from: s3, to: [lake] } }\n", copies, strings.TrimSuffix(aws, ","), copies))
+			if code, _, output, err := r.command(t.Context(), order{}, 0, "run", "copy.yaml"); err != nil || code != exitOK {
+				t.Fatalf("copy: exit code %d, %v\n%s", code, err, output)
+			}
+			if err := errors.Join(os.RemoveAll(filepath.Join(r.dir, "lake")), os.Rename(filepath.Join(r.dir, fmt.Sprintf("lake-%d", copies)), filepath.Join(r.dir, "lake"))); err != nil {
+				t.Fatal(err)
+			}
+			r.check(t)
+		})
+	})
+}
+
+func (r *fileRun) killedAndFrozen(t *testing.T, check func()) {
+	t.Helper()
 	killed := r.start(t, order{KillAt: "lines/after-intent:2"}, "run", "a.yaml")
 	killed.until(t, nil)
 	left := r.leases(t)
@@ -76,18 +104,17 @@ func TestTeamOfRuns(t *testing.T) {
 	frozen := r.start(t, order{HoldAt: "lines/before-publish:2"}, "run", "b.yaml")
 	frozen.until(t, r.isHeld)
 	frozen.signal(t, syscall.SIGSTOP)
-	others := []*running{r.startBeside(t, "run", "c.yaml"), r.startBeside(t, "run", "d.yaml")}
-	for _, c := range others {
+	for _, c := range []*running{r.startBeside(t, "run", "c.yaml"), r.startBeside(t, "run", "d.yaml")} {
 		if code := c.until(t, nil); code != exitPartial {
 			t.Errorf("exit code %d: %s", code, c.said())
 		}
 	}
-	r.check(t)
+	check()
 	frozen.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
 	if code := frozen.until(t, nil); code != exitPartial && code != exitOK {
 		t.Errorf("the frozen: exit code %d: %s", code, frozen.said())
 	}
-	r.check(t)
+	check()
 	for owner, keys := range r.leases(t) {
 		t.Errorf("%s still has %v", owner, keys)
 	}

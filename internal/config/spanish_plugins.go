@@ -83,6 +83,7 @@ var spanishOfPlaces = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`, `crea una con CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`},
 	{`will be made, {1}`, `se creará, <1>`},
 	{`is whole, {1}`, `está entero, <1>`},
+	{`its database answers, {1}`, `su base de datos responde, <1>`},
 	{`is of an older version, and will be upgraded; {1}`, `es de una versión anterior, y se pondrá al día; <1>`},
 	{`{1} will be made, {2}`, `{1} se creará, <2>`},
 	{`{1} can be written, {2}`, `{1} se puede escribir, <2>`},
