@@ -241,34 +241,6 @@ func (f *finder) lake(b *config.Block, at Account, lake Folder) error {
 	return nil
 }
 
-// athena says who asks a lake, and where: what the sink says goes before the options.
-func (f *finder) athena(b *config.Block, at Account) (Athena, Account, error) {
-	out := f.options.Athena
-	for key, to := range map[string]*string{"database": &out.Database, "workgroup": &out.Workgroup} {
-		text, err := b.Setting("athena", key)
-		if err != nil {
-			return out, at, err
-		}
-		*to = cmp.Or(text, *to)
-	}
-	region, err := b.Setting("athena", "aws", "region")
-	if err != nil {
-		return out, at, err
-	}
-	if region != "" && !isRegion(region) {
-		return out, at, config.At(Account{Region: region}.Check(), "athena", "aws", "region")
-	}
-	results, err := b.Setting("athena", "results")
-	if err == nil && results != "" {
-		out.Results, _, err = ParseFolder(results)
-		err = config.At(err, "athena", "results")
-	}
-	if err == nil && b.Has("athena") {
-		err = config.At(out.Check(), "athena")
-	}
-	return out, at.in(region), err
-}
-
 // items finds the tables of a sink: those of forms, and all others.
 func (f *finder) items(b *config.Block, at Account, file *config.File) error {
 	text, err := b.Setting("url")

@@ -1,10 +1,5 @@
 package setup
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Component is a kind of part of a service, which has a policy of its own.
 type Component string
 
@@ -185,82 +180,5 @@ func (a Account) key(arn string) Statement {
 	return Statement{
 		Sid: "Key", Resource: []string{arn}, Action: []string{"kms:Decrypt", "kms:GenerateDataKey"},
 		Condition: map[string]map[string][]string{"StringEquals": {"kms:ViaService": {"s3." + region + ".amazonaws.com"}}},
-	}
-}
-
-// Athena says where queries run.
-type Athena struct {
-	Workgroup, Database string
-	Results             Folder // "": a bucket that is called as that of the lake, and -results
-}
-
-// Check refuses names that are none, or that IAM would read as a pattern.
-func (a Athena) Check() error {
-	if !matches(`^[a-zA-Z0-9._-]{1,128}$`, a.Workgroup) {
-		return fmt.Errorf("%q is no name of a workgroup", a.Workgroup)
-	}
-	if !matches(`^[a-z0-9_]{1,255}$`, a.Database) {
-		return fmt.Errorf("%q is no name of a database: want a-z, 0-9 and _", a.Database)
-	}
-	return nil
-}
-
-// tablesOf are the database of a lake and what is in it.
-func (a Account) tablesOf(at Athena) []string {
-	return []string{a.arn("glue", "catalog"), a.arn("glue", "database/"+at.Database), a.arn("glue", "table/"+at.Database+"/*")}
-}
-
-// known lets who writes a lake tell Glue of its tables before a file has their columns.
-func (a Account) known(at Athena) Statement {
-	return Statement{Sid: "Glue", Action: []string{"glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"}, Resource: a.tablesOf(at)}
-}
-
-// applied lets who runs acequia tables apply make database, tables, workgroup and saved queries, from what the lake says of its tables.
-func (a Account) applied(lake Folder, at Athena) []Statement {
-	described := Folder{lake.Bucket, strings.TrimPrefix(lake.Prefix+"/_tables", "/")}
-	return append([]Statement{
-		{
-			Sid: "Workgroup", Resource: []string{a.arn("athena", "workgroup/"+at.Workgroup)},
-			Action: []string{
-				"athena:CreateNamedQuery", "athena:CreateWorkGroup", "athena:GetNamedQuery", "athena:GetWorkGroup", "athena:ListNamedQueries", "athena:TagResource",
-				"athena:UpdateNamedQuery", "athena:UpdateWorkGroup",
-			},
-		},
-		{
-			Sid: "Glue", Action: []string{"glue:CreateDatabase", "glue:CreateTable", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"}, Resource: a.tablesOf(at),
-		},
-	}, described.read()...)
-}
-
-// query lets SQL be asked of a lake. Athena asks Glue and S3 with the rights of who asks it.
-func (a Account) query(lake Folder, at Athena) []Statement {
-	if at.Results.Bucket == "" {
-		at.Results.Bucket = lake.Bucket + "-results"
-	}
-	results := at.Results.list()
-	results.Sid, results.Action = "Results", []string{"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"}
-	results.Condition = nil // the bucket is of results alone
-	listed := lake.list()
-	listed.Sid = "LakeList"
-	return []Statement{
-		{
-			Sid: "Ask", Resource: []string{a.arn("athena", "workgroup/"+at.Workgroup)},
-			Action: []string{
-				"athena:GetNamedQuery", "athena:GetQueryExecution", "athena:GetQueryResults", "athena:GetWorkGroup", "athena:ListNamedQueries",
-				"athena:StartQueryExecution", "athena:StopQueryExecution",
-			},
-		},
-		{
-			Sid: "Tables", Action: []string{"glue:GetDatabase", "glue:GetPartition", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"},
-			Resource: a.tablesOf(at),
-		},
-		{Sid: "Lake", Resource: []string{lake.objects()}, Action: []string{"s3:GetObject"}},
-		listed,
-		{Sid: "LakeBucket", Resource: []string{lake.bucket()}, Action: []string{"s3:GetBucketLocation"}},
-		{
-			Sid: "ResultFiles", Resource: []string{at.Results.objects()},
-			Action: []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"},
-		},
-		results,
 	}
 }
