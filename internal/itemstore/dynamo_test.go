@@ -291,9 +291,7 @@ func TestDynamoRights(t *testing.T) {
 		d := openDynamo(t, itemstore.DynamoOptions{AWS: f.start(t)})
 		table := itemstore.Table{Name: name, Schema: filmSchema(t), Indexes: []itemstore.Index{{Name: "by_genre", Columns: []string{"genres"}, Each: true}}}
 		for _, in := range itemstore.Design(table) {
-			if _, err := rawClient(t).CreateTable(t.Context(), in); err != nil {
-				t.Fatal(err)
-			}
+			createTable(t, in)
 		}
 		_, err := d.Check(t.Context(), table)
 		if fault.Code(err) != "ACQ-AWS-005" || !strings.Contains(err.Error(), "dynamodb:"+action) {
