@@ -40,7 +40,8 @@ func (t *Team) plan(now time.Time) (out plan) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, s := range t.seen {
-		if _, alive := t.alive(key, now); !alive && (strings.HasPrefix(key, memberPrefix) || strings.HasPrefix(key, JobPrefix)) {
+		gone := strings.HasPrefix(key, memberPrefix) || strings.HasPrefix(key, JobPrefix) || now.Sub(s.since) > 4*t.Expire // who wants it has it by then
+		if _, alive := t.alive(key, now); !alive && gone {
 			out.orphans = append(out.orphans, s.Lease)
 		}
 	}

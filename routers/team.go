@@ -105,7 +105,7 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 	return t
 }
 
-// Close gives all leases up at once. Nothing that they are of may go on.
+// Close gives all leases up at once, with those of processes that are gone. Nothing that they are of may go on.
 func (t *Team) Close(ctx context.Context) error {
 	t.cancel()
 	<-t.over
@@ -115,9 +115,22 @@ func (t *Team) Close(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.learn(rows, time.Now())
 	var mine []string
+	var dead []checkpoint.Lease // such as those of lanes that had ended when their process died: nobody else takes them
+	t.mu.Lock()
 	for _, r := range rows {
-		if r.Owner == t.Owner {
+		if _, alive := t.alive(r.Key, time.Now()); !alive && !strings.HasPrefix(r.Key, JobPrefix) {
+			dead = append(dead, r)
+		} else if r.Owner == t.Owner {
+			mine = append(mine, r.Key)
+		}
+	}
+	t.mu.Unlock()
+	for _, r := range dead {
+		if taken, err := t.Leases.Take(ctx, r.Key, &r); err != nil {
+			return err
+		} else if taken {
 			mine = append(mine, r.Key)
 		}
 	}

@@ -54,6 +54,11 @@ type rewinding struct {
 
 // rewind has the sources read the chosen tables anew, once all pipelines are made: what is refused has changed nothing.
 func (s *Service) rewind(ctx context.Context) error {
+	if len(s.rewinds) > 0 {
+		if err := s.haveAll(ctx); err != nil {
+			return err
+		}
+	}
 	for _, r := range s.rewinds {
 		streams, err := r.Rewind(ctx, s.Backfill.Tables)
 		if err != nil {
@@ -88,6 +93,9 @@ func (p *Project) Rewind(ctx context.Context, pipeline string, tables []string, 
 			}
 		}
 		all[i] = b
+	}
+	if err := s.haveAll(ctx); err != nil {
+		return nil, err
 	}
 	streams = map[string][]string{}
 	for i, b := range all {

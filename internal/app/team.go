@@ -16,6 +16,7 @@ import (
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/jobs"
 	"github.com/acequia-io/acequia/routers"
+	"github.com/acequia-io/acequia/sources"
 )
 
 // team is how this process shares the work with others on the same state.
@@ -24,6 +25,7 @@ type team struct {
 	leases *checkpoint.Leases
 	all    *routers.Whole
 	whole  map[string]bool // pipelines of which one process reads all lanes
+	had    []func()        // ends what haveAll has
 
 	mu sync.Mutex // of Service.runs
 }
@@ -50,6 +52,9 @@ func (s *Service) openTeam(ctx context.Context) error {
 func (s *Service) closeTeam(ctx context.Context) error {
 	if s.team == nil {
 		return nil
+	}
+	for _, leave := range s.team.had {
+		leave()
 	}
 	s.team.all.Leave()
 	return s.team.Close(ctx)
@@ -113,7 +118,7 @@ func (s *Service) keepWhole(ctx, background context.Context, i int) error {
 		if !ok {
 			return nil
 		}
-		err := s.runWhole(background, i, grant, first)
+		err := s.runWhole(background, i, grant, first && s.Backfill != nil)
 		grant.Done(background)
 		if ctx.Err() != nil || err != nil && !grant.Gone() && !errors.Is(err, checkpoint.ErrFenced) || err == nil && !grant.Gone() {
 			return err
@@ -121,14 +126,18 @@ func (s *Service) keepWhole(ctx, background context.Context, i int) error {
 	}
 }
 
-// runWhole runs a pipeline under a grant: after the first time with a source of its own, which knows nothing of what was before.
-func (s *Service) runWhole(ctx context.Context, i int, grant *routers.Grant, first bool) (err error) {
-	if !first {
+// runWhole runs a pipeline under a grant: with a source of its own, which knows nothing of what was before, unless the one that was
+// made first is prepared.
+func (s *Service) runWhole(ctx context.Context, i int, grant *routers.Grant, prepared bool) (err error) {
+	if !prepared {
 		p, done, err := s.own(ctx, s.project.Pipelines[i])
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, done()) }()
+		if d, ok := p.Source.(sources.Drainer); ok && s.draining != nil {
+			d.Drain()
+		}
 		run, err := s.runOf(p, "")
 		if err != nil {
 			return err
@@ -184,6 +193,21 @@ func (s *Service) takeForJob(ctx context.Context, pipeline string) (leave func()
 		return nil, context.Cause(ctx)
 	}
 	return func() { grant.Done(context.WithoutCancel(ctx)) }, nil
+}
+
+// haveAll takes all pipelines that are read as a whole, until Close: what their sources remember is going to be changed. Processes that
+// follow them stop at a checkpoint, and go on afterwards with what is remembered then.
+func (s *Service) haveAll(ctx context.Context) error {
+	for _, d := range s.project.Pipelines {
+		leave, err := s.takeForJob(ctx, d.Name)
+		if err != nil {
+			return err
+		}
+		if s.isWhole(d.Name) {
+			s.team.had = append(s.team.had, leave)
+		}
+	}
+	return nil
 }
 
 // elsewhere tells who has a pipeline that this process does not run.

@@ -80,8 +80,19 @@ func TestTeamOfServices(t *testing.T) {
 	if status, err := a.ask("POST", "/migrate", &job, "Prefer", "wait=50"); err != nil || status != http.StatusOK || job.State != "succeeded" {
 		t.Errorf("asked for again: %d %v %+v", status, err, job)
 	}
+	for _, args := range [][]string{{"backfill", b.file}, {"state", "rewind", b.file}} { // of a process beside the one that follows, which lets go and goes on
+		if code, out, err := once(t.Context(), order{}, args...); err != nil || code != exitOK {
+			t.Errorf("%v: %d %v\n%s", args, code, err, out)
+		}
+	}
+	if err := await(t.Context(), follows(first)); err != nil || first.over() {
+		t.Fatalf("the first does not go on: %v", err)
+	}
 	if err := first.end(syscall.SIGTERM); err != nil {
 		t.Error(err)
+	}
+	if code, out, err := once(t.Context(), order{}, "run", "--until-idle", b.file); err != nil || code != exitOK { // it reads anew what was to be, if nobody has
+		t.Errorf("run: %d %v\n%s", code, err, out)
 	}
 	if code, out, err := once(t.Context(), order{}, "verify", a.file); err != nil || code != exitOK {
 		t.Errorf("verify: %d %v\n%s", code, err, out)
