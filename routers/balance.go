@@ -127,9 +127,16 @@ func (t *Team) balance(p *party, s share, members []string, now time.Time, free 
 		}
 	}
 	target := (len(s.pieces) + len(members) - 1) / len(members)
-	takes := 0
+	takes, least := 0, len(s.pieces)
+	for _, m := range members {
+		if m != t.Owner {
+			least = min(least, load[m])
+		}
+	}
 	for _, one := range t.turned(idle) {
-		spare := len(mine)+takes >= target && !one.wanted
+		// What is left over when all have the same goes to who has least: else who has just left a piece would take it again.
+		has := len(mine) + takes
+		spare := (has >= target || has >= len(s.pieces)/len(members) && has > least) && !one.wanted
 		if room == 0 || spare && now.Sub(free[one.key]) < t.Expire {
 			continue
 		}

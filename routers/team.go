@@ -141,17 +141,26 @@ func (t *Team) serve(ctx context.Context) {
 	defer close(t.over)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var last time.Time // when it was looked
 	for {
 		select {
 		case <-timer.C:
 			timer.Reset(t.Every)
 		case <-t.poke:
+			if since := time.Since(last); since < t.Every/nudges { // not at once: nobody may keep the state busy
+				timer.Reset(t.Every/nudges - since)
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}
+		last = time.Now()
 		t.round(ctx)
 	}
 }
+
+// nudges is how often it may be looked in the time between two renewals.
+const nudges = 20
 
 // nudge has it looked for work at once.
 func (t *Team) nudge() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -114,6 +115,32 @@ func (m *mate) reads() (n int) {
 	return n
 }
 
+// lanesAfter gives the epochs of the leases of lanes when this process has renewed its own so many times.
+func (m *mate) lanesAfter(renewals int64) map[string]int64 {
+	m.t.Helper()
+	first, lanes := int64(-1), map[string]int64{}
+	waitFor(m.t, fmt.Sprintf("%d renewals", renewals), func() bool {
+		held, err := m.store.Held(m.t.Context())
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		clear(lanes)
+		now := int64(0)
+		for _, l := range held {
+			if _, ok := checkpoint.LeasedLane(l.Key); ok {
+				lanes[l.Key] = l.Epoch
+			} else if l.Owner == m.team.Owner {
+				now = l.Counter
+			}
+		}
+		if first < 0 {
+			first = now
+		}
+		return now >= first+renewals
+	})
+	return lanes
+}
+
 func (m *mate) stop() {
 	m.t.Helper()
 	m.run.Stop()
@@ -157,6 +184,12 @@ func TestTeamIsBalanced(t *testing.T) {
 	d := startMate(t, dsn, out, source)
 	e := startMate(t, dsn, out, source)
 	waitFor(t, "five read two or three", shares([]int{2, 2, 2, 3, 3}, a, b, c, d, e))
+	before := a.lanesAfter(0)
+	waitFor(t, "lanes stay with processes that have the same", func() bool {
+		last := before
+		before = a.lanesAfter(20)
+		return maps.Equal(last, before)
+	})
 	held, err := a.store.Held(t.Context())
 	if err != nil {
 		t.Fatal(err)
