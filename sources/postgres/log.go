@@ -23,14 +23,15 @@ import (
 // feed is the log of the database as the pipeline follows it: a publication, a slot, and one endless lane for all tables of strategy
 // log. The server decodes the log once a slot, so a lane a table would decode all of it as often as there are tables.
 type feed struct {
-	gate      sync.Mutex   // who holds it lets no transaction of the log begin: see join
-	turn      uint64       // under gate: counts the times that tables joined or left
-	note      logNote      // under Source.mu, as all that follows
-	loaded    bool         // note was read
-	made      bool         // the slot was made by this refresh: nothing has been read from it
-	public    *publication // as the last refresh saw it
-	err       error        // why the log cannot be followed now
-	lost      string       // why what the reader wants is not in the slot any more
+	gate      sync.Mutex    // who holds it lets no transaction of the log begin: see join
+	turn      uint64        // under gate: counts the times that tables joined or left
+	note      logNote       // under Source.mu, as all that follows
+	loaded    bool          // note was read
+	made      bool          // the slot was made by this refresh: nothing has been read from it
+	public    *publication  // as the last refresh saw it
+	err       error         // why the log cannot be followed now
+	patience  time.Duration // how long the server may take to make the slot next time; 0: as at first
+	lost      string        // why what the reader wants is not in the slot any more
 	undecoded undecoded
 	export    *export    // the snapshot of the moment at which the slot begins; nil: gone
 	drained   bool       // the lane has given all there was

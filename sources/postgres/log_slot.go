@@ -16,9 +16,14 @@ import (
 	"github.com/acequia-io/acequia/internal/postgres"
 )
 
-// slotPatience is how long the server may take to make a slot: it waits for every transaction that runs. It is shorter than the
-// lock_timeout of the session, so that who is waited for can still be asked.
-const slotPatience = 5 * time.Second
+// slotPatience is how long the server may take to make a slot at first: it waits for every transaction that runs, and then for those that
+// began meanwhile, three times in all. Each time that it was too short it is doubled, up to slotLongest: what was waited for is lost, so
+// that transactions that follow each other could keep a slot from ever being made.
+const (
+	slotPatience = 5 * time.Second
+	slotLongest  = 10 * time.Minute
+	slotNotice   = 30 * time.Second // how often it is told who is waited for
+)
 
 // slot is a row of pg_replication_slots.
 type slot struct {
@@ -170,33 +175,7 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 		_ = session.Close(ctx)
 		return err
 	}
-	type outcome struct {
-		pglogrepl.CreateReplicationSlotResult
-		error
-	}
-	done := make(chan outcome, 1)
-	pid := session.PgConn().PID()
-	go func() {
-		out, err := pglogrepl.CreateReplicationSlot(ctx, session.PgConn(), note.Slot, "pgoutput",
-			pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "EXPORT_SNAPSHOT"})
-		done <- outcome{out, err}
-	}()
-	late := time.NewTimer(slotPatience)
-	defer late.Stop()
-	var out outcome
-	select {
-	case out = <-done:
-	case <-late.C:
-		hinder := blockers(ctx, c, pid)
-		_, _ = c.Exec(ctx, "SELECT pg_cancel_backend($1)", pid)
-		out = <-done
-		if out.error != nil {
-			out.error = &fault.Error{
-				Class: fault.Retryable, Code: "ACQ-PG-062", Place: note.Slot, Err: fmt.Errorf("the server waits for %s before it makes the slot", hinder),
-				Remedy: "end it; it is tried again",
-			}
-		}
-	}
+	out := s.createSlot(ctx, c, session, note.Slot)
 	if e, ok := errors.AsType[*pgconn.PgError](out.error); ok && e.Code == "53400" { // configuration_limit_exceeded
 		out.error = fullSlots(ctx, c, note.Slot, e)
 	}
@@ -221,6 +200,59 @@ func (s *Source) makeSlot(ctx context.Context, c *postgres.Conn, note logNote) e
 	s.mu.Unlock()
 	exported.close(ctx)
 	return nil
+}
+
+// created is what the server answered.
+type created struct {
+	pglogrepl.CreateReplicationSlotResult
+	error
+}
+
+// createSlot asks the server for the slot, and gives up when it takes longer than it may this time.
+func (s *Source) createSlot(ctx context.Context, c, session *postgres.Conn, name string) created {
+	// Who is waited for is told below; the server's own end of a wait would only begin everything anew.
+	if _, err := session.PgConn().Exec(ctx, "SET lock_timeout = 0").ReadAll(); err != nil {
+		return created{error: err}
+	}
+	done := make(chan created, 1)
+	pid := session.PgConn().PID()
+	go func() {
+		out, err := pglogrepl.CreateReplicationSlot(ctx, session.PgConn(), name, "pgoutput",
+			pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "EXPORT_SNAPSHOT"})
+		done <- created{out, err}
+	}()
+	s.mu.Lock()
+	patience := max(s.feed.patience, slotPatience)
+	s.feed.patience = min(2*patience, slotLongest)
+	s.mu.Unlock()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	notice := time.NewTicker(slotNotice)
+	defer notice.Stop()
+	for {
+		select {
+		case out := <-done:
+			if out.error == nil {
+				s.mu.Lock()
+				s.feed.patience = 0
+				s.mu.Unlock()
+			}
+			return out
+		case <-notice.C:
+			s.log.WarnContext(ctx, "the slot waits", slog.String("slot", name), slog.String("for", blockers(ctx, c, pid)))
+		case <-late.C:
+			hinder := blockers(ctx, c, pid)
+			_, _ = c.Exec(ctx, "SELECT pg_cancel_backend($1)", pid)
+			out := <-done
+			if out.error != nil {
+				out.error = &fault.Error{
+					Class: fault.Retryable, Code: "ACQ-PG-062", Place: name, Err: fmt.Errorf("the server waits for %s before it makes the slot", hinder),
+					Remedy: "end it; it is tried again",
+				}
+			}
+			return out
+		}
+	}
 }
 
 // fullSlots says that the server has no slot left, and which of them nobody reads.

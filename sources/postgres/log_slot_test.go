@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,6 +145,59 @@ func TestLogSlotWaitsForATransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.equal(t, dsn, "orders", orders)
+}
+
+// TestLogSlotAmongTransactions makes a slot while transactions of four seconds follow each other without a gap: the server waits for them
+// three times, so that no fixed patience below that would ever do.
+func TestLogSlotAmongTransactions(t *testing.T) {
+	t.Parallel()
+	server := another(t)
+	dsn := server.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, "CREATE PUBLICATION acequia_among FOR TABLE orders")
+	ctx, cancel := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	defer writers.Wait()
+	defer cancel()
+	for n := range 2 {
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writers.Go(func() {
+			defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+			_, _ = conn.Exec(ctx, "SELECT pg_sleep($1)", 2*n)
+			for ctx.Err() == nil {
+				_, _ = conn.PgConn().Exec(ctx, fmt.Sprintf("BEGIN; INSERT INTO orders VALUES (%d, 'x') ON CONFLICT (id) DO UPDATE SET name = 'y'; SELECT pg_sleep(4); COMMIT", n)).ReadAll()
+			}
+		})
+	}
+	p := newPipeline(dsn)
+	p.config.Capture.Slot = "acequia_among"
+	source, err := postgres.New(p.config, sources.Host{Pipeline: "test", State: p.state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = source.Close() }()
+	source.Drain()
+	deadline, end := context.WithTimeout(t.Context(), time.Minute)
+	defer end()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for scalar(t, dsn, "SELECT count(*)::text FROM pg_stat_activity WHERE backend_xid IS NOT NULL") != "2" {
+		select {
+		case <-tick.C:
+		case <-deadline.Done():
+			t.Fatal("no two transactions run")
+		}
+	}
+	for waited := 0; ; waited++ {
+		_, err := source.Lanes(deadline)
+		if err == nil {
+			return
+		}
+		if fault.Code(err) != "ACQ-PG-062" || waited > 2 {
+			t.Fatalf("after it had waited %d times: %v", waited, err)
+		}
+	}
 }
 
 // TestLogStatusOfAStoppedPipeline shows the WAL that a slot holds while nobody reads it, and when data is lost.
