@@ -306,15 +306,3 @@ func TestLiteral(t *testing.T) {
 		}
 	}
 }
-
-// TestCost is told as it is asked for: at least 10 MiB, whole MiB, nothing for what reads nothing.
-func TestCost(t *testing.T) {
-	t.Parallel()
-	for read, want := range map[int64]string{
-		0: "0.000000", 1: "0.000048", 10 << 20: "0.000048", 10<<20 + 1: "0.000053", 1 << 40: "5.000000", 3 << 39: "7.500000",
-	} {
-		if got := athena.CostText(read); !strings.HasPrefix(got, want+" USD at 5.00 USD a TiB (2") {
-			t.Errorf("%d: %s", read, got)
-		}
-	}
-}

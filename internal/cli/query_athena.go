@@ -9,6 +9,7 @@ import (
 
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/athena"
+	"github.com/acequia-io/acequia/internal/cost"
 	"github.com/acequia-io/acequia/internal/query"
 )
 
@@ -43,7 +44,7 @@ func (c queryCmd) byAthena(ctx context.Context, t terminal, lake app.LakePart, t
 	if rows.Truncated() {
 		_, _ = fmt.Fprintf(t.err, "only the first %d rows are shown\n", rows.Limit())
 	}
-	_, err = fmt.Fprintf(t.err, "Athena read %s bytes in %s: %s; the result is kept at %s\n", thousands(done.Scanned), done.Duration.Round(time.Millisecond), athena.CostText(done.Scanned), done.Results)
+	_, err = fmt.Fprintf(t.err, "Athena read %s bytes in %s: %s; the result is kept at %s\n", thousands(done.Scanned), done.Duration.Round(time.Millisecond), cost.QueryText(done.Scanned), done.Results)
 	return err
 }
 

@@ -28,7 +28,6 @@ const (
 	diskSize = 50   // GB of a database
 	month    = 365.0 / 12
 	gigabyte = 1e9
-	terabyte = 1e12
 )
 
 // Line is what one thing costs.
@@ -75,7 +74,7 @@ func (e *Estimate) Lake(part string, streams int, every time.Duration) {
 	files := min(float64(rows), float64(streams)*float64(24*time.Hour)/float64(every))
 	e.add("S3", part, "requests that write files", files*requests, written)
 	e.add("S3", part, "GB that are stored", bytes*float64(e.load.Days)/gigabyte, storedGB/month)
-	e.add("Athena", part, "TB that queries read", float64(e.load.Queries)*max(bytes, leastScanned)/terabyte, scannedTB)
+	e.add("Athena", part, "TiB that queries read", float64(e.load.Queries)*float64(billed(int64(bytes)))/tebibyte, scannedTiB)
 }
 
 // Items is a table of DynamoDB: an index is written with each item, an index of elements as often as there are elements.

@@ -2,6 +2,7 @@ package cost_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,8 +18,8 @@ func TestLines(t *testing.T) {
 		add  func(e *cost.Estimate)
 		want []float64
 	}{
-		"lake":     {func(e *cost.Estimate) { e.Lake("lake", 2, 5*time.Minute) }, []float64{2 * 288 * 3 * 5e-6, 0.5 * 365 * 0.023 / month, 1000 * 0.5e9 / 1e12 * 5}},
-		"no less":  {func(e *cost.Estimate) { e.Lake("lake", 1, 10*time.Millisecond) }, []float64{1e6 * 3 * 5e-6, 0.25 * 365 * 0.023 / month, 1.25}},
+		"lake":     {func(e *cost.Estimate) { e.Lake("lake", 2, 5*time.Minute) }, []float64{2 * 288 * 3 * 5e-6, 0.5 * 365 * 0.023 / month, 1000 * 477.0 / (1 << 20) * 5}},
+		"no less":  {func(e *cost.Estimate) { e.Lake("lake", 1, 10*time.Millisecond) }, []float64{1e6 * 3 * 5e-6, 0.25 * 365 * 0.023 / month, 1000 * 239.0 / (1 << 20) * 5}},
 		"items":    {func(e *cost.Estimate) { e.Items("items", "games", 3, 1) }, []float64{7 * 0.625, 7 * 365 * 0.45 / month}},
 		"stream":   {func(e *cost.Estimate) { e.Stream("changes", time.Second) }, []float64{86400 * 0.2e-6}},
 		"queue":    {func(e *cost.Estimate) { e.Queue("changes", false, 4, 20*time.Second) }, []float64{(200_000 + 4*4320) * 0.4e-6}},
@@ -50,7 +51,19 @@ func TestLargeRows(t *testing.T) {
 	e := cost.New(cost.Load{Rows: 1, Bytes: 2049, Days: 1, Queries: 1})
 	e.Items("items", "games", 0, 0)
 	e.Lake("lake", 1, time.Hour)
-	if e.Lines[0].Quantity != 3 || e.Lines[4].Quantity != 10e6/1e12 {
+	if e.Lines[0].Quantity != 3 || e.Lines[4].Quantity != 10.0/(1<<20) {
 		t.Errorf("%+v", e.Lines)
+	}
+}
+
+// TestQueryText is told as it is asked for: at least 10 MiB, whole MiB, nothing for what reads nothing.
+func TestQueryText(t *testing.T) {
+	t.Parallel()
+	for read, want := range map[int64]string{
+		0: "0.000000", 1: "0.000048", 10 << 20: "0.000048", 10<<20 + 1: "0.000052", 1 << 40: "5.000000", 3 << 39: "7.500000",
+	} {
+		if got := cost.QueryText(read); !strings.HasPrefix(got, want+" USD at 5.00 USD a TiB (2") {
+			t.Errorf("%d: %s", read, got)
+		}
 	}
 }

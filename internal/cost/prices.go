@@ -19,8 +19,14 @@ const (
 	ordered      = 0.50 / 1e6  // SQS, a request of a FIFO queue
 	event        = 1.00 / 1e6  // EventBridge, an event of one's own
 	piped        = 0.40 / 1e6  // EventBridge Pipes, a request
-	scannedTB    = 5.00        // Athena, TB that queries read
-	leastScanned = 10e6        // Athena, bytes that a query counts at least
+	scannedTiB   = 5.00        // Athena, TiB that queries read
 	instanceHour = 0.065       // RDS PostgreSQL, db.t4g.medium in one zone
 	diskGB       = 0.115       // RDS, gp3, GB and month
+)
+
+// What Athena counts of a query: https://aws.amazon.com/athena/pricing/. Statements that make tables, and queries that fail, cost nothing; one
+// that is stopped costs what it had read.
+const (
+	leastScanned = 10 << 20 // bytes, of each query that reads
+	scannedBlock = 1 << 20  // bytes; what is read is rounded up to it
 )
