@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/config"
@@ -26,7 +28,7 @@ import (
 // resultDays is how long results of queries are kept.
 const resultDays = 7
 
-// Needs says what the project needs of AWS. results is the bucket of the results of queries; "": that of a lake's name and -results. Databases whose
+// Needs says what the project needs of AWS. results is the bucket of the results of queries; "": that of a lake's name and -results, where the lake names none. Databases whose
 // tables become items of DynamoDB are asked for their columns, where no file tells them; nothing else is connected to. The problems are those that
 // a run would meet.
 func (p *Project) Needs(ctx context.Context, name, results string, log *slog.Logger) (provision.Needs, config.Problems, error) {
@@ -87,7 +89,7 @@ func (n *needed) sink(part *SinkPart, d *Declared) {
 		if !ok {
 			return
 		}
-		n.lake(provision.Bucket{Name: bucket, At: c.AWS, Key: key(c.SSE), Owner: c.Owner, Versions: true})
+		n.lake(provision.Bucket{Name: bucket, At: c.AWS, Key: key(c.SSE), Owner: c.Owner, Versions: true}, c.Athena)
 	case *itemsink.Config:
 		if !isDynamo(part) {
 			return
@@ -107,14 +109,14 @@ func (n *needed) sink(part *SinkPart, d *Declared) {
 	}
 }
 
-// lake adds a bucket for files, and the one of what is asked of them.
-func (n *needed) lake(b provision.Bucket) {
+// lake adds a bucket for files, and the one of what is asked of them, which the lake may name itself.
+func (n *needed) lake(b provision.Bucket, asked *athena.Settings) {
 	n.Buckets = append(n.Buckets, b)
-	asked := provision.Bucket{Name: b.Name + "-results", At: b.At, Key: b.Key, Owner: b.Owner, Expire: resultDays}
-	if n.results != "" {
-		asked.Name = n.results
+	results := provision.Bucket{Name: cmp.Or(n.results, b.Name+"-results"), At: b.At, Key: b.Key, Owner: b.Owner, Expire: resultDays}
+	if asked != nil && asked.Results != "" {
+		results.Name, _, _ = blob.ParseURL(asked.Results)
 	}
-	n.last = append(n.last, asked)
+	n.last = append(n.last, results)
 }
 
 // key is how a bucket encrypts that files are written to with these words.
@@ -185,7 +187,7 @@ func (n *needed) source(part *SourcePart) {
 // CinemaNeeds says what the places of the cinema service's environment need of AWS.
 func CinemaNeeds(name, results string, p *environment.Places) provision.Needs {
 	n := needed{Needs: provision.Needs{Project: name}, results: results}
-	n.lake(provision.Bucket{Name: p.Bucket, Versions: true})
+	n.lake(provision.Bucket{Name: p.Bucket, Versions: true}, nil)
 	for _, t := range p.Items {
 		n.table(provision.Table{Table: t})
 	}

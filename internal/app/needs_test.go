@@ -72,11 +72,11 @@ pipelines:
 	examples := filepath.Join("..", "..", "examples", "videogames")
 	for path, want := range map[string][]string{
 		filepath.Join(examples, "aws.yaml"): {
-			"bucket videogames-lake true 0", "bucket videogames-lake-results false 7", "table videogames true false 3", "table form_keys true true 0", "queue videogames eu-west-1",
+			"bucket videogames-lake true 0", "bucket videogames-results false 7", "table videogames true false 3", "table form_keys true true 0", "queue videogames eu-west-1",
 			"route shop-changes videogames videogames",
 		},
 		filepath.Join(examples, "aws-lean.yaml"): {
-			"bucket videogames-lake true 0", "bucket videogames-lake-results false 7", "table videogames true false 3", "table form_keys true true 0", "queue videogames.fifo eu-west-1",
+			"bucket videogames-lake true 0", "bucket videogames-results false 7", "table videogames true false 3", "table form_keys true true 0", "queue videogames.fifo eu-west-1",
 			"route shop-changes videogames videogames.fifo",
 		},
 		filepath.Join(examples, "videogames.yaml"): nil,

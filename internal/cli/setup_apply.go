@@ -27,7 +27,7 @@ type setupFlags struct {
 	Project  string   `help:"Name of the project: the value of the tag of all that is its, and what begins names; default: that of the first file, or cinema." placeholder:"NAME"`
 	Region   string   `help:"Region of parts that name none under aws; default: that of AWS_REGION." placeholder:"REGION"`
 	Endpoint string   `help:"Address of a server that speaks the protocols of AWS, for parts that name none under aws." placeholder:"URL"`
-	Results  string   `help:"Bucket of the results of queries; default: that of the lake's name and -results." placeholder:"s3://BUCKET"`
+	Results  string   `help:"Bucket of the results of queries, where a lake names none; default: that of the lake's name and -results." placeholder:"s3://BUCKET"`
 	Only     []string `help:"Only these kinds: bucket, table, queue, bus, rule, role, pipe." enum:"bucket,table,queue,bus,rule,role,pipe" placeholder:"KIND"`
 	JSON     bool     `help:"Write JSON."`
 }

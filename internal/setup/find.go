@@ -223,11 +223,11 @@ func (f *finder) lake(b *config.Block, at Account, lake Folder) error {
 		}
 		withKey = func(rights []Statement) []Statement { return append(rights, at.key(sse)) }
 	}
-	f.made.lake(lake)
 	asked, glue, err := f.athena(b, at)
 	if err != nil {
 		return err
 	}
+	f.made.lake(lake, asked.Results.Bucket)
 	rights := withKey(lake.lake())
 	if b.Has("athena") {
 		rights = append(rights, glue.known(asked))

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -24,7 +25,7 @@ func (s Service) Making(o Options) (Policy, error) {
 		return Policy{}, err
 	}
 	m := makings{results: o.Athena.Results.Bucket}
-	m.lake(s.Lake)
+	m.lake(s.Lake, "")
 	m.bucket(s.Reports.Bucket)
 	m.bucket(s.Backups.Bucket)
 	m.tables = o.Account.tables(s.Tables)
@@ -53,13 +54,10 @@ func (m *makings) bucket(name string) {
 	}
 }
 
-func (m *makings) lake(f Folder) {
+// lake adds its bucket and that of the results of its queries; results: what the lake itself says.
+func (m *makings) lake(f Folder, results string) {
 	m.bucket(f.Bucket)
-	if m.results != "" {
-		m.bucket(m.results)
-		return
-	}
-	m.bucket(f.Bucket + "-results")
+	m.bucket(cmp.Or(results, m.results, f.Bucket+"-results"))
 }
 
 // queue adds one with its dead-letter queue, which is FIFO where it is.
