@@ -1,6 +1,7 @@
 package athena_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"os"
@@ -297,6 +298,35 @@ func TestEnsureLooksAgain(t *testing.T) {
 	}
 	f.refuse("UpdateTable", slices.Repeat([]answer{raced}, 5)...)
 	if err := c.Ensure(t.Context(), table(t, "games", 3, nil)); fault.Code(err) != "ACQ-ATHENA-003" || fault.Of(err) != fault.Retryable {
+		t.Error(err)
+	}
+}
+
+// TestMadeMeanwhile applies a plan of which somebody made the same before: so it is after an answer that was lost, too. What differs is told.
+func TestMadeMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	p := place(f.settings())
+	direct := p
+	direct.AWS = moto.Settings
+	c, other := open(t, p), open(t, direct)
+	one, two := table(t, "games", 1, nil), table(t, "games", 2, nil, record.Field{Name: "title", Kind: record.String})
+	for _, made := range []*schemas.LakeTable{one, two} { // the first is created, the second an update
+		changes := everything(t, c, []*schemas.LakeTable{made})
+		same := everything(t, other, []*schemas.LakeTable{made})
+		var failed error
+		f.meanwhile(map[bool]string{true: "CreateTable", false: "UpdateTable"}[made == one], func() {
+			failed = athena.Apply(context.Background(), same, func(athena.Change) {}) //nolint:usetesting // on the server's goroutine
+		})
+		apply(t, changes)
+		if failed != nil {
+			t.Fatal(failed)
+		}
+	}
+	changes := everything(t, c, []*schemas.LakeTable{table(t, "games", 3, nil, record.Field{Name: "title", Kind: record.String}, record.Field{Name: "year", Kind: record.Int32})})
+	same := everything(t, other, []*schemas.LakeTable{table(t, "games", 3, nil, record.Field{Name: "title", Kind: record.String}, record.Field{Name: "place", Kind: record.Int32})})
+	f.meanwhile("UpdateTable", func() { _ = athena.Apply(context.Background(), same, func(athena.Change) {}) }) //nolint:usetesting // as above
+	if err := athena.Apply(t.Context(), changes, func(athena.Change) {}); fault.Code(err) != "ACQ-ATHENA-003" {
 		t.Error(err)
 	}
 }

@@ -117,7 +117,7 @@ func (c *Client) table(t *schemas.LakeTable, found *types.Table) Change {
 	if found == nil {
 		return Change{Kind: "table", Name: t.Name, Action: Create, Details: []string{
 			fmt.Sprintf("%d columns at %s", len(shall.Columns)+len(shall.Partition), shall.Location),
-		}, do: c.create(tableInput(shall, t.Version, nil))}
+		}, do: c.create(tableInput(shall, t.Version, nil), func(made *types.Table) Change { return c.table(t, made) })}
 	}
 	if why := foreign(shall, found); why != "" {
 		return refuse("table", t.Name, why)
@@ -132,7 +132,7 @@ func (c *Client) table(t *schemas.LakeTable, found *types.Table) Change {
 	d.text("output format", aws.ToString(found.StorageDescriptor.OutputFormat), parquetOutput)
 	d.serde(found.StorageDescriptor.SerdeInfo, input.StorageDescriptor.SerdeInfo)
 	d.properties(found.Parameters, input.Parameters)
-	return d.change("table", t.Name, c.update(found, input))
+	return d.change("table", t.Name, c.update(found, input, func(made *types.Table) Change { return c.table(t, made) }))
 }
 
 // foreign says why a table that is there is not ours; "": it is.
@@ -282,23 +282,35 @@ func (d *differences) properties(is, shall map[string]string) {
 	}
 }
 
-// create and update give what does it. Each is one step for who reads the table.
-func (c *Client) create(input *types.TableInput) func(context.Context) error {
+// create and update give what does it. Each is one step for who reads the table. look compares what is there afterwards: a call whose
+// answer was lost is sent again by the SDK, which is then told that somebody was faster.
+func (c *Client) create(input *types.TableInput, look func(*types.Table) Change) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := c.glue.CreateTable(ctx, &glue.CreateTableInput{DatabaseName: &c.place.Database, TableInput: input})
 		if missing(err) {
 			return notMade(c.catalogName(), err)
 		}
-		return c.explain(err, "make "+aws.ToString(input.Name)+" (glue:CreateTable)")
+		return c.settled(ctx, input, look, c.explain(err, "make "+aws.ToString(input.Name)+" (glue:CreateTable)"))
 	}
 }
 
-func (c *Client) update(found *types.Table, input *types.TableInput) func(context.Context) error {
+// settled forgives a race that left what was wanted.
+func (c *Client) settled(ctx context.Context, input *types.TableInput, look func(*types.Table) Change, err error) error {
+	if fault.Code(err) != codeRaced {
+		return err
+	}
+	if found, lost := c.get(ctx, aws.ToString(input.Name)); lost == nil && found != nil && look(found).Action == Same {
+		return nil
+	}
+	return err
+}
+
+func (c *Client) update(found *types.Table, input *types.TableInput, look func(*types.Table) Change) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := c.glue.UpdateTable(ctx, &glue.UpdateTableInput{
 			DatabaseName: &c.place.Database, TableInput: input, VersionId: found.VersionId, SkipArchive: aws.Bool(true),
 		})
-		return c.explain(err, "change "+aws.ToString(input.Name)+" (glue:UpdateTable)")
+		return c.settled(ctx, input, look, c.explain(err, "change "+aws.ToString(input.Name)+" (glue:UpdateTable)"))
 	}
 }
 

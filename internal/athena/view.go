@@ -69,9 +69,10 @@ func (c *Client) view(v schemas.AthenaView, version int, found *types.Table) Cha
 	input.StorageDescriptor = &types.StorageDescriptor{
 		Columns: glueColumns(v.Columns, nil), SerdeInfo: &types.SerDeInfo{Name: none, SerializationLibrary: none},
 	}
+	look := func(made *types.Table) Change { return c.view(v, version, made) }
 	switch {
 	case found == nil:
-		return Change{Kind: "view", Name: v.Name, Action: Create, do: c.create(input)}
+		return Change{Kind: "view", Name: v.Name, Action: Create, do: c.create(input, look)}
 	case aws.ToString(found.TableType) != virtualView || found.StorageDescriptor == nil:
 		return refuse("view", v.Name, "there is a "+strings.ToLower(orNothing(aws.ToString(found.TableType)))+" of this name, and no view")
 	case ahead(found, version, v.Columns):
@@ -91,5 +92,5 @@ func (c *Client) view(v schemas.AthenaView, version int, found *types.Table) Cha
 		d = append(d, "its definition")
 	}
 	d.properties(found.Parameters, input.Parameters)
-	return d.change("view", v.Name, c.update(found, input))
+	return d.change("view", v.Name, c.update(found, input, look))
 }

@@ -32,6 +32,12 @@ func (c *Client) Workgroup(ctx context.Context) ([]Change, error) {
 				Name: &name, Description: aws.String("Queries over the lake of acequia"), Configuration: c.configuration(),
 				Tags: []types.Tag{{Key: aws.String(managedBy), Value: aws.String("acequia")}},
 			})
+			if err == nil {
+				return nil
+			}
+			if made, lost := c.Workgroup(ctx); lost == nil && made[0].Action == Same { // meanwhile, or by a call whose answer was lost
+				return nil
+			}
 			return awsconfig.Explain(err, "make the workgroup (athena:CreateWorkGroup)", place)
 		}}}, nil
 	}
