@@ -109,7 +109,7 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 func (t *Team) Close(ctx context.Context) error {
 	t.cancel()
 	<-t.over
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
+	ctx, cancel := t.lasting(ctx)
 	defer cancel()
 	rows, err := t.Leases.Look(ctx)
 	if err != nil {
@@ -173,9 +173,9 @@ func (t *Team) nudge() {
 // round renews, looks, and takes or gives up what is due.
 func (t *Team) round(ctx context.Context) {
 	began := time.Now()
-	asked, cancel := context.WithTimeout(ctx, t.Expire)
-	defer cancel()
-	rows, err := t.Leases.Look(asked)
+	looking, cancel := context.WithTimeout(ctx, t.Expire)
+	rows, err := t.Leases.Look(looking)
+	cancel()
 	if err != nil {
 		if ctx.Err() == nil {
 			t.Log.WarnContext(ctx, "leases cannot be renewed", errAttr(err))
@@ -188,6 +188,9 @@ func (t *Team) round(ctx context.Context) {
 	for _, one := range plan.adopted {
 		t.give(one)
 	}
+	// What is written outlives the end of the team: a lease whose taking is cut off may yet be taken, after Close has looked.
+	asked, cancel := t.lasting(ctx)
+	defer cancel()
 	if strays := t.strays(); len(strays) > 0 {
 		t.complain(ctx, "cannot be given up", t.Leases.Release(asked, strays...))
 	}
@@ -211,6 +214,11 @@ func (t *Team) round(ctx context.Context) {
 			t.give(one)
 		}
 	}
+}
+
+// lasting is for what has to be known when the team ends.
+func (t *Team) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
 }
 
 func (t *Team) complain(ctx context.Context, what string, err error) {
@@ -345,7 +353,7 @@ func (t *Team) release(ctx context.Context, key string) {
 	delete(t.seen, key)
 	t.dropped[key] = time.Time{}
 	t.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Expire)
+	ctx, cancel := t.lasting(ctx)
 	defer cancel()
 	t.complain(ctx, "cannot be given up", t.Leases.Release(ctx, key)) // the next round tries again
 	t.mu.Lock()
@@ -403,6 +411,8 @@ func (t *Team) Keep(ctx context.Context, key string) (bool, error) {
 	t.mu.Lock()
 	t.kept[key] = time.Now() // before it is taken: a round that finds it would give it up
 	t.mu.Unlock()
+	ctx, cancel := t.lasting(ctx)
+	defer cancel()
 	mine, err := t.Leases.Take(ctx, key, seen)
 	t.mu.Lock()
 	defer t.mu.Unlock()

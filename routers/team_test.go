@@ -43,6 +43,8 @@ func openTeamOn(l Leases) *Team {
 		owner = l.Owner()
 	case *frozen:
 		owner = l.Owner()
+	case *late:
+		owner = l.Owner()
 	}
 	return OpenTeam(context.Background(), TeamOptions{
 		Leases: l, Owner: owner, Log: slog.New(slog.DiscardHandler), Every: 50 * time.Millisecond, Expire: time.Second,
@@ -62,6 +64,50 @@ func (f *frozen) Look(ctx context.Context) ([]checkpoint.Lease, error) {
 		return nil, errFrozen
 	}
 	return f.Leases.Look(ctx)
+}
+
+// late are leases that a server gives after whoever asked has gone: a commit that is under way when its client leaves is not undone.
+type late struct {
+	*checkpoint.Leases
+	given sync.WaitGroup
+	began chan struct{}
+}
+
+func (l *late) Take(ctx context.Context, key string, seen *checkpoint.Lease) (mine bool, err error) {
+	done := make(chan struct{})
+	l.given.Go(func() {
+		defer close(done)
+		wait(context.Background(), 100*time.Millisecond, nil)
+		mine, err = l.Leases.Take(context.WithoutCancel(ctx), key, seen)
+	})
+	l.began <- struct{}{}
+	select {
+	case <-done:
+		return mine, err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// A lease that is being taken while the team ends is given up, too.
+func TestTeamEndsWhileTaking(t *testing.T) {
+	t.Parallel()
+	store, err := checkpoint.OpenPostgres(t.Context(), server.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases := &late{Leases: store.Leases("late"), began: make(chan struct{}, 1)}
+	team := openTeamOn(leases)
+	team.join(&party{member: memberKey("late", "late"), shares: func() []share { return nil }})
+	<-leases.began
+	if err := team.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	leases.given.Wait()
+	left, err := store.Held(t.Context())
+	if err := errors.Join(err, store.Close()); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
 }
 
 // following are lanes that never end by themselves.

@@ -144,10 +144,12 @@ func (b *S3) explain(err error, doing, right, name string) error {
 	if err == nil {
 		return nil
 	}
-	if code := awsconfig.Code(err); code == "NoSuchKey" || code == "NotFound" {
+	code := awsconfig.Code(err)
+	if code == "NoSuchKey" || code == "NotFound" {
 		return fmt.Errorf("%s: %w: %w", b.place(name), fs.ErrNotExist, err)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	// An upload that somebody has aborted, such as who took the lane over or a rule of the bucket, is begun anew.
+	if errors.Is(err, context.DeadlineExceeded) || code == "NoSuchUpload" {
 		return fault.Retry(fmt.Errorf("%s: %s: %w", b.place(name), doing, err))
 	}
 	return awsconfig.Explain(err, doing+" ("+right+")", b.place(name))

@@ -57,6 +57,7 @@ func TestS3TellsWhatFailed(t *testing.T) {
 		says  string
 	}{
 		"slow down for ever":     {fault: blobtest.Fault{Op: blobtest.Part, Status: 503, Code: "SlowDown"}, class: fault.Retryable, code: "ACQ-AWS-008"},
+		"aborted meanwhile":      {fault: blobtest.Fault{Op: blobtest.Part, Status: 404, Code: "NoSuchUpload"}, class: fault.Retryable, says: "upload part 1"},
 		"no connection":          {fault: blobtest.Fault{Op: blobtest.Create}, class: fault.Retryable, code: "ACQ-AWS-009"},
 		"no right to begin":      {deny: blobtest.Create, code: "ACQ-AWS-005", says: "begin upload (s3:PutObject)"},
 		"no right to list":       {deny: blobtest.Uploads, code: "ACQ-AWS-005", says: "s3:ListBucketMultipartUploads"},

@@ -166,11 +166,12 @@ func (l *Leases) Want(ctx context.Context, key string) error {
 	})
 }
 
-// Release gives leases up at once, each to the process that asks for it, if one does.
+// Release gives leases up at once, each to the process that asks for it, if one does and has a lease itself: one that has left has none.
 func (l *Leases) Release(ctx context.Context, keys ...string) error {
 	return l.store.run(ctx, "release leases", func(ctx context.Context, tx session) error {
 		for _, key := range keys {
-			_, err := tx.ExecContext(ctx, `update lease set owner = wanted, epoch = nextval('lease_epoch'), wanted = '' where key = ? and owner = ? and wanted <> ''`, key, l.owner)
+			_, err := tx.ExecContext(ctx, `update lease set owner = wanted, epoch = nextval('lease_epoch'), wanted = '' 
+				where key = ? and owner = ? and wanted <> '' and exists (select 1 from lease other where other.owner = lease.wanted)`, key, l.owner)
 			if err != nil {
 				return err
 			}

@@ -111,8 +111,11 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	dsn := server.Database(t)
 	s, a := leasesOf(t, dsn, "a")
 	other, b := leasesOf(t, dsn, "b")
-	key := PipelineLease("p")
+	key, here := PipelineLease("p"), "member/p/b"
 	if got, err := a.Take(t.Context(), key, nil); !got || err != nil {
+		t.Fatal(got, err)
+	}
+	if got, err := b.Take(t.Context(), here, nil); !got || err != nil {
 		t.Fatal(got, err)
 	}
 	if err := errors.Join(a.Want(t.Context(), key), b.Want(t.Context(), key)); err != nil {
@@ -141,6 +144,9 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	}
 	if _, err := other.Acquire(t.Context(), Lane{Pipeline: "p", ID: "retry/s/x"}); err != nil { // of nobody's lease
 		t.Error(err)
+	}
+	if err := a.Want(t.Context(), key); err != nil { // and leaves: it has no lease
+		t.Fatal(err)
 	}
 	if err := b.Release(t.Context(), key); err != nil {
 		t.Fatal(err)

@@ -118,7 +118,7 @@ func TestCinemaOnAWS(t *testing.T) {
 	c := startCloud(t)
 	s := newCinemaService(t, c)
 	code, out := s.run("check", "--connect")
-	if code != exitEnvironment || !strings.Contains(out, "ACQ-ITEMS-020") || !strings.Contains(out, "acequia plan --connect FILE tells the command") || !strings.Contains(out, "✓ backups s3://"+c.bucket+"/copias: ") ||
+	if code != exitEnvironment || !strings.Contains(out, "ACQ-ITEMS-020") || !strings.Contains(out, "make it: acequia setup apply FILE") || !strings.Contains(out, "✓ backups s3://"+c.bucket+"/copias: ") ||
 		!strings.Contains(out, "✓ reports s3://"+c.bucket+"/analytics/migration_reports: ") {
 		t.Errorf("check without tables: exit code %d: %s", code, out)
 	}
