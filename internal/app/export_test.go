@@ -6,7 +6,7 @@ import "github.com/acequia-io/acequia/internal/api"
 var Gathers = (*Declared).gathers //nolint:gochecknoglobals // of the tests
 
 // Heap is for tests.
-func Heap(p *Project) int64 { return p.heap() }
+func Heap(p *Project, program int64) int64 { return p.heap(program) }
 
 // ItemsOf is for tests.
 func ItemsOf(s *Service) api.Items { return itemTables{s} }

@@ -7,8 +7,9 @@ import (
 	"github.com/acequia-io/acequia/internal/app"
 )
 
-// TestTheItemStoreIsCounted has Go leave room for what the store of items holds beside its heap; a small project keeps a third.
-func TestTheItemStoreIsCounted(t *testing.T) {
+// TestOthersThanTheHeapAreCounted has Go leave room for the program, and for what the store of items holds beside its heap; a small
+// project keeps a third.
+func TestOthersThanTheHeapAreCounted(t *testing.T) {
 	t.Parallel()
 	const text = `version: 1
 memory: %s
@@ -19,12 +20,16 @@ sinks:
 pipelines:
   games: { from: games, to: [out] }
 `
+	const program = 90 << 20
 	heap := func(memory, sink string) int64 {
 		p, problems := loaded(t, fmt.Sprintf(text, memory, sink))
 		if problems != "" {
 			t.Fatal(problems)
 		}
-		return app.Heap(p)
+		return app.Heap(p, program)
+	}
+	if got := heap("256MiB", "discard"); got < 156<<20 || got > 166<<20 {
+		t.Errorf("of 256 MiB with a program of 90 Go's heap has %d bytes", got)
 	}
 	const store = 48 << 20
 	if with, without := heap("256MiB", "items"), heap("256MiB", "discard"); without-with != store {

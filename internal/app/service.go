@@ -132,11 +132,13 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	return s, nil
 }
 
-// Of the memory that a project may take, in hundredths: what Go's heap and runtime may, for 50 MiB of the program itself stay
-// in memory (measured; 85 gave 266 MiB of 256); and what batches and open writers may, a quarter and 35.
+// Of the memory that the program's pages leave, in hundredths: what Go's heap and runtime may take, and of that, what batches and open
+// writers may, a third and 44; less beside the item store, for a store that is slower than its source has all of it filled with batches,
+// and the collector needs room.
 const (
-	goShare     = 78
-	budgetShare = 60
+	goShare          = 97
+	budgetShare      = 77
+	itemsBudgetShare = 60
 )
 
 // storeMemory is what the embedded item store holds beside Go's heap: 37 MiB of cache and 11 MiB of its code were measured.
@@ -149,24 +151,23 @@ func (p *Project) storesItems() bool {
 	})
 }
 
-// heap is Go's share of the memory, in bytes.
-func (p *Project) heap() int64 {
-	limit := p.Memory * goShare / 100
+// heap is what Go's heap and runtime may take of the memory beside the program, in bytes.
+func (p *Project) heap(program int64) int64 {
+	limit := (p.Memory - program) * goShare / 100
 	if p.storesItems() {
 		limit -= storeMemory
 	}
 	return max(limit, p.Memory/3)
 }
 
-func (p *Project) boundHeap() { debug.SetMemoryLimit(p.heap()) }
+func (p *Project) boundHeap() { debug.SetMemoryLimit(p.heap(programMemory())) }
 
-// budget is smaller for items: a store that is slower than its source has all of it filled with batches, and the collector needs room.
 func (p *Project) budget() *routers.Budget {
-	of := p.Memory
+	share := int64(budgetShare)
 	if p.storesItems() {
-		of = p.heap()
+		share = itemsBudgetShare
 	}
-	return routers.NewBudget(int(of * budgetShare / 100))
+	return routers.NewBudget(int(p.heap(programMemory()) * share / 100))
 }
 
 // leastRows is how many records a group may have, however small a sink wants its files.

@@ -232,17 +232,22 @@ func (r *stream) settled(ctx context.Context, err error) error {
 	return r.source.mustBegin(ctx, r.table, why)
 }
 
-// partRows is how many rows a part of a backfill should have: a file of the lake takes as many.
-const partRows = 1_000_000
+// A part of a backfill should have partRows rows, for a file of the lake takes as many. A smaller table is cut too, so that all lanes
+// have some of it, but into no parts of less than partBytes.
+const (
+	partRows  = 1_000_000
+	partBytes = 32 << 20
+)
 
-// split cuts a table into parts of about partRows rows: by its keys, or by its blocks where the keys' order has nothing to do with
-// where the rows stand.
+// split cuts a table into parts of about the same size: by its keys, or by its blocks where the keys' order has nothing to do with where
+// the rows stand.
 func (s *Source) split(ctx context.Context, c *postgres.Conn, t *table) error {
 	t.note.Parts = nil
 	if len(t.Key) == 0 {
 		return nil
 	}
 	n := int((t.Rows - t.Rows/50 - 1) / s.partRows) // an estimate that is a little high makes no part more
+	n = max(n, min(s.config.Parallel, int(t.Bytes/partBytes))-1)
 	sample, err := quantiles(ctx, c, t.Table, n)
 	if err != nil {
 		return err
