@@ -22,7 +22,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/dynamolog"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 )
 
@@ -87,6 +89,17 @@ func child(dir string) error {
 
 // childState opens the state of a child, and once more for what takes protections out.
 func childState(dir string, o order) (*checkpoint.Store, *sql.DB, error) {
+	if at, ok := strings.CutPrefix(o.dsn, "dynamodb "); ok { // with all protections
+		endpoint, table, _ := strings.Cut(at, " ")
+		log, err := dynamolog.Open(context.Background(), awsconfig.Settings{Region: "eu-west-1", Endpoint: endpoint}, table)
+		if err != nil {
+			return nil, nil, err
+		}
+		store, err := checkpoint.OpenShared(context.Background(), checkpoint.SharedOptions{
+			Log: log, Place: log.Place(), Dir: filepath.Join(dir, "copies"), Tell: slog.New(slog.DiscardHandler),
+		})
+		return store, &sql.DB{}, err
+	}
 	if o.dsn != "" {
 		store, err1 := checkpoint.OpenPostgres(context.Background(), o.dsn)
 		raw, err2 := sql.Open("pgx", o.dsn+"&search_path=acequia_state")
@@ -103,7 +116,10 @@ func childPipeline(dir string, o order, f *freezer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = errors.Join(store.Close(), raw.Close()) }()
+	defer func() { _ = store.Close() }()
+	if !strings.HasPrefix(o.dsn, "dynamodb ") {
+		defer func() { _ = raw.Close() }()
+	}
 	probe := f.probeAt(o)
 	g := crashWorld()
 	g.pace = o.pace

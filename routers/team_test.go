@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/dynamolog/dynamologtest"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -382,6 +384,25 @@ func TestTeamFencesZombies(t *testing.T) {
 			zombieOfTeam(t, order{at: point + ":2", stop: true, dsn: server.Database(t)})
 		})
 	}
+	t.Run("dynamodb", func(t *testing.T) {
+		t.Parallel()
+		moto, err := awstest.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := moto.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		at := moto.InOrder(t)
+		for _, point := range []string{"before-publish", "before-checkpoint"} {
+			t.Run(point, func(t *testing.T) {
+				t.Parallel()
+				zombieOfTeam(t, order{at: point + ":2", stop: true, dsn: "dynamodb " + at.Endpoint + " " + dynamologtest.Table(t, at)})
+			})
+		}
+	})
 	t.Run("without", func(t *testing.T) {
 		t.Parallel()
 		for _, point := range points {

@@ -77,8 +77,8 @@ func (c *checker) file(f *config.File) {
 			c.project.State = filepath.Join(folder, at)
 		}
 	}
-	if f.State.DSN != "" {
-		c.project.StateDSN = f.State.DSN
+	if f.State.DSN != "" || f.State.Table != "" {
+		c.project.Shared = SharedState{DSN: f.State.DSN, Table: f.State.Table, AWS: f.State.AWS}
 	}
 	if !reflect.ValueOf(f.API).IsZero() {
 		c.project.API = f.API

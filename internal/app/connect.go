@@ -158,8 +158,11 @@ func (p *Project) checkState(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if p.StateDSN != "" {
+	switch {
+	case p.Shared.DSN != "":
 		return "its database answers, " + space, store.Close()
+	case p.Shared.Table != "":
+		return "its table in DynamoDB answers, " + space, store.Close()
 	}
 	return "is whole, " + space, store.Close()
 }

@@ -41,6 +41,9 @@ func (p *Project) Cost(l cost.Load) *cost.Estimate {
 	for _, part := range sinks {
 		p.costOfSink(e, part, streams[part])
 	}
+	if p.Shared.Table != "" {
+		e.State("state", time.Second)
+	}
 	for _, r := range p.needs("", "").Routes {
 		e.Route("changes of "+r.Table.Name, messaging.IsFIFO(r.Queue.Name))
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/awsconfig"
@@ -150,8 +149,8 @@ func (n *needed) payloads(bucket string, at awsconfig.Settings) {
 // kept adds where backups and reports are.
 func (n *needed) kept(files []*config.File) {
 	for _, f := range files {
-		if strings.HasPrefix(f.State.Folder, "dynamodb://") {
-			n.note("the table of the state " + f.State.Folder + ": what it is to hold, whoever keeps state there knows")
+		if f.State.Table != "" {
+			n.States = append(n.States, provision.State{Name: f.State.Table, At: f.State.AWS})
 		}
 		places := []string{f.Reports}
 		if f.Backup != nil {

@@ -22,10 +22,10 @@ import (
 
 // Project is what configuration files declare: decoded, and checked as far as it can be before anything runs.
 type Project struct {
-	State     string        // folder of the state
-	StateDSN  config.Secret // of the database that keeps it, which several processes share; "": it is a file in the folder
-	Reports   string        // folder of the reports of migrations; "": none are written
-	Memory    int64         // target for the process, in bytes
+	State     string      // folder of the state
+	Shared    SharedState // by which several processes share the state; zero: it is a file in the folder
+	Reports   string      // folder of the reports of migrations; "": none are written
+	Memory    int64       // target for the process, in bytes
 	Pipelines []*Declared
 	API       config.API
 	Schedule  config.Schedule

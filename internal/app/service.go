@@ -89,7 +89,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	}
 	s.clock = &wallClock{log: s.Log}
 	s.clock.sawLater(ctx, s.dir.file("state.db"))
-	if s.state, err = p.StatePlace().Open(ctx); err != nil {
+	if s.state, err = p.StatePlace().Open(ctx, o.Log); err != nil {
 		return nil, err
 	}
 	if err = s.openTeam(ctx); err != nil {

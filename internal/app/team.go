@@ -38,7 +38,7 @@ func (s *Service) openTeam(ctx context.Context) error {
 	}
 	if s.project.embeds() {
 		return &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-USE-073", Place: "state", Err: errors.New("items in a file are one process's, and a state in PostgreSQL is shared by several"),
+			Class: fault.Fatal, Code: "ACQ-USE-073", Place: "state", Err: errors.New("items in a file are one process's, and this state is shared by several"),
 			Remedy: "keep the items in DynamoDB (url: dynamodb://), or the state in a file: leave state: out",
 		}
 	}

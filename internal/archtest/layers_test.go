@@ -25,7 +25,7 @@ const (
 )
 
 var internals = map[string]int{
-	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores,
+	"blob": layerStores, "itemstore": layerStores, "query": layerStores, "checkpoint": layerStores, "config": layerStores, "dynamolog": layerStores,
 	"athena": layerStores, "awsconfig": layerStores, "expr": layerStores, "obs": layerStores, "page": layerStores, "parquet": layerStores, "sorter": layerStores,
 	"wire": layerStores, "broker": layerStores, "postgres": layerStores, "mysql": layerStores, "mongodb": layerStores, "gather": layerStores,
 	"tabular": layerParts, "outbox": layerParts,
@@ -80,8 +80,10 @@ var beside = map[string][]string{
 	"internal/blob":                    {"internal/awsconfig"},
 	"internal/blob/blobtest":           {"internal/awsconfig"},
 	"internal/broker":                  {"internal/awsconfig"},
-	"internal/checkpoint":              {"internal/awsconfig", "internal/postgres"},
+	"internal/checkpoint":              {"internal/dynamolog", "internal/postgres"},
 	"internal/config":                  {"internal/awsconfig", "internal/blob"},
+	"internal/dynamolog":               {"internal/awsconfig"},
+	"internal/dynamolog/dynamologtest": {"internal/awsconfig"},
 	"internal/itemstore":               {"internal/awsconfig"},
 	"internal/lakefiles":               {"internal/blob", "internal/parquet"},
 	"internal/messaging":               {"internal/awsconfig"},
@@ -166,7 +168,7 @@ var fences = []fence{
 	{"github.com/aws/smithy-go", []string{"internal/awsconfig"}},
 	{"github.com/aws/aws-lambda-go", []string{"internal/lambda", "cmd/acequia-lambda"}},
 	{"github.com/aws/aws-sdk-go", []string{
-		"internal/blob", "internal/itemstore", "internal/query", "internal/checkpoint", "internal/awsconfig", "internal/messaging",
+		"internal/blob", "internal/itemstore", "internal/query", "internal/dynamolog", "internal/awsconfig", "internal/messaging",
 		"sources/dynamodbstreams", "internal/broker", "internal/athena", "internal/provision",
 	}},
 	{"github.com/duckdb/", []string{"internal/query"}},

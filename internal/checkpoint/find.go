@@ -83,6 +83,6 @@ func (s *Store) DropDeadLetters(ctx context.Context, f LetterFilter) (int64, err
 // SomeDeadLetters counts the dead letters up to a number: more need not be looked at.
 func (s *Store) SomeDeadLetters(ctx context.Context, most int) (int, error) {
 	var n int
-	err := s.readers.QueryRowContext(ctx, `select count(*) from (select 1 from dead_letter limit ?) as found`, most).Scan(&n)
-	return n, s.explain("count dead letters", err)
+	_, err := s.first(ctx, "count dead letters", `select count(*) from (select 1 from dead_letter limit ?) as found`, []any{most}, &n)
+	return n, err
 }

@@ -10,7 +10,7 @@ import (
 
 func TestOneJobDoesTheSameWork(t *testing.T) {
 	t.Parallel()
-	onBoth(t, oneJobDoesTheSameWork)
+	onAll(t, oneJobDoesTheSameWork)
 }
 
 func oneJobDoesTheSameWork(t state) {
@@ -62,7 +62,7 @@ func oneJobDoesTheSameWork(t state) {
 
 func TestOldJobsAreForgotten(t *testing.T) {
 	t.Parallel()
-	onBoth(t, oldJobsAreForgotten)
+	onAll(t, oldJobsAreForgotten)
 }
 
 func oldJobsAreForgotten(t state) {

@@ -108,19 +108,30 @@ func (l *Leased) Acquire(ctx context.Context, lane Lane) (State, error) {
 
 // Look renews all leases of this process and gives those of all, as they were before.
 func (l *Leases) Look(ctx context.Context) ([]Lease, error) {
-	rows, err := l.store.readers.QueryContext(ctx, `with renewed as (update lease set counter = counter + 1 where owner = ?)
-		select key, owner, epoch, counter, wanted from lease order by key`, l.owner)
-	all, err := scanLeases(rows, err)
-	return all, l.store.explain("renew leases", err)
+	var all []Lease
+	err := l.store.run(ctx, "renew leases", func(ctx context.Context, tx session) error {
+		found, err := scanLeases(tx.QueryContext(ctx, allLeases))
+		if err != nil {
+			return err
+		}
+		all = found
+		_, err = tx.ExecContext(ctx, `update lease set counter = counter + 1 where owner = ?`, l.owner)
+		return err
+	})
+	if err != nil { // all may still be written
+		return nil, err
+	}
+	return all, nil
 }
+
+const allLeases = `select key, owner, epoch, counter, wanted from lease order by key`
 
 // Held gives the leases of all processes, without renewing any. A state of one process has none.
 func (s *Store) Held(ctx context.Context) ([]Lease, error) {
 	if !s.leased {
 		return nil, nil
 	}
-	rows, err := s.readers.QueryContext(ctx, `select key, owner, epoch, counter, wanted from lease order by key`)
-	all, err := scanLeases(rows, err)
+	all, err := scanLeases(s.readers.QueryContext(ctx, allLeases))
 	return all, s.explain("read leases", err)
 }
 
@@ -143,19 +154,49 @@ func scanLeases(rows *sql.Rows, err error) (all []Lease, _ error) {
 // the owner is back.
 func (l *Leases) Take(ctx context.Context, key string, seen *Lease) (mine bool, err error) {
 	err = l.store.run(ctx, "take lease "+key, func(ctx context.Context, tx session) error {
-		statement, args := `insert into lease(key, owner, epoch, counter) values(?, ?, nextval('lease_epoch'), 0) on conflict do nothing`, []any{key, l.owner}
-		if seen != nil {
-			statement = `update lease set owner = ?1, epoch = nextval('lease_epoch'), counter = counter + 1, wanted = case when wanted = ?1 then '' else wanted end
-				where key = ?2 and owner = ?3 and epoch = ?4 and counter = ?5`
-			args = []any{l.owner, key, seen.Owner, seen.Epoch, seen.Counter}
+		mine = false
+		if possible, err := mayTake(ctx, tx, key, seen); err != nil || !possible {
+			return err
 		}
-		err := fenced(tx.ExecContext(ctx, statement, args...))
+		epoch, err := nextEpoch(ctx, tx)
+		if err != nil {
+			return err
+		}
+		statement, args := `insert into lease(key, owner, epoch, counter) values(?, ?, ?, 0) on conflict do nothing`, []any{key, l.owner, epoch}
+		if seen != nil {
+			statement = `update lease set owner = ?1, epoch = ?6, counter = counter + 1, wanted = case when wanted = ?1 then '' else wanted end
+				where key = ?2 and owner = ?3 and epoch = ?4 and counter = ?5`
+			args = []any{l.owner, key, seen.Owner, seen.Epoch, seen.Counter, epoch}
+		}
+		err = fenced(tx.ExecContext(ctx, statement, args...))
 		if mine = err == nil; errors.Is(err, ErrFenced) {
 			return nil
 		}
 		return err
 	})
 	return mine && err == nil, err
+}
+
+// mayTake says whether a lease still stands as it was seen, so that none is numbered in vain.
+func mayTake(ctx context.Context, tx session, key string, seen *Lease) (bool, error) {
+	var now Lease
+	err := tx.QueryRowContext(ctx, `select owner, epoch, counter from lease where key = ?`, key).Scan(&now.Owner, &now.Epoch, &now.Counter)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return seen == nil, nil
+	case err != nil || seen == nil:
+		return false, err
+	}
+	return now.Owner == seen.Owner && now.Epoch == seen.Epoch && now.Counter == seen.Counter, nil
+}
+
+// epochs is the counter that numbers the takings of leases.
+const epochs = "lease.epoch"
+
+// nextEpoch gives a number that no lease had.
+func nextEpoch(ctx context.Context, tx session) (n int64, err error) {
+	err = tx.QueryRowContext(ctx, `insert into counter(stream, n) values(?, 1) on conflict(stream) do update set n = counter.n + 1 returning n`, epochs).Scan(&n)
+	return n, err
 }
 
 // Want asks the owner of a lease for it.
@@ -170,15 +211,28 @@ func (l *Leases) Want(ctx context.Context, key string) error {
 func (l *Leases) Release(ctx context.Context, keys ...string) error {
 	return l.store.run(ctx, "release leases", func(ctx context.Context, tx session) error {
 		for _, key := range keys {
-			_, err := tx.ExecContext(ctx, `update lease set owner = wanted, epoch = nextval('lease_epoch'), wanted = '' 
-				where key = ? and owner = ? and wanted <> '' and exists (select 1 from lease other where other.owner = lease.wanted)`, key, l.owner)
-			if err != nil {
-				return err
-			}
-			if _, err := tx.ExecContext(ctx, `delete from lease where key = ? and owner = ?`, key, l.owner); err != nil {
+			if err := l.release(ctx, tx, key); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func (l *Leases) release(ctx context.Context, tx session, key string) error {
+	var heirs int
+	if err := tx.QueryRowContext(ctx, `select count(*) from lease where key = ? and owner = ? and wanted <> ''
+		and exists (select 1 from lease other where other.owner = lease.wanted)`, key, l.owner).Scan(&heirs); err != nil {
+		return err
+	}
+	if heirs == 0 {
+		_, err := tx.ExecContext(ctx, `delete from lease where key = ? and owner = ?`, key, l.owner)
+		return err
+	}
+	epoch, err := nextEpoch(ctx, tx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `update lease set owner = wanted, epoch = ?, wanted = '' where key = ? and owner = ? and wanted <> ''`, epoch, key, l.owner)
+	return err
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/acequia-io/acequia/fault"
 )
 
-func leasesOf(t *testing.T, dsn, owner string) (*Store, *Leases) {
+func leasesOf(t state, owner string) (*Store, *Leases) {
 	t.Helper()
-	s := openedOn(t, dsn)
+	s := t.open()
 	return s, s.Leases(owner)
 }
 
@@ -32,9 +32,12 @@ func held(t *testing.T, s *Store, key string) (Lease, bool) {
 
 func TestLeaseIsOnes(t *testing.T) {
 	t.Parallel()
-	dsn := server.Database(t)
-	a, la := leasesOf(t, dsn, "a")
-	b, lb := leasesOf(t, dsn, "b")
+	onShared(t, leaseIsOnes)
+}
+
+func leaseIsOnes(t state) {
+	a, la := leasesOf(t, "a")
+	b, lb := leasesOf(t, "b")
 	key := LaneLease(lane)
 	var mine atomic.Int32
 	var all sync.WaitGroup
@@ -53,7 +56,7 @@ func TestLeaseIsOnes(t *testing.T) {
 	if mine.Load() != 1 {
 		t.Fatalf("%d took it", mine.Load())
 	}
-	one, _ := held(t, a, key)
+	one, _ := held(t.T, a, key)
 	mineStore, mineLeases, other, otherLeases := a, la, b, lb
 	if one.Owner == "b" {
 		mineStore, mineLeases, other, otherLeases = b, lb, a, la
@@ -70,11 +73,11 @@ func TestLeaseIsOnes(t *testing.T) {
 	if got, err := otherLeases.Take(t.Context(), key, &one); got || err != nil {
 		t.Error("a lease was taken whose owner lives", got, err)
 	}
-	still, _ := held(t, a, key)
+	still, _ := held(t.T, a, key)
 	if got, err := otherLeases.Take(t.Context(), key, &still); !got || err != nil {
 		t.Fatal("a lease that stands still is not taken", got, err)
 	}
-	now, _ := held(t, a, key)
+	now, _ := held(t.T, a, key)
 	if now.Epoch <= one.Epoch {
 		t.Errorf("epoch %d after %d", now.Epoch, one.Epoch)
 	}
@@ -85,7 +88,7 @@ func TestLeaseIsOnes(t *testing.T) {
 	if err := mineLeases.Release(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := held(t, a, key); again != now {
+	if again, _ := held(t.T, a, key); again != now {
 		t.Errorf("%+v became %+v", now, again)
 	}
 	if _, err := mineStore.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
@@ -100,7 +103,7 @@ func TestLeaseIsOnes(t *testing.T) {
 	if err := mineStore.SaveCheckpoint(t.Context(), lane, 1, Intent{Group: 1}); !errors.Is(err, ErrFenced) {
 		t.Error(err)
 	}
-	plain := openedOn(t, dsn) // of a command that takes no leases
+	plain := t.open() // of a command that takes no leases
 	if _, err := plain.Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
 		t.Error(err)
 	}
@@ -108,9 +111,12 @@ func TestLeaseIsOnes(t *testing.T) {
 
 func TestLeaseIsHandedOver(t *testing.T) {
 	t.Parallel()
-	dsn := server.Database(t)
-	s, a := leasesOf(t, dsn, "a")
-	other, b := leasesOf(t, dsn, "b")
+	onShared(t, leaseIsHandedOver)
+}
+
+func leaseIsHandedOver(t state) {
+	s, a := leasesOf(t, "a")
+	other, b := leasesOf(t, "b")
 	key, here := PipelineLease("p"), "member/p/b"
 	if got, err := a.Take(t.Context(), key, nil); !got || err != nil {
 		t.Fatal(got, err)
@@ -121,7 +127,7 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	if err := errors.Join(a.Want(t.Context(), key), b.Want(t.Context(), key)); err != nil {
 		t.Fatal(err)
 	}
-	if l, _ := held(t, s, key); l.Owner != "a" || l.Wanted != "b" {
+	if l, _ := held(t.T, s, key); l.Owner != "a" || l.Wanted != "b" {
 		t.Errorf("%+v", l)
 	}
 	if _, err := a.Under(key).Acquire(t.Context(), lane); err != nil {
@@ -136,7 +142,7 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	if err := a.Release(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	if l, _ := held(t, s, key); l.Owner != "b" || l.Wanted != "" {
+	if l, _ := held(t.T, s, key); l.Owner != "b" || l.Wanted != "" {
 		t.Errorf("%+v", l)
 	}
 	if _, err := a.Under(key).Acquire(t.Context(), lane); !errors.Is(err, ErrFenced) {
@@ -151,10 +157,10 @@ func TestLeaseIsHandedOver(t *testing.T) {
 	if err := b.Release(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	if l, there := held(t, s, key); there {
+	if l, there := held(t.T, s, key); there {
 		t.Errorf("%+v", l)
 	}
-	file := opened(t, statePath(t))
+	file := opened(t.T, statePath(t.T))
 	if all, err := file.Held(t.Context()); file.Leases("a") != nil || all != nil || err != nil {
 		t.Error("a state file has leases", all, err)
 	}

@@ -117,8 +117,8 @@ func (s *Store) letters(ctx context.Context, where string, args ...any) (letters
 // CountDeadLetters counts the dead letters of a pipeline, or of all when it is "".
 func (s *Store) CountDeadLetters(ctx context.Context, pipeline string) (int64, error) {
 	var n int64
-	err := s.readers.QueryRowContext(ctx, `select count(*) from dead_letter where ?1 = '' or pipeline = ?1`, pipeline).Scan(&n)
-	return n, s.explain("count dead letters", err)
+	_, err := s.first(ctx, "count dead letters", `select count(*) from dead_letter where ?1 = '' or pipeline = ?1`, []any{pipeline}, &n)
+	return n, err
 }
 
 // DeadLetter gives one dead letter; found is false when there is none of that ID.

@@ -80,7 +80,7 @@ func TestUpgradeBringsAttempts(t *testing.T) {
 // the same event.
 func TestRefusedAgain(t *testing.T) {
 	t.Parallel()
-	onBoth(t, refusedAgain)
+	onAll(t, refusedAgain)
 }
 
 func refusedAgain(t state) {
@@ -149,7 +149,7 @@ func refusedAgain(t state) {
 // TestDeadLettersAreSentAgain chooses, settles and chooses again.
 func TestDeadLettersAreSentAgain(t *testing.T) {
 	t.Parallel()
-	onBoth(t, deadLettersAreSentAgain)
+	onAll(t, deadLettersAreSentAgain)
 }
 
 func deadLettersAreSentAgain(t state) {

@@ -27,7 +27,7 @@ func memory(block string, newest, before int64) map[string]Memory {
 
 func TestMemoryGoesWithItsGroup(t *testing.T) {
 	t.Parallel()
-	onBoth(t, memoryGoesWithItsGroup)
+	onAll(t, memoryGoesWithItsGroup)
 }
 
 func memoryGoesWithItsGroup(t state) {

@@ -12,11 +12,11 @@ import (
 // Note gives what a pipeline keeps under a key; nil: nothing.
 func (s *Store) Note(ctx context.Context, pipeline, key string) ([]byte, error) {
 	var value []byte
-	err := s.readers.QueryRowContext(ctx, `select value from note where pipeline = ? and key = ?`, pipeline, key).Scan(&value)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+	found, err := s.first(ctx, "read note", `select value from note where pipeline = ? and key = ?`, []any{pipeline, key}, &value)
+	if !found || err != nil {
+		return nil, err
 	}
-	return append([]byte{}, value...), s.explain("read note", err) // an empty value is read as nil
+	return append([]byte{}, value...), nil // an empty value is read as nil
 }
 
 // Notes gives all that a pipeline keeps, by key.

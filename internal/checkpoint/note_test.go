@@ -36,7 +36,7 @@ func TestUpgradeBringsNotes(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	t.Parallel()
-	onBoth(t, notes)
+	onAll(t, notes)
 }
 
 func notes(t state) {
@@ -91,7 +91,7 @@ func notes(t state) {
 
 func TestRewind(t *testing.T) {
 	t.Parallel()
-	onBoth(t, rewind)
+	onAll(t, rewind)
 }
 
 func rewind(t state) {
@@ -171,7 +171,7 @@ func rewind(t state) {
 // TestOtherRecordInAPlace: a lane that was rewound may refuse another record where it refused one before: both are kept.
 func TestOtherRecordInAPlace(t *testing.T) {
 	t.Parallel()
-	onBoth(t, otherRecordInAPlace)
+	onAll(t, otherRecordInAPlace)
 }
 
 func otherRecordInAPlace(t state) {

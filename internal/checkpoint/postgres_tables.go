@@ -63,4 +63,7 @@ create table lease(
 	wanted text collate "C" not null default '')
 ;
 create index lease_owner on lease(owner)`,
+	`insert into counter select '` + epochs + `', nextval('lease_epoch')
+;
+drop sequence lease_epoch`,
 }

@@ -2,8 +2,6 @@ package checkpoint
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 )
 
@@ -50,12 +48,9 @@ func (s *Store) WatchSchedule(ctx context.Context, name string, now time.Time) (
 func (s *Store) Scheduled(ctx context.Context, name string) (Scheduled, error) {
 	var out Scheduled
 	var last int64
-	err := s.readers.QueryRowContext(ctx, `select last, paused, job from schedule where name = ?`, name).Scan(&last, &out.Paused, &out.Job)
-	if errors.Is(err, sql.ErrNoRows) {
-		return out, nil
-	}
+	_, err := s.first(ctx, "read schedule", `select last, paused, job from schedule where name = ?`, []any{name}, &last, &out.Paused, &out.Job)
 	out.Last = moment(last)
-	return out, s.explain("read schedule", err)
+	return out, err
 }
 
 // SaveRun notes the job that a run has begun.

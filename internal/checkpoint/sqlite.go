@@ -14,7 +14,8 @@ import (
 // file is the state in a SQLite file. Callers that write share transactions.
 type file struct {
 	path    string
-	db      *sql.DB // nil: it is only read
+	db      *sql.DB   // nil: it is only read
+	conn    *sql.Conn // the writer's
 	readers *sql.DB
 	*writer
 }
@@ -53,7 +54,9 @@ func open(ctx context.Context, path string, steps []string) (*Store, error) {
 	}
 	readers.SetMaxOpenConns(2)
 	readers.SetMaxIdleConns(1)
-	return &Store{place: path, readers: readers, engine: &file{path: path, db: db, readers: readers, writer: startWriter(ctx, conn, path)}}, nil
+	f := &file{path: path, db: db, conn: conn, readers: readers}
+	f.writer = startWriter(ctx, f)
+	return &Store{place: path, readers: readers, engine: f}, nil
 }
 
 // connect waits for processes that open the file at the same time. SQLite's own waiting does not cover the step into the
@@ -93,6 +96,12 @@ func OpenToRead(ctx context.Context, path string) (*Store, error) {
 	}
 	return &Store{place: path, readers: readers, engine: &file{path: path, readers: readers}}, nil
 }
+
+func (f *file) transact(ctx context.Context, do func(context.Context, session) error) error {
+	return transact(ctx, f.conn, func() error { return do(ctx, f.conn) })
+}
+
+func (f *file) name() string { return f.path }
 
 func (f *file) explain(doing string, err error) error { return explain(f.path, doing, err) }
 

@@ -9,18 +9,24 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// Store is the state of pipelines: in one SQLite file, which one process has, or in a database of PostgreSQL, which several
-// share. A method that writes is durable when it returns.
+// Store is the state of pipelines: in one SQLite file, which one process has, or in a database of PostgreSQL or a table of DynamoDB, which
+// several share. A method that writes is durable when it returns.
 type Store struct {
-	place   string  // for errors: the file, or the database
-	readers session // of what is durable
-	owner   string  // of the leases that this process takes; "": it takes none
-	leased  bool    // several processes share the state, by leases
+	place   string // for errors: the file, the database or the table
+	readers reader // of what is durable
+	owner   string // of the leases that this process takes; "": it takes none
+	leased  bool   // several processes share the state, by leases
 	engine
 }
 
-// session runs statements: of one write, in its transaction, or of reads. They are written so that both engines take them: with
-// SQLite's numbered parameters, and blob for bytes.
+// reader runs statements that change nothing.
+type reader interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// session runs the statements of one write, in its transaction. They are written so that all engines take them: with SQLite's numbered
+// parameters, and blob for bytes; and what they change follows from the state and their parameters alone, for an engine may do them
+// again elsewhere.
 type session interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -113,6 +119,19 @@ func (s *Store) SaveCheckpoint(ctx context.Context, lane Lane, epoch int64, in I
 		}
 		return forget(ctx, tx, lane, in)
 	})
+}
+
+// first reads one row, if there is one.
+func (s *Store) first(ctx context.Context, doing, query string, args []any, dest ...any) (found bool, err error) {
+	rows, err := s.readers.QueryContext(ctx, query, args...)
+	if err != nil {
+		return false, s.explain(doing, err)
+	}
+	defer func() { err = errors.Join(err, s.explain(doing, rows.Close())) }()
+	if rows.Next() {
+		return true, s.explain(doing, rows.Scan(dest...))
+	}
+	return false, s.explain(doing, rows.Err())
 }
 
 // fenced wants exactly one row changed.

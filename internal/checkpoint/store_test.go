@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,14 +18,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
+	"github.com/acequia-io/acequia/internal/servertest"
 	"github.com/acequia-io/acequia/record"
 )
 
-var server *postgrestest.Server
+var (
+	server *postgrestest.Server
+	moto   *awstest.Server
+)
 
 func TestMain(m *testing.M) {
-	os.Exit(postgrestest.Main(m, func(s *postgrestest.Server) { server = s }))
+	os.Exit(servertest.Main(m, func() (_ io.Closer, err error) {
+		server, err = postgrestest.Start()
+		return server, err
+	}, func() (_ io.Closer, err error) {
+		moto, err = awstest.Start()
+		return moto, err
+	}))
 }
 
 func opened(t *testing.T, path string) *Store {
@@ -50,7 +62,7 @@ var lane = Lane{Pipeline: "p", ID: "l"}
 
 func TestLaneLife(t *testing.T) {
 	t.Parallel()
-	onBoth(t, laneLife)
+	onAll(t, laneLife)
 }
 
 func laneLife(t state) {
@@ -105,7 +117,7 @@ func laneLife(t state) {
 
 func TestFence(t *testing.T) {
 	t.Parallel()
-	onBoth(t, fence)
+	onAll(t, fence)
 }
 
 func fence(t state) {
@@ -152,7 +164,7 @@ func mustAcquire(t *testing.T, s *Store, epoch int64) {
 // A refused write must not take the writes along that share its transaction.
 func TestGroupCommit(t *testing.T) {
 	t.Parallel()
-	onBoth(t, groupCommit)
+	onAll(t, groupCommit)
 }
 
 func groupCommit(t state) {
@@ -192,7 +204,7 @@ func groupCommit(t state) {
 
 func TestDeadLetterOnce(t *testing.T) {
 	t.Parallel()
-	onBoth(t, deadLetterOnce)
+	onAll(t, deadLetterOnce)
 }
 
 func deadLetterOnce(t state) {
@@ -217,7 +229,7 @@ func deadLetterOnce(t state) {
 
 func TestCounter(t *testing.T) {
 	t.Parallel()
-	onBoth(t, counter)
+	onAll(t, counter)
 }
 
 func counter(t state) {

@@ -21,18 +21,24 @@ type write struct {
 	done chan error // holds one
 }
 
+// transactor does writes in one transaction and waits until it is durable.
+type transactor interface {
+	transact(ctx context.Context, do func(ctx context.Context, tx session) error) error
+	explain(doing string, err error) error
+	name() string // of the state, in errors
+}
+
 // writer is the one goroutine that writes: it puts all that is waiting into one transaction, so that callers share the
 // cost of its fsync.
 type writer struct {
-	conn     *sql.Conn
-	path     string
+	on       transactor
 	queue    chan write
 	quit     chan struct{}
 	finished chan struct{}
 }
 
-func startWriter(ctx context.Context, conn *sql.Conn, path string) *writer {
-	w := &writer{conn: conn, path: path, queue: make(chan write, maxBatch), quit: make(chan struct{}), finished: make(chan struct{})}
+func startWriter(ctx context.Context, on transactor) *writer {
+	w := &writer{on: on, queue: make(chan write, maxBatch), quit: make(chan struct{}), finished: make(chan struct{})}
 	go w.serve(context.WithoutCancel(ctx))
 	return w
 }
@@ -64,9 +70,9 @@ func (w *writer) run(ctx context.Context, doing string, do func(context.Context,
 
 func (w *writer) told(doing string, err error) error {
 	if errors.Is(err, ErrFenced) {
-		return lost(w.path, doing)
+		return lost(w.on.name(), doing)
 	}
-	return explain(w.path, doing, err)
+	return w.on.explain(doing, err)
 }
 
 // lost tells of a write that was fenced.
@@ -117,9 +123,9 @@ func (w *writer) gather(batch []write) []write {
 // the others stand.
 func (w *writer) commit(ctx context.Context, batch []write) {
 	results := make([]error, len(batch))
-	err := transact(ctx, w.conn, func() error {
+	err := w.on.transact(ctx, func(ctx context.Context, tx session) error {
 		for i, one := range batch {
-			if results[i] = one.do(ctx, w.conn); results[i] != nil && !errors.Is(results[i], ErrFenced) {
+			if results[i] = one.do(ctx, tx); results[i] != nil && !errors.Is(results[i], ErrFenced) {
 				return results[i]
 			}
 		}

@@ -22,7 +22,6 @@ import (
 
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/checkpoint"
-	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/routers"
 )
 
@@ -46,15 +45,15 @@ pipelines:
 
 // fileRun is a folder with files and a project over them.
 type fileRun struct {
-	dir  string
-	next int64          // id of the next line
-	rows map[int64]bool // that the lake must hold
-	bad  map[int64]bool // that must be dead letters
-	dsn  string         // of the state, where it is not in the folder
+	dir    string
+	next   int64           // id of the next line
+	rows   map[int64]bool  // that the lake must hold
+	bad    map[int64]bool  // that must be dead letters
+	shared app.SharedState // of the state, where it is not in the folder
 }
 
 func (r *fileRun) state() app.StatePlace {
-	return app.StatePlace{Dir: filepath.Join(r.dir, ".acequia"), DSN: config.Secret(r.dsn)}
+	return app.StatePlace{Dir: filepath.Join(r.dir, ".acequia"), SharedState: r.shared}
 }
 
 func newFileRun(t *testing.T) *fileRun {

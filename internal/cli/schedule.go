@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"text/tabwriter"
@@ -173,7 +174,7 @@ func pauseAtRest(ctx context.Context, project *app.Project, name string, paused 
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	store, err := project.StatePlace().Open(ctx)
+	store, err := project.StatePlace().Open(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

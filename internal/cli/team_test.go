@@ -13,8 +13,12 @@ import (
 	"testing"
 
 	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/blob/blobtest"
 	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/dynamolog/dynamologtest"
 	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 	"github.com/acequia-io/acequia/internal/web"
 )
@@ -30,17 +34,26 @@ func sharedDatabase(t *testing.T, sql ...string) string {
 	return d.server.Database(t, sql...)
 }
 
-// newTeamRun is a folder with files and the same project for several processes, which share the state in PostgreSQL.
-func newTeamRun(t *testing.T, lake string, names ...string) *fileRun {
+// newTeamRun is a folder with files and the same project for several processes, which share the state.
+func newTeamRun(t *testing.T, lake string, shared app.SharedState, names ...string) *fileRun {
 	t.Helper()
-	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, dsn: sharedDatabase(t)}
+	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, shared: shared}
+	state := fmt.Sprintf("type: postgres, dsn: %q", string(shared.DSN))
+	if shared.Table != "" {
+		state = fmt.Sprintf("type: dynamodb, table: %q, aws: { region: %q, endpoint: %q }", shared.Table, shared.AWS.Region, shared.AWS.Endpoint)
+	}
 	for f := range 12 {
 		r.grow(t, fmt.Sprintf("part-%02d.csv", f), 20_000)
 	}
 	for _, name := range names {
-		r.write(t, name+".yaml", fmt.Appendf([]byte(strings.Replace(fileProject, "url: lake,", lake, 1)), "state: { folder: .state-%s, type: postgres, dsn: %q }\n", name, r.dsn))
+		r.write(t, name+".yaml", fmt.Appendf([]byte(strings.Replace(fileProject, "url: lake,", lake, 1)), "state: { folder: .state-%s, %s }\n", name, state))
 	}
 	return r
+}
+
+func inPostgres(t *testing.T) app.SharedState {
+	t.Helper()
+	return app.SharedState{DSN: config.Secret(sharedDatabase(t))}
 }
 
 // leases gives the keys of leases that processes have, by owner.
@@ -70,14 +83,29 @@ func TestTeamOfRuns(t *testing.T) {
 	t.Parallel()
 	t.Run("directory", func(t *testing.T) {
 		t.Parallel()
-		r := newTeamRun(t, "url: lake,", "a", "b", "c", "d")
+		r := newTeamRun(t, "url: lake,", inPostgres(t), "a", "b", "c", "d")
+		r.killedAndFrozen(t, func() { r.check(t) })
+	})
+	t.Run("state in DynamoDB", func(t *testing.T) {
+		t.Parallel()
+		server, err := awstest.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		at := server.InOrder(t)
+		r := newTeamRun(t, "url: lake,", app.SharedState{Table: dynamologtest.Table(t, at), AWS: at}, "a", "b", "c", "d")
 		r.killedAndFrozen(t, func() { r.check(t) })
 	})
 	t.Run("S3", func(t *testing.T) {
 		t.Parallel()
 		server := blobtest.New(t)
 		aws := fmt.Sprintf("aws: { region: eu-west-1, endpoint: %q },", server.URL)
-		r, copies := newTeamRun(t, "url: \"s3://bucket/lake\", "+aws, "a", "b", "c", "d"), 0
+		r, copies := newTeamRun(t, "url: \"s3://bucket/lake\", "+aws, inPostgres(t), "a", "b", "c", "d"), 0
 		r.killedAndFrozen(t, func() { // the check reads files of this machine
 			copies++
 			r.write(t, "copy.yaml", fmt.Appendf(nil, "version: 1\nstate: copy-%d\nsources: { s3: { type: lake, url: \"s3://bucket/lake\", %s } }\n"+
@@ -140,7 +168,7 @@ pipelines:
 func TestTeamFollowsTable(t *testing.T) {
 	t.Parallel()
 	dsn := sharedDatabase(t, "create table lines (id bigint primary key, name text)", "insert into lines select i, 'x' from generate_series(0, 999) i")
-	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, dsn: dsn}
+	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, shared: app.SharedState{DSN: config.Secret(dsn)}}
 	for _, name := range []string{"a", "b"} {
 		r.write(t, name+".yaml", fmt.Appendf(nil, teamTable, name, dsn, dsn))
 	}

@@ -3,10 +3,11 @@ package config
 // spanishOfCloud are what acequia doctor finds, and what AWS answers.
 var spanishOfCloud = [][2]string{ //nolint:gochecknoglobals // a constant table
 	{`program`, `programa`},
-	{`a state of type postgres has no dsn`, `a un estado de tipo postgres le falta dsn`},
-	{`a state file has no dsn`, `un fichero de estado no lleva dsn`},
-	{`write type: postgres, or leave the dsn out`, `escribe type: postgres, o quita dsn`},
-	{`items in a file are one process's, and a state in PostgreSQL is shared by several`, `los ítems en un fichero son de un solo proceso, y un estado en PostgreSQL lo comparten varios`},
+	{`a state of type {1} has no {2}`, `a un estado de tipo {1} le falta {2}`},
+	{`a state of another type has no {1}`, `un estado de otro tipo no lleva {1}`},
+	{`write type: {1}, or leave {2} out`, `escribe type: {1}, o quita {2}`},
+	{`write table: acequia-state`, `escribe table: acequia-state`},
+	{`items in a file are one process's, and this state is shared by several`, `los ítems en un fichero son de un solo proceso, y este estado lo comparten varios`},
 	{`keep the items in DynamoDB (url: dynamodb://), or the state in a file: leave state: out`, `guarda los ítems en DynamoDB (url: dynamodb://), o el estado en un fichero: quita state:`},
 	{`disk`, `disco`},
 	{`credentials`, `credenciales`},

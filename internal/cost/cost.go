@@ -87,6 +87,13 @@ func (e *Estimate) Items(part, table string, indexes, each int) {
 	e.add("DynamoDB", part, table+": GB that are stored and can be recovered", stored, (itemGB+recoveryGB)/month)
 }
 
+// State is a table that processes share, each of which renews its leases so often; what pipelines write comes on top where they are busy.
+func (e *Estimate) State(part string, every time.Duration) {
+	times := float64(24*time.Hour) / float64(every)
+	e.add("DynamoDB", part, "units that one process writes: a transaction of two items each time", times*4, writeUnit)
+	e.add("DynamoDB", part, "units that one process reads", times, readUnit)
+}
+
 // Stream is the changes of a table that a source reads itself, asking so often.
 func (e *Estimate) Stream(part string, poll time.Duration) {
 	e.add("DynamoDB", part, "reads of its stream, of one shard", float64(24*time.Hour)/float64(poll), streamRead)

@@ -12,6 +12,7 @@ const (
 	storedGB     = 0.023       // S3 Standard, GB and month
 	written      = 5.0 / 1e6   // S3: PUT, and each step of a multipart upload
 	writeUnit    = 0.625 / 1e6 // DynamoDB on demand, a write of 1 KB
+	readUnit     = 0.125 / 1e6 // DynamoDB on demand, a read of 4 KB as it is now
 	itemGB       = 0.25        // DynamoDB, GB and month
 	recoveryGB   = 0.20        // DynamoDB, recovery to any moment, GB and month
 	streamRead   = 0.20 / 1e6  // DynamoDB Streams, a GetRecords of an application

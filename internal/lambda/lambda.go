@@ -53,7 +53,7 @@ func (h *Handler) Handle(ctx context.Context, event events.SQSEvent) (_ events.S
 	if err != nil {
 		return events.SQSEventResponse{}, err
 	}
-	project.State, project.StateDSN = folder, "" // it goes with the invocation
+	project.State, project.Shared = folder, app.SharedState{} // it goes with the invocation
 	if err := h.run(ctx, project, b); err != nil {
 		h.Log.ErrorContext(ctx, "the pipeline failed", slog.Any("error", err), slog.String("code", fault.Code(err)))
 	}

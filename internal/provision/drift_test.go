@@ -328,7 +328,7 @@ func TestDestroy(t *testing.T) {
 	}
 	w.written()
 	steps, err := site(t, w, needs, provision.Options{}).Doomed(ctx, false)
-	if err != nil || provision.Count(steps, provision.Delete) != 17 || len(w.written()) > 0 {
+	if err != nil || provision.Count(steps, provision.Delete) != 18 || len(w.written()) > 0 {
 		t.Fatal(told(steps), err)
 	}
 	if steps[0].Kind != provision.KindPipe || steps[len(steps)-1].Kind != provision.KindBucket {

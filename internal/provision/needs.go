@@ -12,6 +12,7 @@ type Needs struct {
 	Project string // its name: the value of the tag
 	Buckets []Bucket
 	Tables  []Table
+	States  []State
 	Queues  []Queue
 	Buses   []Bus
 	Routes  []Route
@@ -20,7 +21,7 @@ type Needs struct {
 
 // Empty says that nothing is needed.
 func (n Needs) Empty() bool {
-	return len(n.Buckets)+len(n.Tables)+len(n.Queues)+len(n.Buses)+len(n.Routes) == 0
+	return len(n.Buckets)+len(n.Tables)+len(n.States)+len(n.Queues)+len(n.Buses)+len(n.Routes) == 0
 }
 
 // Bucket is a bucket of S3.
@@ -37,6 +38,12 @@ type Bucket struct {
 type Table struct {
 	itemstore.Table // without a schema it is somebody else's, and only its stream is needed
 	At              awsconfig.Settings
+}
+
+// State is a table of DynamoDB for the state that processes share.
+type State struct {
+	Name string
+	At   awsconfig.Settings
 }
 
 // Queue is a queue of SQS: its name, URL or ARN. It gets a dead-letter queue.
@@ -66,6 +73,9 @@ func (n Needs) place() awsconfig.Settings {
 	}
 	for _, t := range n.Tables {
 		all = append(all, t.At)
+	}
+	for _, s := range n.States {
+		all = append(all, s.At)
 	}
 	for _, q := range n.Queues {
 		all = append(all, q.At)

@@ -34,7 +34,7 @@ func (s *Site) routes(ctx context.Context, needs Needs) error {
 		}
 		dead := &queue{clients: c, site: s, name: n.Name + "-pipe-dead", rank: rankFirst}
 		s.add(dead)
-		p := &pipe{clients: c, site: s, name: n.Name, table: &table{c, s, itemstore.Design(n.Table.Table)[0]}, dead: dead, queue: q}
+		p := &pipe{clients: c, site: s, name: n.Name, table: &table{c, s, itemstore.Design(n.Table.Table)[0], true}, dead: dead, queue: q}
 		if !strings.HasSuffix(q.name, fifoSuffix) {
 			p.bus = &bus{c, s, s.Project}
 			s.add(p.bus)

@@ -19,6 +19,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/acequia-io/acequia/internal/awsconfig"
+	"github.com/acequia-io/acequia/internal/dynamolog"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/internal/provision"
 	"github.com/acequia-io/acequia/record"
@@ -69,6 +70,7 @@ func everything(t *testing.T, w *watcher, project string) provision.Needs {
 		Project: project,
 		Buckets: []provision.Bucket{{Name: project + "-lake", At: w.settings, Versions: true}, {Name: project + "-lake-results", At: w.settings, Expire: 7}},
 		Tables:  []provision.Table{games, keys},
+		States:  []provision.State{{Name: project + "-state", At: w.settings}},
 		Queues:  []provision.Queue{queue("-changes"), queue("-ordered.fifo"), queue("-out")},
 		Buses:   []provision.Bus{{Name: project + "-events", At: w.settings}, {At: w.settings}},
 		Routes: []provision.Route{
@@ -161,7 +163,7 @@ func TestApplyTwice(t *testing.T) {
 	needs := everything(t, w, "twice")
 	steps := plan(t, w, needs, provision.Options{TLS: true})
 	sound(t, steps, provision.Create)
-	if wrote := w.written(); len(wrote) > 0 || len(steps) != 21 {
+	if wrote := w.written(); len(wrote) > 0 || len(steps) != 22 {
 		t.Errorf("a plan of %d wrote %v", len(steps), wrote)
 	}
 	sound(t, apply(t, w, needs, provision.Options{TLS: true}), provision.Create)
@@ -174,6 +176,16 @@ func TestApplyTwice(t *testing.T) {
 		t.Errorf("a second time it wrote %v", wrote)
 	}
 	shapes(t, direct(t))
+	state, err := dynamolog.Open(t.Context(), w.settings, "twice-state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := state.Append(t.Context(), dynamolog.Mark{}, []byte("an entry")); err != nil {
+		t.Error(err)
+	}
+	if err := state.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // shapes looks at what was made by other means.

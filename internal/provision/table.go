@@ -12,14 +12,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/dynamolog"
 	"github.com/acequia-io/acequia/internal/itemstore"
 )
 
 // table is one of DynamoDB.
 type table struct {
 	*clients
-	site *Site
-	want *dynamodb.CreateTableInput // with a name and a stream alone: somebody else makes it
+	site    *Site
+	want    *dynamodb.CreateTableInput // with a name and a stream alone: somebody else makes it
+	expires bool                       // it has a TTL
 }
 
 // tables adds each with those of its indexes of elements. A table whose stream alone is needed comes after those that are made.
@@ -38,20 +40,32 @@ func (s *Site) tables(ctx context.Context, needs Needs) error {
 				continue
 			}
 			for _, in := range itemstore.Design(n.Table) {
-				in.DeletionProtectionEnabled = aws.Bool(true)
-				in.SSESpecification = &types.SSESpecification{Enabled: aws.Bool(true)}
-				in.Tags = []types.Tag{{Key: aws.String(Tag), Value: &s.Project}}
-				s.add(&table{c, s, in})
+				s.table(c, in, true)
 			}
 		}
 	}
+	for _, n := range needs.States {
+		c, err := s.at(ctx, n.At)
+		if err != nil {
+			return err
+		}
+		s.table(c, dynamolog.Design(n.Name), false)
+	}
 	return nil
+}
+
+// table adds one that is made.
+func (s *Site) table(c *clients, in *dynamodb.CreateTableInput, expires bool) {
+	in.DeletionProtectionEnabled = aws.Bool(true)
+	in.SSESpecification = &types.SSESpecification{Enabled: aws.Bool(true)}
+	in.Tags = []types.Tag{{Key: aws.String(Tag), Value: &s.Project}}
+	s.add(&table{c, s, in, expires})
 }
 
 // stream has the table of this name have a stream, whoever makes it.
 func (s *Site) stream(c *clients, name string) {
 	changes := &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewAndOldImages}
-	t := &table{c, s, &dynamodb.CreateTableInput{TableName: &name, StreamSpecification: changes}}
+	t := &table{c, s, &dynamodb.CreateTableInput{TableName: &name, StreamSpecification: changes}, false}
 	if s.add(t) {
 		return
 	}
@@ -77,7 +91,11 @@ func (t *table) about() about {
 	if t.want.StreamSpecification != nil {
 		a.is = append(a.is, "a stream of new and old images")
 	}
-	a.is = append(a.is, "on demand, encrypted, recovery to any moment, TTL on "+itemstore.Expires+", protected from being deleted")
+	text := "on demand, encrypted, recovery to any moment, "
+	if t.expires {
+		text += "TTL on " + itemstore.Expires + ", "
+	}
+	a.is = append(a.is, text+"protected from being deleted")
 	return a
 }
 
@@ -221,6 +239,9 @@ func (t *table) streams(d *types.TableDescription) []drift {
 }
 
 func (t *table) expiry(ctx context.Context) (*drift, error) {
+	if !t.expires {
+		return nil, nil //nolint:nilnil // there is nothing to compare
+	}
 	out, err := t.dynamodb.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: t.name()})
 	if err != nil {
 		return nil, t.explain(err, "read its TTL (dynamodb:DescribeTimeToLive)")

@@ -129,27 +129,30 @@ func (s *Server) Stop() error {
 // Close stops the server and removes all that it had.
 func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.Dir)) }
 
-// Main runs the tests of a package beside what start starts, for TestMain. It gives the exit code; a goroutine that is left is a failure.
-func Main(m *testing.M, start func() (io.Closer, error)) int {
+// Main runs the tests of a package beside what is started, for TestMain. It gives the exit code; a goroutine that is left is a failure.
+func Main(m *testing.M, starts ...func() (io.Closer, error)) int {
 	flag.Parse()
 	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
 		return m.Run() // a fuzz target needs no server, and the process is killed when it is not needed
 	}
-	s, err := start()
+	code, err := beside(m, starts)
+	if err == nil && code == 0 {
+		err = goleak.Find()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	code := m.Run()
-	if err := s.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
 	return code
+}
+
+func beside(m *testing.M, starts []func() (io.Closer, error)) (code int, err error) {
+	for _, start := range starts {
+		s, err := start()
+		if err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+	}
+	return m.Run(), nil
 }

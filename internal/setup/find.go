@@ -375,13 +375,19 @@ func (f *finder) backups(file *config.File) {
 
 // leases finds the table of the state.
 func (f *finder) leases(file *config.File) {
-	name, ok := strings.CutPrefix(file.State.Folder, "dynamodb://")
-	if !ok {
+	s := file.State
+	if s.Type != config.StateDynamoDB {
 		return
 	}
-	if err := tableName(name); err != nil {
+	err := tableName(s.Table)
+	if err == nil && s.AWS.Region != "" && !isRegion(s.AWS.Region) {
+		err = Account{Region: s.AWS.Region}.Check()
+	}
+	if err != nil {
 		f.problems = append(f.problems, config.Problem{Code: config.CodeWrong, File: file.Path, Line: 1, Column: 1, Width: 1, Message: "state: " + err.Error()})
 		return
 	}
-	f.add(policy(Leases, "state", "", f.options.Account.leases(name)))
+	f.aws = s.AWS
+	f.add(policy(Leases, "state", "", f.options.Account.in(s.AWS.Region).leases(s.Table)))
+	f.aws = awsconfig.Settings{}
 }

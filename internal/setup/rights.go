@@ -88,9 +88,7 @@ func (a Account) streams(table string) []Statement {
 func (a Account) leases(table string) []Statement {
 	return []Statement{{
 		Sid: "Share", Resource: []string{a.table(table)},
-		Action: []string{
-			"dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem",
-		},
+		Action: []string{"dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
 	}}
 }
 

@@ -31,7 +31,7 @@ func options() setup.Options {
 // all names a part of every component.
 const all = `
 version: 1
-state: dynamodb://acequia-state
+state: { type: dynamodb, table: acequia-state, aws: { region: eu-west-1 } }
 reports: s3://acequia-lake/analytics/reports
 backup: { url: "s3://acequia-lake/backups/", sse: "arn:aws:kms:eu-west-1:123456789012:key/two" }
 sources:

@@ -4,8 +4,8 @@ package mysqltest
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -19,7 +19,8 @@ import (
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
-	"go.uber.org/goleak"
+
+	"github.com/acequia-io/acequia/internal/servertest"
 )
 
 // daemon is the server's program, where Debian puts it: not on every user's path.
@@ -94,28 +95,13 @@ func Start(more ...string) (*Server, error) {
 // Main runs the tests of a package beside one server, for TestMain. It gives the exit code; a goroutine that is left is
 // a failure.
 func Main(m *testing.M, use func(*Server)) int {
-	flag.Parse()
-	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
-		return m.Run() // a fuzz target needs no server, and the process is killed when it is not needed
-	}
-	s, err := Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	use(s)
-	code := m.Run()
-	if err := s.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+	return servertest.Main(m, func() (io.Closer, error) {
+		s, err := Start()
+		if err == nil {
+			use(s)
 		}
-	}
-	return code
+		return s, err
+	})
 }
 
 func credential(name string) (*syscall.Credential, error) {

@@ -4,8 +4,8 @@ package postgrestest
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,7 +20,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
+
+	"github.com/acequia-io/acequia/internal/servertest"
 )
 
 // patience is how long a server may take to start or to stop, on a busy machine.
@@ -86,28 +87,13 @@ func Start(more ...string) (*Server, error) {
 // Main runs the tests of a package beside one server, for TestMain. It gives the exit code; a goroutine that is left is
 // a failure.
 func Main(m *testing.M, use func(*Server)) int {
-	flag.Parse()
-	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
-		return m.Run() // a fuzz target needs no server, and the process is killed when it is not needed
-	}
-	s, err := Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	use(s)
-	code := m.Run()
-	if err := s.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+	return servertest.Main(m, func() (io.Closer, error) {
+		s, err := Start()
+		if err == nil {
+			use(s)
 		}
-	}
-	return code
+		return s, err
+	})
 }
 
 // programs finds the newest PostgreSQL of Debian, or the one on the path.

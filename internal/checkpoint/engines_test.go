@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,20 +13,59 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/awsconfig"
+	"github.com/acequia-io/acequia/internal/dynamolog"
+	"github.com/acequia-io/acequia/internal/dynamolog/dynamologtest"
 )
 
-// state is what a test of both engines is given: every open is of the same state.
+// state is what a test of all engines is given: every open is of the same state.
 type state struct {
 	*testing.T
 	open func() *Store
 }
 
-// onBoth runs a test on a state file and on a database.
-func onBoth(t *testing.T, do func(t state)) {
+// onAll runs a test on a state file, on a database and on a log.
+func onAll(t *testing.T, do func(t state)) {
 	t.Helper()
-	path, dsn := statePath(t), server.Database(t)
+	path := statePath(t)
 	t.Run("sqlite", func(t *testing.T) { do(state{t, func() *Store { return opened(t, path) }}) })
-	t.Run("postgres", func(t *testing.T) { do(state{t, func() *Store { return openedOn(t, dsn) }}) })
+	onShared(t, do)
+}
+
+// onShared runs a test on the states that processes share.
+func onShared(t *testing.T, do func(t state)) {
+	t.Helper()
+	t.Run("postgres", func(t *testing.T) {
+		dsn := server.Database(t)
+		do(state{t, func() *Store { return openedOn(t, dsn) }})
+	})
+	t.Run("dynamodb", func(t *testing.T) {
+		table, settings := dynamologtest.Table(t, moto.Settings), moto.InOrder(t)
+		do(state{t, func() *Store { return openedLog(t, sharedOptions(t, settings, table)) }})
+	})
+}
+
+func sharedOptions(t *testing.T, settings awsconfig.Settings, table string) SharedOptions {
+	t.Helper()
+	l, err := dynamolog.Open(t.Context(), settings, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return SharedOptions{Log: l, Place: l.Place(), Dir: t.TempDir(), Tell: slog.New(slog.DiscardHandler)}
+}
+
+func openedLog(t *testing.T, o SharedOptions) *Store {
+	t.Helper()
+	s, err := OpenShared(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 func openedOn(t *testing.T, dsn string) *Store {
@@ -44,7 +84,7 @@ func openedOn(t *testing.T, dsn string) *Store {
 
 func TestLettersAreFound(t *testing.T) {
 	t.Parallel()
-	onBoth(t, lettersAreFound)
+	onAll(t, lettersAreFound)
 }
 
 func lettersAreFound(t state) {
@@ -113,7 +153,7 @@ func lettersAreFound(t state) {
 
 func TestScheduledRuns(t *testing.T) {
 	t.Parallel()
-	onBoth(t, scheduledRuns)
+	onAll(t, scheduledRuns)
 }
 
 func scheduledRuns(t state) {
@@ -159,7 +199,7 @@ func scheduledRuns(t state) {
 
 func TestJobsOfSeveral(t *testing.T) {
 	t.Parallel()
-	onBoth(t, jobsOfSeveral)
+	onAll(t, jobsOfSeveral)
 }
 
 func jobsOfSeveral(t state) {
