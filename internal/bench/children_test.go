@@ -42,6 +42,8 @@ func jobs() map[string]job {
 		"compact":           func(ctx context.Context, n int, dir string) (sample, error) { return compact(ctx, n, dir, false) },
 		"compact-shuffled":  func(ctx context.Context, n int, dir string) (sample, error) { return compact(ctx, n, dir, true) },
 		"copy-lake":         copyLake,
+		"drain-queue":       drainQueue,
+		"put-items":         putItems,
 		"encode":            encode,
 		"engine":            func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, oneFile()) },
 		"engine-no-intents": func(ctx context.Context, n int, dir string) (sample, error) { return engine(ctx, n, dir, noIntents()) },
