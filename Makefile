@@ -55,7 +55,7 @@ bench-cinema: ## MySQL beside its own client, MongoDB beside a bare cursor, item
 	@scripts/tools.sh ferretdb
 	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench 'Cinema|API' -benchtime 1x -timeout 90m ./internal/bench/...
 
-bench-aws: ## a lake on S3 beside one in a directory: CPU and memory
+bench-aws: ## a lake on S3 beside one in a directory; SQS into Parquet, four processes, and items of DynamoDB beside bare loops
 	@scripts/needs.sh go gcc
 	CGO_ENABLED=1 CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -run '^$$' -bench AWS -benchtime 1x -timeout 60m ./internal/bench/...
 
