@@ -57,29 +57,13 @@ func sharedOptions(t *testing.T, settings awsconfig.Settings, table string) Shar
 func openedLog(t *testing.T, o SharedOptions) *Store {
 	t.Helper()
 	s, err := OpenShared(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return untilTheEnd(t, s, err)
 }
 
 func openedOn(t *testing.T, dsn string) *Store {
 	t.Helper()
 	s, err := OpenPostgres(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return untilTheEnd(t, s, err)
 }
 
 func TestLettersAreFound(t *testing.T) {

@@ -42,6 +42,12 @@ func TestMain(m *testing.M) {
 func opened(t *testing.T, path string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), path)
+	return untilTheEnd(t, s, err)
+}
+
+// untilTheEnd closes a store that was opened when the test is over.
+func untilTheEnd(t *testing.T, s *Store, err error) *Store {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
