@@ -60,6 +60,20 @@ func openedLog(t *testing.T, o SharedOptions) *Store {
 	return untilTheEnd(t, s, err)
 }
 
+// untilTheEnd closes a store that was opened when the test is over.
+func untilTheEnd(t *testing.T, s *Store, err error) *Store {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
 func openedOn(t *testing.T, dsn string) *Store {
 	t.Helper()
 	s, err := OpenPostgres(t.Context(), dsn)

@@ -45,20 +45,6 @@ func opened(t *testing.T, path string) *Store {
 	return untilTheEnd(t, s, err)
 }
 
-// untilTheEnd closes a store that was opened when the test is over.
-func untilTheEnd(t *testing.T, s *Store, err error) *Store {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func statePath(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "state #1%.db")
