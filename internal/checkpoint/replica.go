@@ -223,6 +223,12 @@ func (r *replica) catchUp(ctx context.Context) error {
 		}
 		r.at, r.grown = tail.From, 0
 	}
+	if tail.From != r.at {
+		return &fault.Error{
+			Class: fault.Fatal, Code: "ACQ-STATE-012", Place: r.Place, Err: fmt.Errorf("entry %d of the log, which this process knew, is not there any more: the table was made anew or restored", r.at.Seq),
+			Remedy: "start again; a state that is older than its lake is then refused",
+		}
+	}
 	if len(tail.Entries) == 0 {
 		return nil
 	}

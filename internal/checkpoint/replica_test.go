@@ -236,6 +236,30 @@ func TestLogIsAway(t *testing.T) {
 	}
 }
 
+// TestTableIsMadeAnew has the table of a process that runs emptied: it neither reads its old copy nor writes.
+func TestTableIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	o := sharedOptions(t, moto.Settings, dynamologtest.Table(t, moto.Settings))
+	other, err := dynamolog.Open(t.Context(), moto.Settings, dynamologtest.Table(t, moto.Settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openedLog(t, o)
+	if err := s.SaveNote(t.Context(), "p", "k", []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	replicaOf(s).Log = other // empty
+	if v, err := s.Note(t.Context(), "p", "k"); fault.Code(err) != "ACQ-STATE-012" {
+		t.Errorf("%q was read, %v", v, err)
+	}
+	if err := s.SaveNote(t.Context(), "p", "k", nil); fault.Code(err) != "ACQ-STATE-012" {
+		t.Error(err)
+	}
+	if err := o.Log.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestOldCopies are removed, but those in use.
 func TestOldCopies(t *testing.T) {
 	t.Parallel()
