@@ -23,6 +23,8 @@ func TestATableIsReadWholeInParts(t *testing.T) {
 		`create table days_a partition of days for values from ('2026-01-01') to ('2026-02-01')`,
 		`create table days_b partition of days for values from ('2026-02-01') to ('2026-03-01')`,
 		`insert into days select date '2026-01-01' + i % 59, i from generate_series(1, 2000) i`,
+		`create table wide (id int primary key, v text); alter table wide alter v set storage plain`, // 80 MB: all lanes have some of it
+		`insert into wide select i, repeat('x', 7000) from generate_series(1, 10000) i`,
 		`analyze`)
 	s := open(t, postgres.Config{DSN: config.Secret(dsn), Capture: postgres.Capture{Strategy: "auto"}}, newNotes())
 	postgres.PartRows(s, 10_000)
@@ -31,7 +33,7 @@ func TestATableIsReadWholeInParts(t *testing.T) {
 	if f := r.failures(); f != "" {
 		t.Fatal(f)
 	}
-	for stream, want := range map[string]int{"ordered": 25000, "scattered": 22000, "Select": 3000, "empty": 0, "days": 2000} {
+	for stream, want := range map[string]int{"ordered": 25000, "scattered": 22000, "Select": 3000, "empty": 0, "days": 2000, "wide": 10000} {
 		rows := slices.Sorted(slices.Values(r.rows[stream]))
 		if n := len(slices.Compact(rows)); n != want || n != len(r.rows[stream]) {
 			t.Errorf("%s: %d rows, %d different, want %d", stream, len(r.rows[stream]), n, want)
@@ -42,7 +44,7 @@ func TestATableIsReadWholeInParts(t *testing.T) {
 		stream, _, _ := strings.Cut(id, "@")
 		parts[stream]++
 	}
-	if fmt.Sprint(parts) != "map[Select:1 days:1 empty:1 ordered:3 scattered:3]" {
+	if fmt.Sprint(parts) != "map[Select:1 days:1 empty:1 ordered:3 scattered:3 wide:2]" {
 		t.Error(parts)
 	}
 }
