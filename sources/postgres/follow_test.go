@@ -47,7 +47,8 @@ type world struct {
 
 	unsettled bool // the process dies before it tells what is durable
 	log       bytes.Buffer
-	crash     func() bool // whether the process dies now, with a chunk applied and its position not saved
+	reached   record.Position // of the chunk that was applied last
+	crash     func() bool     // whether the process dies now, with a chunk applied and its position not saved
 }
 
 func newWorld(t *testing.T, strategy string, sql ...string) *world {
@@ -148,6 +149,7 @@ func (w *world) lane(s *postgres.Source, lane sources.Lane) (err error) {
 			w.apply(b)
 		}
 		chunk.Release()
+		w.reached = chunk.To
 		if w.crash() {
 			return errCrashed
 		}

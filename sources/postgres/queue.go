@@ -393,7 +393,8 @@ func (p *queuePoller) tidy(ctx context.Context, c *postgres.Conn, t *table, upTo
 	if p.removed == nil {
 		return nil
 	}
-	tag, err := c.Exec(ctx, `UPDATE acequia.queued SET removed = $2 WHERE tab = $1 AND consumer = $3 AND coalesce(removed, '') = $4`,
+	// It can say so already: an earlier try was noted, and its answer lost with the context.
+	tag, err := c.Exec(ctx, `UPDATE acequia.queued SET removed = $2 WHERE tab = $1 AND consumer = $3 AND coalesce(removed, '') IN ($4, $2)`,
 		t.OID, string(upTo), me, *p.removed)
 	if err != nil || tag.RowsAffected() == 0 { // another run has taken it over: the poll says so
 		return postgres.Explain(err, "note what is removed from the queue", t.stream)
