@@ -18,7 +18,6 @@ import (
 type Collection struct {
 	Name string
 	UUID string // tells it from another of its name; "": the server does not say
-	Rows int64  // estimated
 	Past bool   // it keeps what documents were before they were changed (changeStreamPreAndPostImages)
 }
 
@@ -47,25 +46,24 @@ func (d *Database) Collections(ctx context.Context, patterns []string) ([]Collec
 		if !in || own(l.Name) {
 			continue
 		}
-		rows, err := d.Collection(l.Name).EstimatedDocumentCount(ctx)
-		if err != nil {
-			return nil, Explain(err, "count the documents of "+l.Name, l.Name)
-		}
-		out = append(out, Collection{l.Name, hex.EncodeToString(l.Info.UUID.Data), rows, l.Options.Images.Enabled})
+		out = append(out, Collection{l.Name, hex.EncodeToString(l.Info.UUID.Data), l.Options.Images.Enabled})
 	}
 	slices.SortFunc(out, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
-// Bytes estimates what the documents of a collection take, without indexes; 0: the server does not say, or not to this user.
-func (d *Database) Bytes(ctx context.Context, name string) int64 {
+// Size estimates how many documents a collection has and what they take, without indexes; 0 bytes: the server does not say, or not to
+// this user. A server that is not MongoDB may count one by one for the command count, and asked for its statistics does not.
+func (d *Database) Size(ctx context.Context, name string) (rows, bytes int64, err error) {
 	var stats struct {
-		Size int64 `bson:"size"`
+		Count int64 `bson:"count"`
+		Size  int64 `bson:"size"`
 	}
-	if err := d.RunCommand(ctx, bson.D{{Key: "collStats", Value: name}}).Decode(&stats); err != nil {
-		return 0
+	if d.RunCommand(ctx, bson.D{{Key: "collStats", Value: name}}).Decode(&stats) == nil {
+		return stats.Count, stats.Size, nil
 	}
-	return stats.Size
+	rows, err = d.Collection(name).EstimatedDocumentCount(ctx)
+	return rows, 0, Explain(err, "count the documents of "+name, name)
 }
 
 // Matches says whether patterns choose a collection; those with ! leave out what the ones before took in.

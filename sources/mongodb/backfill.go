@@ -32,7 +32,7 @@ const (
 
 // split cuts a collection into parts of about partRows documents by its keys.
 func (s *Source) split(ctx context.Context, db *mongodb.Database, c *collection) error {
-	bounds, err := quantiles(ctx, db, c.Collection, s.partRows)
+	bounds, err := quantiles(ctx, db, c.Name, s.partRows)
 	if err != nil {
 		return err
 	}
@@ -52,28 +52,29 @@ func ranges(bounds []string) []mongodb.KeyRange {
 
 // quantiles gives keys that cut a collection into parts of about so many documents: of a sample where the server can take one, else by
 // walking over all keys.
-func quantiles(ctx context.Context, db *mongodb.Database, c mongodb.Collection, rows int64) ([]string, error) {
-	n := int((c.Rows - 1) / max(rows, 1))
-	if n <= 0 {
-		return nil, nil
+func quantiles(ctx context.Context, db *mongodb.Database, name string, part int64) ([]string, error) {
+	rows, _, err := db.Size(ctx, name)
+	n := int((rows - 1) / max(part, 1))
+	if err != nil || n <= 0 {
+		return nil, err
 	}
-	size := min(c.Rows, int64(min(sampleKeys*(n+1), mostSampled)))
+	size := min(rows, int64(min(sampleKeys*(n+1), mostSampled)))
 	id := bson.D{{Key: "_id", Value: 1}}
-	cursor, err := db.Collection(c.Name).Aggregate(ctx, bson.A{
+	cursor, err := db.Collection(name).Aggregate(ctx, bson.A{
 		bson.D{{Key: "$sample", Value: bson.D{{Key: "size", Value: size}}}}, bson.D{{Key: "$project", Value: id}}, bson.D{{Key: "$sort", Value: id}},
 	})
 	if mongodb.Unknown(err) {
-		cursor, err = db.Collection(c.Name).Find(ctx, bson.D{}, options.Find().SetProjection(id).SetSort(id).SetBatchSize(batchRows))
+		cursor, err = db.Collection(name).Find(ctx, bson.D{}, options.Find().SetProjection(id).SetSort(id).SetBatchSize(batchRows))
 	}
 	if err != nil {
-		return nil, mongodb.Explain(err, "look at the keys of "+c.Name, c.Name)
+		return nil, mongodb.Explain(err, "look at the keys of "+name, name)
 	}
 	var brackets [][]string // of keys in the server's order, by the kind of key
 	err = each(ctx, cursor, func(doc bson.Raw) error {
 		v, _ := mongodb.Field(doc, mongodb.KeyColumn)
 		key, err := mongodb.AppendKey(nil, v)
 		if err != nil {
-			return fault.Stop(fmt.Errorf("mongodb: a key of %s: %w", c.Name, err))
+			return fault.Stop(fmt.Errorf("mongodb: a key of %s: %w", name, err))
 		}
 		at := mongodb.Bracket(string(key))
 		for len(brackets) <= at {
@@ -83,7 +84,7 @@ func quantiles(ctx context.Context, db *mongodb.Database, c mongodb.Collection, 
 		return nil
 	})
 	if err != nil {
-		return nil, mongodb.Explain(err, "look at the keys of "+c.Name, c.Name)
+		return nil, mongodb.Explain(err, "look at the keys of "+name, name)
 	}
 	all := slices.Concat(brackets...)
 	var bounds []string
@@ -207,7 +208,9 @@ func (s *Source) readPart(ctx context.Context, f *feed, c *collection, part mong
 	if err != nil {
 		return err
 	}
+	count, tell := s.timeless(c)
 	err = s.scan(ctx, db, c.Name, q, func(doc bson.Raw) error {
+		count(doc)
 		if err := g.add(doc); err != nil || !g.full() {
 			return err
 		}
@@ -219,6 +222,7 @@ func (s *Source) readPart(ctx context.Context, f *feed, c *collection, part mong
 	if err != nil {
 		return err
 	}
+	tell(ctx)
 	last = cmp.Or(part.UpTo, endOfKeys)
 	return send()
 }

@@ -165,16 +165,16 @@ func (m *standing) describe(ctx context.Context, d mongodb.Definition) error {
 		}
 		definition.Finish = []string{finish}
 	}
-	rows, err := m.db.Collection(d.Name).EstimatedDocumentCount(ctx)
+	rows, _, err := m.db.Size(ctx, d.Name)
 	if err != nil {
-		return mongodb.Explain(err, "count the documents of "+d.Name, d.Name)
+		return err
 	}
 	k := &kept{capped: d.Capped, parts: []mongodb.KeyRange{{}}}
 	if k.schema, err = keptSchema(d.Name); err != nil {
 		return fault.Stop(err)
 	}
 	if !d.Capped {
-		bounds, err := quantiles(ctx, m.db, mongodb.Collection{Name: d.Name, Rows: rows}, m.source.partRows)
+		bounds, err := quantiles(ctx, m.db, d.Name, m.source.partRows)
 		if err != nil {
 			return err
 		}

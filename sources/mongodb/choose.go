@@ -87,7 +87,7 @@ func (s *Source) choose(ctx context.Context, db *mongodb.Database, server mongod
 	var at record.Position
 	switch strategy {
 	case byTime:
-		at, err = s.beginTime(ctx, db, server, c)
+		at = s.beginTime(server, c)
 	case byLog:
 		at, err = beginLog(server)
 	}

@@ -26,7 +26,7 @@ type collection struct {
 	drained bool          // its follower has given all there was
 	err     error         // why it is stopped; the others go on
 	anew    string        // why the next refresh reads it anew; "": nothing has asked for it
-	nulls   *atomic.Int64 // documents without a time, see timePoller
+	nulls   *atomic.Int64 // documents without a time, see timeless
 	indexed bool          // by the field of times
 }
 

@@ -155,3 +155,46 @@ func TestEqualTimes(t *testing.T) {
 		t.Errorf("%d records were given for %d documents and %d crashes", w.given, len(docs), crashes)
 	}
 }
+
+// TestDocumentsWithoutATime are counted as they are read, in every part, and told of.
+func TestDocumentsWithoutATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "time")
+	w.config.Capture.Column = "info.changed"
+	w.part, w.chunk = 20, 10
+	var docs []bson.D
+	for i := range 60 {
+		d := bson.D{{Key: "_id", Value: i}}
+		switch i % 6 {
+		case 0: // has none
+		case 1:
+			d = append(d, bson.E{Key: "info", Value: bson.D{{Key: "changed", Value: "2026-01-01"}}})
+		default:
+			d = append(d, bson.E{Key: "info", Value: bson.D{{Key: "changed", Value: time.Now()}}})
+		}
+		docs = append(docs, d)
+	}
+	mongodbtest.Insert(t, w.db.Collection("things"), docs...)
+	s := w.open()
+	lanes, err := s.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lane := range lanes {
+		if !lane.Endless && len(lane.After) == 0 {
+			if err := w.lane(s, lane); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	report, err := s.Report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if risks := strings.Join(report.Streams[0].Risks, "; "); len(lanes) < 4 || !strings.Contains(risks, "20 documents have no date in info.changed") {
+		t.Errorf("%d lanes, and %s", len(lanes), risks)
+	}
+	if !strings.Contains(w.log.String(), "documents have no time, and their changes are not seen") {
+		t.Error("nothing was told of them:", w.log.String())
+	}
+}

@@ -46,7 +46,11 @@ func (s *Source) Streams(ctx context.Context) (streams []sources.Stream, err err
 		if err != nil {
 			return nil, err
 		}
-		streams = append(streams, sources.Stream{Schema: layout.Schema, Rows: f.Rows, Bytes: db.Bytes(ctx, f.Name)})
+		rows, bytes, err := db.Size(ctx, f.Name)
+		if err != nil {
+			return nil, err
+		}
+		streams = append(streams, sources.Stream{Schema: layout.Schema, Rows: rows, Bytes: bytes})
 	}
 	return streams, nil
 }
@@ -124,7 +128,7 @@ func (s *Source) Split(ctx context.Context, stream string, rows int) ([]sources.
 	if err != nil || !layout.Typed() {
 		return parts, err
 	}
-	bounds, err := quantiles(ctx, db, c.Collection, int64(max(rows, 1)))
+	bounds, err := quantiles(ctx, db, c.Name, int64(rows))
 	if err != nil {
 		return nil, err
 	}

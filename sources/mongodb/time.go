@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -57,17 +58,32 @@ func (s *Source) margin(shared bool) time.Duration {
 }
 
 // beginTime takes the watermark: what is under way will write later times.
-func (s *Source) beginTime(ctx context.Context, db *mongodb.Database, server mongodb.Server, c *collection) (record.Position, error) {
-	column := s.config.Capture.Column
-	nulls, err := db.Collection(c.Name).CountDocuments(ctx, bson.D{{Key: column, Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$type", Value: "date"}}}}}})
-	if err != nil {
-		return "", mongodb.Explain(err, "count the documents without a date in "+column, c.Name)
+func (s *Source) beginTime(server mongodb.Server, c *collection) record.Position {
+	c.nulls = &atomic.Int64{}
+	return pack(stretch{Since: server.Clock.Add(-s.margin(server.Logged())).UnixMilli()})
+}
+
+// timeless gives what counts the documents that have no time as the backfill reads them (a query for them would read all once more), and
+// what says how many there were.
+func (s *Source) timeless(c *collection) (count func(doc bson.Raw), tell func(context.Context)) {
+	if c.note.Strategy != byTime {
+		return func(bson.Raw) {}, func(context.Context) {}
 	}
-	if c.nulls.Store(nulls); nulls > 0 {
+	column, n := s.config.Capture.Column, int64(0)
+	path := strings.Split(column, ".")
+	count = func(doc bson.Raw) {
+		if v, ok := mongodb.Field(doc, path...); !ok || v.Type != bson.TypeDateTime {
+			n++
+		}
+	}
+	return count, func(ctx context.Context) {
+		if n == 0 {
+			return
+		}
+		c.nulls.Add(n)
 		s.log.WarnContext(ctx, "documents have no time, and their changes are not seen", slog.String("collection", c.Name), slog.String("field", column),
-			slog.Int64("documents", nulls), slog.String("remedy", "acequia sweep"))
+			slog.Int64("documents", n), slog.String("remedy", "acequia sweep"))
 	}
-	return pack(stretch{Since: server.Clock.Add(-s.margin(server.Logged())).UnixMilli()}), nil
 }
 
 // followTime polls until the collection is drained, or there is an end to it.
