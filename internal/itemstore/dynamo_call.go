@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -115,15 +116,22 @@ func (d *Dynamo) each(ctx context.Context, n int, do func(ctx context.Context, i
 	var all sync.WaitGroup
 	var once sync.Once
 	var first error
-	for i := range n {
+	var next atomic.Int64
+	one := func(i int) (more bool) {
 		if !d.take(ctx) {
-			break
+			return false
 		}
+		defer func() { <-d.slots }()
+		if err := do(ctx, i); err != nil {
+			once.Do(func() { first = err })
+			cancel()
+			return false
+		}
+		return true
+	}
+	for range min(n, cap(d.slots)) { // each does many: a stack that the SDK has made large is used again
 		all.Go(func() {
-			defer func() { <-d.slots }()
-			if err := do(ctx, i); err != nil {
-				once.Do(func() { first = err })
-				cancel()
+			for i := int(next.Add(1)) - 1; i < n && one(i); i = int(next.Add(1)) - 1 {
 			}
 		})
 	}

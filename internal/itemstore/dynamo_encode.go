@@ -62,7 +62,7 @@ func (l *layout) encode(p *Put, b *record.Batch, row int) (attributes, error) {
 	if held != nil {
 		out[unindexedAttribute] = &types.AttributeValueMemberM{Value: held}
 	}
-	key, err := l.key(p.Key)
+	key, err := l.keyOf(p.Key, b, row)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,23 @@ func fitsItem(item attributes) error {
 // system says whether an attribute is no column.
 func system(name string) bool {
 	return slices.Contains([]string{versionAttribute, deletedAttribute, expiresAttribute, unindexedAttribute, keyAttribute, truncatedAttribute}, name)
+}
+
+// keyOf gives the attributes of a row's key, whose text is parsed only where the row does not have its columns.
+func (l *layout) keyOf(text string, b *record.Batch, row int) (attributes, error) {
+	lacking := func(k int) bool { return b.Columns[k].IsAbsent(row) || !b.Columns[k].IsValid(row) }
+	if l.text || slices.ContainsFunc(b.Schema.Key, lacking) {
+		return l.key(text)
+	}
+	out := make(attributes, len(b.Schema.Key))
+	for _, k := range b.Schema.Key {
+		v, err := attribute(&b.Schema.Fields[k], &b.Columns[k], row, 1)
+		if err != nil {
+			return nil, &record.ColumnError{Column: b.Schema.Fields[k].Name, Err: err}
+		}
+		out[b.Schema.Fields[k].Name] = v
+	}
+	return l.checked(out)
 }
 
 // key gives the attributes of a key that is written as items' keys are.
