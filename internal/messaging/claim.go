@@ -77,11 +77,14 @@ const maxEnvelope = 64 << 10
 // Unfold puts the body in for a pointer, and for one that stands in an envelope of EventBridge or SNS. A body without any is given back
 // as it is.
 func Unfold(body []byte, get func(Pointer) ([]byte, error)) (unfolded []byte, found bool, err error) {
+	if !bytes.Contains(body, []byte("s3")) { // as all pointers do; most bodies need not be read for it
+		return body, false, nil
+	}
 	if p, is := PointerOf(body); is {
 		unfolded, err = get(p)
 		return unfolded, true, err
 	}
-	if len(body) > maxEnvelope || !bytes.Contains(body, []byte("s3")) || body[0] != '{' {
+	if len(body) > maxEnvelope || body[0] != '{' {
 		return body, false, nil
 	}
 	var outer map[string]json.RawMessage
