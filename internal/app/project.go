@@ -113,6 +113,7 @@ func newProject(ctx context.Context, plugins catalog.Catalog, files []*config.Fi
 		}
 	}
 	c.cycles()
+	c.shared()
 	c.problems.Sort()
 	return c.project, c.problems
 }

@@ -36,12 +36,6 @@ func (s *Service) openTeam(ctx context.Context) error {
 	if leases == nil {
 		return nil
 	}
-	if s.project.embeds() {
-		return &fault.Error{
-			Class: fault.Fatal, Code: "ACQ-USE-073", Place: "state", Err: errors.New("items in a file are one process's, and this state is shared by several"),
-			Remedy: "keep the items in DynamoDB (url: dynamodb://), or the state in a file: leave state: out",
-		}
-	}
 	s.team = &team{leases: leases, whole: map[string]bool{}}
 	s.team.Team = routers.OpenTeam(ctx, routers.TeamOptions{Leases: leases, Owner: leases.Owner(), Log: s.Log, Orphan: s.interrupted})
 	s.team.all = routers.NewWhole(s.team.Team)
@@ -60,9 +54,25 @@ func (s *Service) closeTeam(ctx context.Context) error {
 	return s.team.Close(ctx)
 }
 
-// embeds says whether a pipeline reads or writes the embedded item store.
-func (p *Project) embeds() bool {
-	return p.storesItems() || slices.ContainsFunc(p.Pipelines, func(d *Declared) bool { return d.Source.Plugin.Items })
+// shared refuses the embedded item store where processes share a state.
+func (c *checker) shared() {
+	if c.project.Shared == (SharedState{}) {
+		return
+	}
+	err := &fault.Error{
+		Class: fault.Fatal, Code: "ACQ-USE-073", Err: errors.New("items in a file are one process's, and this state is shared by several"),
+		Remedy: "keep the items in DynamoDB (url: dynamodb://), or the state in a file: leave state: out",
+	}
+	for _, part := range c.sinks {
+		if part.embedsItems() {
+			c.add(part.block.Place(err)...)
+		}
+	}
+	for _, part := range c.project.sources {
+		if part.Plugin.Items {
+			c.add(part.block.Place(err)...)
+		}
+	}
 }
 
 // interrupted ends a job of a process that has died.

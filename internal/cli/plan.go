@@ -68,7 +68,7 @@ func (c planCmd) Run(ctx context.Context, t terminal) error {
 	if c.Cost {
 		load := cost.Load{Rows: c.Rows, Bytes: c.Bytes, Days: c.Days, Queries: c.Queries}
 		if load.Rows < 0 || load.Bytes < 1 || load.Days < 0 || load.Queries < 0 {
-			return &fault.Error{Code: "ACQ-USE-073", Place: "plan --cost", Err: errors.New("a quantity is below what it can be"), Remedy: "see acequia plan --help"}
+			return &fault.Error{Code: "ACQ-USE-074", Place: "plan --cost", Err: errors.New("a quantity is below what it can be"), Remedy: "see acequia plan --help"}
 		}
 		plan.Cost = project.Cost(load)
 	}
