@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/dynamolog"
@@ -336,4 +337,42 @@ func TestStateIsNewer(t *testing.T) {
 	if _, err := OpenShared(t.Context(), sharedOptions(t, moto.Settings, table)); fault.Code(err) != "ACQ-STATE-002" {
 		t.Error(err)
 	}
+}
+
+// What is read from the log is what was written, and anything else is an error.
+func FuzzDecodeEntry(f *testing.F) {
+	args, err := arguments([]any{int64(1), "text", []byte{0, 1}, nil, true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	changed := int64(2)
+	data, err := encodeEntry([]statement{{SQL: "UPDATE t SET a = ?", Args: args, Changed: &changed}, {SQL: "INSERT INTO t VALUES (1) RETURNING a", Gives: true}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := decompress(data)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"v":1,"statements":[{"sql":"","args":[{"i":1,"t":"x"}]}]}`))
+	f.Add([]byte(`{"v":2}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, _ = decodeEntry(text) // it is hardly ever compressed; it must not panic
+		done, err := decodeEntry(compress(text))
+		if err != nil {
+			return
+		}
+		data, err := encodeEntry(done)
+		if err != nil {
+			t.Fatal("what was decoded cannot be encoded:", err)
+		}
+		again, err := decodeEntry(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(done, again, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal("read again it is another one:", diff)
+		}
+	})
 }
