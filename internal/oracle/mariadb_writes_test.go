@@ -87,7 +87,7 @@ func (w *mariaSession) twoPhases(ctx context.Context, n int) (err error) {
 	if err != nil {
 		w.aborts.Add(1)
 		_ = w.exec(ctx, "xa end "+id) // it may have ended
-		return errors.Join(unless(w, err), w.exec(ctx, "xa rollback "+id))
+		return errors.Join(unless(w, err), unless(w, w.exec(ctx, "xa rollback "+id))) // the server can have rolled it back itself
 	}
 	if w.chance(50) {
 		if err := w.conn.Quit(); err != nil {
@@ -100,7 +100,7 @@ func (w *mariaSession) twoPhases(ctx context.Context, n int) (err error) {
 	w.pause(ctx, w.some(w.hold/2))
 	if w.chance(30) {
 		w.aborts.Add(1)
-		return w.branch(ctx, "xa rollback "+id)
+		return unless(w, w.branch(ctx, "xa rollback "+id))
 	}
 	w.prepared.Add(1)
 	return w.ended(w, w.branch(ctx, "xa commit "+id))
