@@ -92,9 +92,7 @@ func (p *Project) Open(ctx context.Context, o ServiceOptions) (_ *Service, err e
 	if s.state, err = p.StatePlace().Open(ctx, o.Log); err != nil {
 		return nil, err
 	}
-	if err = s.openTeam(ctx); err != nil {
-		return nil, err
-	}
+	s.openTeam(ctx)
 	if err = s.openItems(ctx); err != nil {
 		return nil, err
 	}

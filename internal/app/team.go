@@ -31,15 +31,14 @@ type team struct {
 }
 
 // openTeam begins to share the work, where the state is one that others may share.
-func (s *Service) openTeam(ctx context.Context) error {
+func (s *Service) openTeam(ctx context.Context) {
 	leases := s.state.Leases(processName())
 	if leases == nil {
-		return nil
+		return
 	}
 	s.team = &team{leases: leases, whole: map[string]bool{}}
 	s.team.Team = routers.OpenTeam(ctx, routers.TeamOptions{Leases: leases, Owner: leases.Owner(), Log: s.Log, Orphan: s.interrupted})
 	s.team.all = routers.NewWhole(s.team.Team)
-	return nil
 }
 
 // closeTeam gives all leases up. Nothing runs any more.

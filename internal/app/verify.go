@@ -75,8 +75,10 @@ const settleRunning = 10 * time.Second
 type comparing struct {
 	VerifyOptions
 	project *Project
+	log     *slog.Logger
 	report  *verify.Report
 	items   func(ctx context.Context, file string) (*itemstore.Store, error)
+	dynamo  map[*SinkPart]*itemstore.Dynamo // those that were opened
 	// differ is given keys that differ; nil: they are only told.
 	differ func(ctx context.Context, r repairable, sink string, keys *record.Batch) error
 	// claim says why a pipeline may mend nothing in the tables that a stream goes to; nil: nothing is mended.
@@ -101,7 +103,7 @@ func (p *Project) Verify(ctx context.Context, o VerifyOptions, log *slog.Logger)
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	c := &comparing{VerifyOptions: o, project: p, items: func(ctx context.Context, file string) (*itemstore.Store, error) {
+	c := &comparing{VerifyOptions: o, project: p, log: log, items: func(ctx context.Context, file string) (*itemstore.Store, error) {
 		if stores[file] == nil {
 			store, err := itemstore.OpenToRead(ctx, file)
 			if err != nil {
@@ -152,7 +154,7 @@ func (s *Service) Repair(ctx context.Context, o VerifyOptions) (*verify.Report, 
 // mend repairs with pipelines that the caller makes. It gives what it found, or if it found anything what was so afterwards.
 func (s *Service) mend(ctx context.Context, o VerifyOptions, of func(d *Declared) (routers.Pipeline, error)) (*verify.Report, error) {
 	compare := func(differ func(context.Context, repairable, string, *record.Batch) error) (*verify.Report, error) {
-		c := &comparing{VerifyOptions: o, project: s.project, differ: differ, claim: s.claim, items: func(_ context.Context, file string) (*itemstore.Store, error) {
+		c := &comparing{VerifyOptions: o, project: s.project, log: s.Log, differ: differ, claim: s.claim, items: func(_ context.Context, file string) (*itemstore.Store, error) {
 			return s.items[file], nil
 		}}
 		c.Settle = max(0, c.Settle)
@@ -269,7 +271,13 @@ func again(ctx context.Context, tables sources.Tables, schema *record.Schema, si
 }
 
 // run compares the pipelines that are asked for.
-func (c *comparing) run(do func(d *Declared) error) (*verify.Report, error) {
+func (c *comparing) run(do func(d *Declared) error) (_ *verify.Report, err error) {
+	c.dynamo = map[*SinkPart]*itemstore.Dynamo{}
+	defer func() {
+		for _, d := range c.dynamo {
+			err = errors.Join(err, d.Close())
+		}
+	}()
 	c.report = &verify.Report{Began: time.Now().UTC(), Tables: []verify.Table{}, Unchecked: []verify.Unchecked{}, Equal: true}
 	asked, err := c.project.chosen(c.Pipeline)
 	if err != nil {
@@ -417,11 +425,8 @@ func (c *comparing) sink(ctx context.Context, part *SinkPart, out *record.Schema
 		case settings.Tables[out.Stream].TTL > 0:
 			return s, true, fmt.Errorf("its items go away after %s", settings.Tables[out.Stream].TTL)
 		}
-		if _, ok := settings.Dynamo(); ok {
-			return s, true, errors.New("left out: items in DynamoDB are not compared")
-		}
 		s.Table, _ = settings.TableOf(out.Stream)
-		s.Items, err = c.items(ctx, c.project.itemsFile(part))
+		s.Items, s.Refuses, err = c.itemsOf(ctx, part, settings, out)
 		return s, true, err
 	}
 	return s, true, fmt.Errorf("a sink of type %s cannot be read", part.Plugin.Type)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -16,10 +17,12 @@ import (
 //	aws                        starts it
 //	aws bucket NAME            makes a bucket
 //	aws put BUCKET/NAME FILE   puts a file into it
+//	aws item TABLE JSON        puts an item into a table of DynamoDB, in DynamoDB's JSON, as somebody else does
+//	aws no-item TABLE KEY      deletes one
 //	aws answer FILE            what Athena will answer the next query: column names, types, then rows, a line each, with | between
 func aws(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
-		ts.Fatalf("usage: aws [bucket NAME | put BUCKET/NAME FILE | answer FILE]")
+		ts.Fatalf("usage: aws [bucket NAME | put BUCKET/NAME FILE | item TABLE JSON | no-item TABLE KEY | answer FILE]")
 	}
 	if len(args) == 0 {
 		s, err := awstest.Launch()
@@ -37,6 +40,10 @@ func aws(ts *testscript.TestScript, neg bool, args []string) {
 		send(ts, http.MethodPut, "/"+args[1], "")
 	case "put":
 		send(ts, http.MethodPut, "/"+args[1], ts.ReadFile(args[2]))
+	case "item":
+		send(ts, http.MethodPost, "/", fmt.Sprintf(`{"TableName":%q,"Item":%s}`, args[1], args[2]), "PutItem")
+	case "no-item":
+		send(ts, http.MethodPost, "/", fmt.Sprintf(`{"TableName":%q,"Key":%s}`, args[1], args[2]), "DeleteItem")
 	case "answer":
 		send(ts, http.MethodPost, "/moto-api/static/athena/query-results", answer(ts, ts.ReadFile(args[1])))
 	}
@@ -64,10 +71,16 @@ func answer(ts *testscript.TestScript, text string) string {
 	return string(out)
 }
 
-func send(ts *testscript.TestScript, method, path, body string) {
+// send sends a request; a call of DynamoDB is named.
+func send(ts *testscript.TestScript, method, path, body string, call ...string) {
 	r, err := http.NewRequest(method, ts.Getenv("AWS")+path, strings.NewReader(body)) //nolint:noctx // the script ends it
 	ts.Check(err)
 	r.Header.Set("Content-Type", "application/json")
+	if len(call) > 0 {
+		r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+		r.Header.Set("X-Amz-Target", "DynamoDB_20120810."+call[0])
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/"+ts.Getenv("AWS_REGION")+"/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
+	}
 	own := &http.Transport{}
 	defer own.CloseIdleConnections()
 	out, err := own.RoundTrip(r)

@@ -50,7 +50,8 @@ type dynamoTable struct {
 	Table
 	store  *Dynamo
 	layout *layout
-	limit  *limiter // this and what follows is the same however often the table is defined
+	limit  *limiter // of writes; this and what follows is the same however often the table is defined
+	reads  *limiter // of reads of many items: DynamoDB counts them apart from writes
 	floor  *floor
 	load   *load // nil: the table is not loaded for the first time
 	found  bool  // by Find: what records there are is not known
@@ -96,9 +97,9 @@ func (d *Dynamo) Define(ctx context.Context, t Table) error {
 	}
 	d.defining.Lock() // nobody may write a table before it is known whether it is loaded
 	defer d.defining.Unlock()
-	defined := &dynamoTable{Table: t, store: d, layout: l, limit: &limiter{}, floor: &floor{}}
+	defined := &dynamoTable{Table: t, store: d, layout: l, limit: &limiter{}, reads: &limiter{}, floor: &floor{}}
 	if known, err := d.table(t.Name); err == nil && !known.found {
-		defined.limit, defined.floor, defined.load = known.limit, known.floor, known.load
+		defined.limit, defined.reads, defined.floor, defined.load = known.limit, known.reads, known.floor, known.load
 	} else if d.options.Bulk && !defined.hasEntries() {
 		if defined.load, err = d.beginLoad(ctx, t.Name); err != nil {
 			return err

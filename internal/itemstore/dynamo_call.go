@@ -27,8 +27,8 @@ const (
 	longestPause   = 5 * time.Second
 )
 
-// call does a call until it succeeds, or fails for good; the error is as DynamoDB gave it then. limit is that of the table, nil for what
-// writes nothing; units is what the call costs.
+// call does a call until it succeeds, or fails for good; the error is as DynamoDB gave it then. limit is that of the table, nil for a
+// read of few items; units is what the call costs.
 func (d *Dynamo) call(ctx context.Context, table string, limit *limiter, units float64, do func(ctx context.Context) error) error {
 	var refusal error // the last
 	for throttled, failed := 0, 0; ; {
@@ -69,7 +69,7 @@ func (d *Dynamo) call(ctx context.Context, table string, limit *limiter, units f
 // slower tells how far the rate of a table was cut, and why.
 func (d *Dynamo) slower(ctx context.Context, table string, limit *limiter, why string) {
 	if rate, cut := limit.throttled(); cut && d.options.Log != nil {
-		d.options.Log.WarnContext(ctx, "DynamoDB throttles: the table is written slower",
+		d.options.Log.WarnContext(ctx, "DynamoDB throttles: the table is used slower",
 			slog.String("table", table), slog.String("reasons", why), slog.Float64("units_per_second", rate))
 	}
 }

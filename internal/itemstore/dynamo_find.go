@@ -57,7 +57,7 @@ func (d *Dynamo) find(ctx context.Context, t Table) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tables[t.Name] == nil { // else it was defined meanwhile
-		d.tables[t.Name] = &dynamoTable{Table: t, store: d, layout: l, limit: &limiter{}, floor: &floor{}, found: true}
+		d.tables[t.Name] = &dynamoTable{Table: t, store: d, layout: l, limit: &limiter{}, reads: &limiter{}, floor: &floor{}, found: true}
 	}
 	return nil
 }

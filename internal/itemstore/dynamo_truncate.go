@@ -58,8 +58,13 @@ func (t *dynamoTable) truncated(ctx context.Context) (record.Version, error) {
 
 // get reads an item as it stands now; nil: there is none.
 func (t *dynamoTable) get(ctx context.Context, key attributes) (attributes, error) {
+	return t.getAt(ctx, key, nil)
+}
+
+// getAt is get at a rate; nil: at any.
+func (t *dynamoTable) getAt(ctx context.Context, key attributes, rate *limiter) (attributes, error) {
 	var out *dynamodb.GetItemOutput
-	err := t.store.call(ctx, t.Name, nil, 0, func(ctx context.Context) (err error) {
+	err := t.store.call(ctx, t.Name, rate, 1, func(ctx context.Context) (err error) {
 		out, err = t.store.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Name, Key: key, ConsistentRead: aws.Bool(true)})
 		return err
 	})

@@ -7,7 +7,7 @@ import (
 )
 
 // limiter finds the rate that a table bears, as TCP finds that of a line: it grows slowly, and shrinks by a share when the table throttles.
-// Until then there is none. Its unit is a write of 1 KB.
+// Until then there is none. Its unit is a write of 1 KB, or a read of 4.
 type limiter struct {
 	mu    sync.Mutex
 	rate  float64   // units a second; 0: no limit was met

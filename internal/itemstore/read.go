@@ -52,6 +52,41 @@ func (s *Store) List(ctx context.Context, name string, limit int, after string) 
 		t.id, after, limit)
 }
 
+// pageOfScan is how many items Scan reads at a time.
+const pageOfScan = 2000
+
+// Scan hands over all items of a table, some at a time, in the order of their keys; tombstones are left out. Documents are whole, whatever columns are
+// named.
+func (s *Store) Scan(ctx context.Context, name string, _ []string, do func(page []Item) error) error {
+	for after := ""; ; {
+		page, err := s.List(ctx, name, pageOfScan, after)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		if err := do(page); err != nil {
+			return err
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// GetEach hands over the items of keys as they stand now; those that are not there, and tombstones, are left out.
+func (s *Store) GetEach(ctx context.Context, name string, keys []string, do func(item Item) error) error {
+	for _, key := range keys {
+		item, found, err := s.Get(ctx, name, key)
+		if err != nil {
+			return err
+		}
+		if !found || item.Deleted {
+			continue
+		}
+		if err := do(item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Store) items(ctx context.Context, query string, args ...any) (items []Item, err error) {
 	rows, err := s.reads.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -86,7 +86,7 @@ func (w *mariaSession) twoPhases(ctx context.Context, n int) (err error) {
 	}
 	if err != nil {
 		w.aborts.Add(1)
-		_ = w.exec(ctx, "xa end "+id) // it may have ended
+		_ = w.exec(ctx, "xa end "+id)                                                 // it may have ended
 		return errors.Join(unless(w, err), unless(w, w.exec(ctx, "xa rollback "+id))) // the server can have rolled it back itself
 	}
 	if w.chance(50) {

@@ -47,7 +47,8 @@ func (a Account) tables(names []string) []string {
 	return out
 }
 
-// items lets a sink write items: by conditional puts, in bulk where a table is new, and tell apart what it would replace.
+// items lets a sink write items: by conditional puts, in bulk where a table is new, and tell apart what it would replace. verify reads them again by
+// Scan and GetItem.
 func (a Account) items(tables []string) []Statement {
 	return []Statement{{
 		Sid: "Write", Resource: a.tables(tables),

@@ -5,3 +5,9 @@ func (o Options) Copies(n int) Options {
 	o.copies = n
 	return o
 }
+
+// Group bounds the rows that are compared one by one at a time, and the memory of those that are gathered.
+func (o Options) Group(rows int64, memory int) Options {
+	o.group, o.gather = rows, memory
+	return o
+}

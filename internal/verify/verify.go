@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/handlers"
 	"github.com/acequia-io/acequia/internal/blob"
-	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/routers"
 	warehousesink "github.com/acequia-io/acequia/sinks/postgres"
@@ -45,7 +45,7 @@ type Sink struct {
 	Name      string
 	Table     string
 	Lake      blob.Files            // nil: the sink is none
-	Items     *itemstore.Store      // nil: it is no store of items
+	Items     Items                 // nil: it is no store of items
 	Warehouse *warehousesink.Config // nil: it is no warehouse
 	// Refuses names the rows that the sink would refuse; nil: none.
 	Refuses func(b *record.Batch) error
@@ -63,7 +63,9 @@ type Options struct {
 	// Wait is told what differs in a sink as yet, and how long it will be looked at again. May be nil.
 	Wait func(stream, sink string, rows int, until time.Time)
 
-	copies int // keys of a lake with several copies that are held at a time; default mostRepeated
+	copies int   // keys of a lake with several copies that are held at a time; default mostRepeated
+	group  int64 // rows that are compared one by one at a time; default rowsOfGroup
+	gather int   // bytes of rows of items that are gathered before the disk is needed; default gatherMemory
 }
 
 // side is what a sink holds of a stream.
@@ -111,8 +113,11 @@ func Compare(ctx context.Context, s Stream, o Options) (_ []Table, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if w, ok := side.(*warehouse); ok {
-			defer func() { err = errors.Join(err, w.close(context.WithoutCancel(ctx))) }()
+		switch side := side.(type) {
+		case *warehouse:
+			defer func() { err = errors.Join(err, side.close(context.WithoutCancel(ctx))) }()
+		case *items:
+			defer func() { err = errors.Join(err, side.close()) }()
 		}
 		c.sides = append(c.sides, side)
 		c.tables = append(c.tables, Table{
@@ -174,10 +179,7 @@ func (c *comparison) open(ctx context.Context, s Sink, out *record.Schema) (side
 		return held, held.leftOut(), nil
 	}
 	if s.Items != nil {
-		held, err := newItems(s.Items, s.Table, out, c.source.ranges)
-		if err == nil {
-			held.keysOnly = c.KeysOnly
-		}
+		held, err := newItems(s.Items, s.Table, out, c.source.ranges, c.KeysOnly)
 		return held, nil, err
 	}
 	held, err := newLake(ctx, s.Lake, s.Table, out, c.source.ranges)
@@ -267,28 +269,35 @@ const rowsOfGroup = 250_000
 func (c *comparison) table(ctx context.Context, i int, source, held []sum) error {
 	t := &c.tables[i]
 	t.Digest, t.SinkDigest, t.Refused = digest(source), digest(held), c.source.refused.Load()
-	group := map[int32]bool{}
-	var rows int64
+	differing := map[int32]bool{}
 	for r := range source {
 		t.Rows, t.SinkRows = t.Rows+source[r].Count, t.SinkRows+held[r].Count
-		if source[r] == held[r] {
-			continue
+		if source[r] != held[r] {
+			differing[int32(r)] = true
 		}
-		t.Differing++
-		if more := max(source[r].Count, held[r].Count); rows+more > rowsOfGroup && len(group) > 0 {
+	}
+	if t.Differing = len(differing); t.Differing == 0 {
+		return nil
+	}
+	if t.Keyless {
+		return c.multiset(ctx, i, source)
+	}
+	if s, ok := c.sides[i].(*items); ok {
+		if err := s.gather(ctx, differing, cmp.Or(c.gather, gatherMemory)); err != nil {
+			return err
+		}
+	}
+	group := map[int32]bool{}
+	var rows int64
+	for _, r := range slices.Sorted(maps.Keys(differing)) {
+		if more := max(source[r].Count, held[r].Count); rows+more > cmp.Or(c.Options.group, rowsOfGroup) && len(group) > 0 {
 			if err := c.group(ctx, i, group); err != nil {
 				return err
 			}
 			group, rows = map[int32]bool{}, 0
 		}
-		group[int32(r)] = true
+		group[r] = true
 		rows += max(source[r].Count, held[r].Count)
-	}
-	switch {
-	case len(group) == 0:
-		return nil
-	case t.Keyless:
-		return c.multiset(ctx, i, source)
 	}
 	return c.group(ctx, i, group)
 }

@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/acequia-io/acequia/internal/awsconfig/awstest"
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/internal/verify"
@@ -24,7 +24,12 @@ import (
 	"github.com/acequia-io/acequia/sources"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// server speaks DynamoDB's protocol.
+var server *awstest.Server
+
+func TestMain(m *testing.M) {
+	os.Exit(awstest.Main(m, func(s *awstest.Server) { server = s }))
+}
 
 // memory is a source of one stream, whose records are documents.
 type memory struct {
@@ -146,7 +151,7 @@ func (m *memory) Lookup(_ context.Context, _ string, keys *record.Batch, each fu
 	return m.give(func(key []sources.KeyValue) bool { return wanted[fmt.Sprint(key)] }, each)
 }
 
-// world is a source and two sinks.
+// world is a source and two sinks, or items in DynamoDB alone.
 type world struct {
 	t       *testing.T
 	source  *memory
@@ -154,6 +159,8 @@ type world struct {
 	root    string
 	lake    *lakesink.Lake
 	store   *itemstore.Store
+	dynamo  *itemstore.Dynamo // nil: there are the lake and the store
+	tables  itemsink.Config   // of dynamo
 	group   int64
 	version uint64
 	epoch   uint16
@@ -205,6 +212,10 @@ func (w *world) write(op record.Op, docs ...string) {
 func (w *world) give(b *record.Batch, lake, items bool) {
 	w.t.Helper()
 	_, err := routers.Through(w.t.Context(), w.steps, b, func(out *record.Batch) error {
+		if w.dynamo != nil {
+			w.commit(itemsink.New(w.tables, w.dynamo, slog.New(slog.DiscardHandler)), out)
+			return nil
+		}
 		if items && len(out.Schema.Key) > 0 {
 			w.commit(itemsink.New(itemsink.Config{}, w.store, slog.New(slog.DiscardHandler)), out)
 		}
@@ -244,6 +255,11 @@ func (w *world) commit(s sinks.Sink, b *record.Batch) {
 // stream is what is compared.
 func (w *world) stream() verify.Stream {
 	streams, _ := w.source.Streams(w.t.Context())
+	if w.dynamo != nil {
+		refuses := func(b *record.Batch) error { return w.tables.Refuses(w.dynamo, b) }
+		name, _ := w.tables.TableOf("t")
+		return verify.Stream{Pipeline: "p", Tables: w.source, Stream: streams[0], Steps: w.steps, Sinks: []verify.Sink{{Name: "items", Table: name, Items: w.dynamo, Refuses: refuses}}}
+	}
 	to := []verify.Sink{{Name: "lake", Table: "t", Lake: blob.Within(w.root)}}
 	if len(w.source.schema.Key) > 0 {
 		to = append(to, verify.Sink{Name: "items", Table: "t", Items: w.store})

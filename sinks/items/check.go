@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
@@ -124,4 +125,17 @@ func plan(settings any, in []*record.Schema) []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// Refuses gives the fault.Rows that a writer would of records that are no deletes, as far as the store can tell of the records alone.
+func (c *Config) Refuses(store itemstore.Items, b *record.Batch) error {
+	w := &writer{sink: &Sink{config: *c, store: store}}
+	var bad fault.Rows
+	for row := range b.Rows {
+		p := itemstore.Put{Table: c.table(b.Schema.Stream).Name, Version: b.System.Versions.At(row), Schema: b.Schema}
+		if refused := w.encode(&p, b, row); refused != nil {
+			bad.Bad = append(bad.Bad, *refused)
+		}
+	}
+	return bad.Or()
 }
