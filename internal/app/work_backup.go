@@ -162,11 +162,11 @@ func notesOf(b *backup.Backup) (out []string) {
 		out = append(out, b.Source+" is not of one moment: the database cannot show one")
 	}
 	const most = 5
-	switch n := len(b.NotKept); {
-	case n > most:
-		out = append(out, fmt.Sprintf("%s: not kept: %s, and %d more; GET /backups has all", b.Source, strings.Join(b.NotKept[:most], "; "), n-most))
-	case n > 0:
-		out = append(out, fmt.Sprintf("%s: not kept: %s", b.Source, strings.Join(b.NotKept, "; ")))
+	for _, one := range b.NotKept[:min(most, len(b.NotKept))] {
+		out = append(out, fmt.Sprintf("%s: not kept: %s", b.Source, one))
+	}
+	if more := len(b.NotKept) - most; more > 0 {
+		out = append(out, fmt.Sprintf("%s: %d more are not kept; GET /backups has all", b.Source, more))
 	}
 	return out
 }

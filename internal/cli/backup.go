@@ -25,8 +25,8 @@ type backupCmd struct {
 
 // backupFlags are those of all commands over backups.
 type backupFlags struct {
+	spoken
 	File string `short:"f" help:"Configuration file; default ./acequia.yaml." placeholder:"FILE"`
-	Lang string `help:"Language of what is printed: es or en; default: that of the system." enum:",es,en" default:"" env:"ACEQUIA_LANG"`
 	JSON bool   `help:"Write JSON."`
 }
 
@@ -35,31 +35,7 @@ func (f backupFlags) project(ctx context.Context, t terminal, more ...string) (*
 	if f.File != "" {
 		more = append(more, f.File)
 	}
-	project, problems, err := files{Paths: more}.load(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	if problems.Errors() {
-		tell(t.err, problems.In(language(f.Lang)))
-		return nil, toldError{exitUsage}
-	}
-	return project, nil
-}
-
-// say chooses between two languages.
-func (f backupFlags) say(english, spanish string) string {
-	if language(f.Lang) == "es" {
-		return spanish
-	}
-	return english
-}
-
-// told prints an error in the language that was asked for.
-func (f backupFlags) told(t terminal, err error) error {
-	if err == nil {
-		return nil
-	}
-	return toldError{reportIn(t.err, err, config.Translation(language(f.Lang)))}
+	return f.spoken.project(ctx, t, more...)
 }
 
 // watched runs something long, and shows meanwhile how far it is.
@@ -140,7 +116,7 @@ func (c backupCreateCmd) Run(ctx context.Context, t terminal) (err error) {
 	}
 	failed := failures(results)
 	for _, r := range failed {
-		_ = c.told(t, r.Err)
+		_ = reportIn(t.err, r.Err, c.translation())
 	}
 	switch {
 	case len(failed) == 0:
@@ -349,15 +325,15 @@ func (c backupPruneCmd) Run(ctx context.Context, t terminal) (err error) {
 		if c.JSON {
 			err = errors.Join(err, writeJSON(t.out, pruned))
 		} else {
-			err = errors.Join(err, showPruned(t.out, c.backupFlags, pruned, c.DryRun))
+			err = errors.Join(err, showPruned(t.out, c.spoken, pruned, c.DryRun))
 		}
 	}
 	return err
 }
 
 type backupKeyCmd struct {
+	spoken
 	Path string `arg:"" name:"file" help:"Where to write it; it must be new." type:"path"`
-	Lang string `help:"Language of what is printed: es or en; default: that of the system." enum:",es,en" default:"" env:"ACEQUIA_LANG"`
 	JSON bool   `help:"Write JSON."`
 }
 
@@ -374,7 +350,8 @@ Exit codes: 0 ok, 2 usage, 3 the file is there already or cannot be written.`
 }
 
 // Run makes the key.
-func (c backupKeyCmd) Run(t terminal) error {
+func (c backupKeyCmd) Run(t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
 	public, err := backup.NewKey(c.Path)
 	if err != nil {
 		return err
@@ -382,8 +359,7 @@ func (c backupKeyCmd) Run(t terminal) error {
 	if c.JSON {
 		return writeJSON(t.out, map[string]string{"file": c.Path, "public_key": public})
 	}
-	f := backupFlags{Lang: c.Lang}
-	_, err = fmt.Fprintf(t.out, f.say("The key is in %s. Keep a copy elsewhere: without it no backup can be read.\nPublic key: %s\n\nbackup:\n  encrypt: { key: \"${file:%s}\" }\n",
+	_, err = fmt.Fprintf(t.out, c.say("The key is in %s. Keep a copy elsewhere: without it no backup can be read.\nPublic key: %s\n\nbackup:\n  encrypt: { key: \"${file:%s}\" }\n",
 		"La clave está en %s. Guarda una copia en otro sitio: sin ella no se puede leer ninguna copia de seguridad.\nClave pública: %s\n\nbackup:\n  encrypt: { key: \"${file:%s}\" }\n"),
 		c.Path, public, c.Path)
 	return err

@@ -25,26 +25,27 @@ func (c backupCreateCmd) show(t terminal, results []app.BackupResult, pruned *ba
 		if !b.Consistent {
 			_, _ = fmt.Fprintln(t.out, c.say("  It is not of one moment: the database cannot show one.", "  No es de un solo instante: la base de datos no puede mostrar uno."))
 		}
-		notKept(t.out, c.backupFlags, b.NotKept)
+		notKept(t.out, c.spoken, b.NotKept)
 	}
 	if pruned != nil {
-		_ = showPruned(t.out, c.backupFlags, pruned, false) // what could not be written was not read
+		_ = showPruned(t.out, c.spoken, pruned, false) // what could not be written was not read
 	}
 }
 
 // notKept says what a restore will not bring.
-func notKept(out io.Writer, f backupFlags, lines []string) {
+func notKept(out io.Writer, s spoken, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
 	const most = 5
-	_, _ = fmt.Fprintln(out, f.say("  Not kept:", "  No se guarda:"))
+	say := s.translation()
+	_, _ = fmt.Fprintln(out, s.say("  Not kept:", "  No se guarda:"))
 	for i, line := range lines {
 		if i == most {
-			_, _ = fmt.Fprintf(out, f.say("    and %d more: --json shows all\n", "    y %d más: --json lo muestra todo\n"), len(lines)-most)
+			_, _ = fmt.Fprintf(out, s.say("    and %d more: --json shows all\n", "    y %d más: --json lo muestra todo\n"), len(lines)-most)
 			return
 		}
-		_, _ = fmt.Fprintf(out, "    %s\n", shorten(line, 140))
+		_, _ = fmt.Fprintf(out, "    %s\n", shorten(say(line), 140))
 	}
 }
 
@@ -121,7 +122,7 @@ func (c backupVerifyCmd) show(t terminal, v *backup.Verified) error {
 func (c backupRestoreCmd) show(t terminal, r *backup.Restored) error {
 	_, err := fmt.Fprintf(t.out, c.say("✓ backup %s is restored into %s: %d tables, %s rows, all compared, in %.1f s\n",
 		"✓ la copia %s está restaurada en %s: %d tablas, %s filas, todas comparadas, en %.1f s\n"), r.ID, r.Into, len(r.Tables), thousands(r.Rows), r.Seconds)
-	notKept(t.out, c.backupFlags, r.NotKept)
+	notKept(t.out, c.spoken, r.NotKept)
 	for _, line := range r.LeftOut {
 		_, _ = fmt.Fprintf(t.out, c.say("  Left out, for its other table is not restored: %s\n", "  Se omite, porque su otra tabla no se restaura: %s\n"), line)
 	}
@@ -129,11 +130,11 @@ func (c backupRestoreCmd) show(t terminal, r *backup.Restored) error {
 }
 
 // showPruned writes what was removed for people.
-func showPruned(out io.Writer, f backupFlags, p *backup.Pruned, dry bool) error {
+func showPruned(out io.Writer, s spoken, p *backup.Pruned, dry bool) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	why := map[string]string{
-		"daily": f.say("daily", "diaria"), "weekly": f.say("weekly", "semanal"), "monthly": f.say("monthly", "mensual"),
-		"newest": f.say("newest", "la última"), "damaged": f.say("damaged: look at it", "dañada: revísala"),
+		"daily": s.say("daily", "diaria"), "weekly": s.say("weekly", "semanal"), "monthly": s.say("monthly", "mensual"),
+		"newest": s.say("newest", "la última"), "damaged": s.say("damaged: look at it", "dañada: revísala"),
 	}
 	line := func(what string, d backup.Decision) {
 		var reasons []string
@@ -143,32 +144,32 @@ func showPruned(out io.Writer, f backupFlags, p *backup.Pruned, dry bool) error 
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", what, d.ID, d.Source, humanize.IBytes(uint64(d.Bytes)), strings.Join(reasons, ", ")) //nolint:gosec // a size
 	}
 	for _, d := range p.Kept {
-		line(f.say("kept", "se queda"), d)
+		line(s.say("kept", "se queda"), d)
 	}
-	gone := f.say("removed", "borrada")
+	gone := s.say("removed", "borrada")
 	if dry {
-		gone = f.say("would go", "se borraría")
+		gone = s.say("would go", "se borraría")
 	}
 	for _, d := range p.Removed {
 		line(gone, d)
 	}
 	for _, d := range p.InUse {
-		line(f.say("in use", "en uso"), d)
+		line(s.say("in use", "en uso"), d)
 	}
 	err := w.Flush()
 	if n := len(p.Swept); n > 0 {
-		_, _ = fmt.Fprintf(out, f.say("%s of no backup: %s\n", "%s de ninguna copia: %s\n"), countIn(f, n), gone)
+		_, _ = fmt.Fprintf(out, s.say("%s of no backup: %s\n", "%s de ninguna copia: %s\n"), countIn(s, n), gone)
 	}
 	if len(p.Kept)+len(p.Removed)+len(p.InUse)+len(p.Swept) == 0 {
-		_, _ = fmt.Fprintln(out, f.say("There are no backups.", "No hay copias."))
+		_, _ = fmt.Fprintln(out, s.say("There are no backups.", "No hay copias."))
 	}
 	return err
 }
 
 // countIn counts files.
-func countIn(f backupFlags, n int) string {
+func countIn(s spoken, n int) string {
 	if n == 1 {
-		return f.say("1 file", "1 fichero")
+		return s.say("1 file", "1 fichero")
 	}
-	return fmt.Sprintf(f.say("%d files", "%d ficheros"), n)
+	return fmt.Sprintf(s.say("%d files", "%d ficheros"), n)
 }

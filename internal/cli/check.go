@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/config"
@@ -54,10 +53,10 @@ func tell(w io.Writer, problems config.Problems) {
 
 type checkCmd struct {
 	files
+	spoken
 	Connect bool   `help:"Look too whether each source, sink and the state can be reached and written."`
 	Listen  string `help:"With --connect: where acequia serve would listen." default:"127.0.0.1" placeholder:"ADDR"`
 	Port    int    `help:"With --connect: its port." default:"3006"`
-	Lang    string `help:"Language of the mistakes: es or en; default: that of the system." enum:",es,en" default:"" env:"ACEQUIA_LANG"`
 	JSON    bool   `help:"Write the problems as a JSON list; with --connect an object with problems and endpoints." xor:"output"`
 	SARIF   bool   `name:"sarif" help:"Write the problems as SARIF 2.1.0, for code hosts." xor:"output"`
 }
@@ -79,6 +78,7 @@ Exit codes: 0 no mistakes, 2 mistakes, 3 a file cannot be read, or --connect fou
 
 // Run checks the files.
 func (c checkCmd) Run(ctx context.Context, t terminal) error {
+	t.lang = language(c.Lang)
 	project, problems, err := c.load(ctx, t)
 	if err != nil {
 		return err
@@ -142,17 +142,4 @@ func cuenta(n int) string {
 		return "1 canal"
 	}
 	return fmt.Sprintf("%d canales", n)
-}
-
-// language is the one that was asked for, else that of the system: es, or en for any other.
-func language(asked string) string {
-	for _, text := range []string{asked, os.Getenv("LC_ALL"), os.Getenv("LC_MESSAGES"), os.Getenv("LANG")} {
-		if text != "" {
-			if strings.HasPrefix(text, "es") {
-				return "es"
-			}
-			break
-		}
-	}
-	return "en"
 }

@@ -26,7 +26,7 @@ func (c dlqRetryCmd) retryRunning(ctx context.Context, dir string) (app.Retried,
 	}
 	began := time.Now()
 	var states []web.RetryState
-	err = askRunning(ctx, dir, http.MethodPost, web.RetriesPath, web.RetryOrder{Pipeline: c.Pipeline, IDs: c.IDs}, &states)
+	err = holder{dir: dir}.ask(ctx, http.MethodPost, web.RetriesPath, web.RetryOrder{Pipeline: c.Pipeline, IDs: c.IDs}, &states)
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
 	for err == nil {
@@ -46,7 +46,7 @@ func (c dlqRetryCmd) retryRunning(ctx context.Context, dir string) (app.Retried,
 			return app.Retried{}, fmt.Errorf("the retry goes on in process %d: %w", at.PID, ctx.Err())
 		}
 		states = nil
-		err = askRunning(ctx, dir, http.MethodGet, web.RetriesPath, nil, &states)
+		err = holder{dir: dir}.ask(ctx, http.MethodGet, web.RetriesPath, nil, &states)
 	}
 	return app.Retried{}, err
 }

@@ -6,14 +6,13 @@ import (
 	"strings"
 
 	"github.com/acequia-io/acequia/internal/app"
-	"github.com/acequia-io/acequia/internal/config"
 )
 
 type doctorCmd struct {
 	files
+	spoken
 	Listen string `help:"Where acequia serve would listen." default:"127.0.0.1" placeholder:"ADDR"`
 	Port   int    `help:"Its port." default:"3006"`
-	Lang   string `help:"Language: es or en; default: that of the system." enum:",es,en" default:"" env:"ACEQUIA_LANG"`
 	JSON   bool   `help:"Write JSON."`
 }
 
@@ -33,11 +32,12 @@ Exit codes: 0 well, perhaps with warnings, 2 the configuration has mistakes, 3 s
 
 // Run looks.
 func (c doctorCmd) Run(ctx context.Context, t terminal) error {
+	t.lang = language(c.Lang)
 	project, problems, err := c.load(ctx, t)
 	if err != nil {
 		return err
 	}
-	found := app.Diagnose(version(), problems.In(language(c.Lang)))
+	found := app.Diagnose(version(), problems.In(t.lang))
 	if !problems.Errors() {
 		found = append(found, project.Doctor(ctx, c.Listen, c.Port)...)
 	}
@@ -59,7 +59,7 @@ func (c doctorCmd) Run(ctx context.Context, t terminal) error {
 
 func (c doctorCmd) show(t terminal, found []app.Finding) error {
 	var b strings.Builder
-	say := config.Translation(language(c.Lang))
+	say := c.translation()
 	for _, f := range found {
 		name := say(f.Kind) + " " + f.Name
 		if f.Type != "" {

@@ -63,7 +63,7 @@ func (t terminal) service(v environment.Variables) (*environment.Implied, error)
 		return nil, err
 	}
 	p.AWS = backend == environment.AWS
-	_, err = fmt.Fprintln(t.err, p.Place())
+	_, err = fmt.Fprintln(t.err, config.Translation(t.lang)(p.Place()))
 	return p, err
 }
 

@@ -24,6 +24,7 @@ const jobsCodes = `
 Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 no process answers.`
 
 type jobsListCmd struct {
+	spoken
 	File  string `arg:"" optional:"" help:"Configuration file; default ./acequia.yaml."`
 	State string `help:"Only those in this state: ${enum}." enum:"queued,running,succeeded,partial,failed,canceled," default:""`
 	Limit int    `help:"How many at most." default:"20"`
@@ -40,8 +41,9 @@ Examples:
 }
 
 // Run lists them.
-func (c jobsListCmd) Run(ctx context.Context, t terminal) error {
-	project, err := target{File: c.File}.project(ctx, t)
+func (c jobsListCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
+	project, err := c.file(ctx, t, c.File)
 	if err != nil {
 		return err
 	}
@@ -50,20 +52,20 @@ func (c jobsListCmd) Run(ctx context.Context, t terminal) error {
 		query.Set("state", c.State)
 	}
 	var list api.JobList
-	if err := askRunning(ctx, project.State, http.MethodGet, "/v1/jobs?"+query.Encode(), nil, &list); err != nil {
+	if err := c.holder(project).ask(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), nil, &list); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(t.out, list)
 	}
 	if len(list.Jobs) == 0 {
-		_, err := fmt.Fprintln(t.out, "There are no jobs.")
+		_, err := fmt.Fprintln(t.out, c.say("There are no jobs.", "No hay trabajos."))
 		return err
 	}
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "job\tkind\tstate\tasked by\tcreated\ttook")
+	_, _ = fmt.Fprintln(w, c.say("job\tkind\tstate\tasked by\tcreated\ttook", "trabajo\tclase\testado\tpedido por\tcreado\ttardó"))
 	for _, j := range list.Jobs {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, j.State, j.By, j.Created.Local().Format(time.DateTime), tookOf(j))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateIn(c.spoken, j.State), caller(c.spoken, j.By), j.Created.Local().Format(time.DateTime), tookOf(j))
 	}
 	return w.Flush()
 }
@@ -81,59 +83,62 @@ func tookOf(j api.Job) string {
 
 // oneJob names a job.
 type oneJob struct {
+	spoken
 	File string `arg:"" help:"Configuration file."`
 	ID   string `arg:"" help:"ID of the job."`
 	JSON bool   `help:"Write JSON."`
 }
 
-func (c oneJob) ask(ctx context.Context, t terminal, method, more string) error {
-	project, err := target{File: c.File}.project(ctx, t)
+func (c oneJob) ask(ctx context.Context, t terminal, method, more string) (err error) {
+	defer func() { err = c.told(t, err) }()
+	project, err := c.file(ctx, t, c.File)
 	if err != nil {
 		return err
 	}
 	var job api.Job
-	if err := askRunning(ctx, project.State, method, "/v1/jobs/"+url.PathEscape(c.ID)+more, nil, &job); err != nil {
+	if err := c.holder(project).ask(ctx, method, "/v1/jobs/"+url.PathEscape(c.ID)+more, nil, &job); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(t.out, job)
 	}
-	return showJob(t, job)
+	return showJob(t, c.spoken, job)
 }
 
-func showJob(t terminal, j api.Job) error {
-	_, _ = fmt.Fprintf(t.out, "%s %s: %s\nasked by %s at %s", j.Kind, j.ID, j.State, j.By, j.Created.Local().Format(time.DateTime))
+func showJob(t terminal, s spoken, j api.Job) error {
+	say := s.translation()
+	_, _ = fmt.Fprintf(t.out, s.say("%s %s: %s\nasked by %s at %s", "%s %s: %s\npedido por %s el %s"), j.Kind, j.ID, stateIn(s, j.State), caller(s, j.By), j.Created.Local().Format(time.DateTime))
 	if took := tookOf(j); took != "" {
-		_, _ = fmt.Fprintf(t.out, ", took %s", took)
+		_, _ = fmt.Fprintf(t.out, s.say(", took %s", ", tardó %s"), took)
 	}
 	_, _ = fmt.Fprintln(t.out)
 	if e := j.Trouble; e != nil {
-		_, _ = fmt.Fprintf(t.out, "✗ %s %s\n  %s\n  → %s\n", e.Code, e.Place, e.Reason, e.Remedy)
+		_, _ = fmt.Fprintf(t.out, "✗ %s %s\n  %s\n  → %s\n", e.Code, e.Place, say(e.Reason), say(e.Remedy))
 	}
 	if j.Report == nil {
 		return nil
 	}
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "database\ttable\tstate\trows\tdead letters\tseconds\t")
+	_, _ = fmt.Fprintln(w, s.say("database\ttable\tstate\trows\tdead letters\tseconds\t", "base de datos\ttabla\testado\tfilas\tcartas muertas\tsegundos\t"))
 	for _, d := range j.Report.Databases {
-		_, _ = fmt.Fprintf(w, "%s\t\t%s\t%s\t%s\t%.1f\t\n", d.SourceDB, d.State, thousands(d.Rows), thousands(d.DeadLetters), d.Seconds)
+		_, _ = fmt.Fprintf(w, "%s\t\t%s\t%s\t%s\t%.1f\t\n", d.SourceDB, stateIn(s, d.State), thousands(d.Rows), thousands(d.DeadLetters), d.Seconds)
 		for _, one := range j.Report.Tables {
 			if one.Pipeline == d.Pipeline && one.Source == d.Source {
-				_, _ = fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%.1f\t\n", one.Table, one.State, thousands(one.Rows), thousands(one.DeadLetters), one.Seconds)
+				_, _ = fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%.1f\t\n", one.Table, stateIn(s, one.State), thousands(one.Rows), thousands(one.DeadLetters), one.Seconds)
 			}
 		}
 	}
 	err := w.Flush()
 	for _, d := range j.Report.Databases {
 		if d.Backup != "" {
-			_, _ = fmt.Fprintf(t.out, "✓ %s: backup %s\n", d.Source, d.Backup)
+			_, _ = fmt.Fprintf(t.out, s.say("✓ %s: backup %s\n", "✓ %s: copia %s\n"), d.Source, d.Backup)
 		}
 		if e := d.Trouble; e != nil {
-			_, _ = fmt.Fprintf(t.out, "✗ %s of %s: %s %s: %s\n", d.SourceDB, cmp.Or(d.Pipeline, d.Source), e.Code, e.Place, e.Reason)
+			_, _ = fmt.Fprintf(t.out, s.say("✗ %s of %s: %s %s: %s\n", "✗ %s de %s: %s %s: %s\n"), d.SourceDB, cmp.Or(d.Pipeline, d.Source), e.Code, e.Place, say(e.Reason))
 		}
 	}
 	for _, n := range j.Report.Notes {
-		_, _ = fmt.Fprintln(t.out, "· "+n)
+		_, _ = fmt.Fprintln(t.out, "· "+say(n))
 	}
 	return err
 }

@@ -25,7 +25,7 @@ func (f files) live(ctx context.Context, t terminal, o app.LiveOptions) (*app.Li
 	if err != nil {
 		return nil, err
 	}
-	tell(t.err, problems)
+	tell(t.err, problems.In(t.lang))
 	if problems.Errors() {
 		return nil, toldError{exitUsage}
 	}

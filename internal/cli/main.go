@@ -73,6 +73,7 @@ type terminal struct {
 	out, err io.Writer
 	plugins  catalog.Catalog
 	envFile  string                                        // "": .env, when it is there
+	lang     string                                        // of what is told while files are read: es, or en for any other
 	wire     func(p *routers.Pipeline, o *routers.Options) // see app.DemoOptions; nil but in the crash tests
 	probe    func(point string)                            // of backups; likewise
 }

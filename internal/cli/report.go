@@ -38,12 +38,21 @@ func reportIn(w io.Writer, err error, say func(text string) string) int {
 	}
 	_, _ = fmt.Fprintf(w, "✗ %s %s\n", code, place)
 	if reason != nil {
-		_, _ = fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(say(reason.Error()), "\n", "\n  "))
+		_, _ = fmt.Fprintf(w, "  %s\n", strings.Join(saidLines(reason.Error(), say), "\n  "))
 	}
 	if remedy != "" {
 		_, _ = fmt.Fprintf(w, "  → %s\n", say(remedy))
 	}
 	return exitCodeOf(code)
+}
+
+// saidLines says the lines of a text one by one: each may be a mistake of its own.
+func saidLines(text string, say func(text string) string) []string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = say(line)
+	}
+	return lines
 }
 
 // exitCodeOf tells by the family of the code: a user can mend a usage error in the command, an environment error

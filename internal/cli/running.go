@@ -30,11 +30,17 @@ func errNobody(dir string) error {
 	}
 }
 
-// askRunning asks the process that holds a state, sends it body as JSON unless that is nil, and reads its answer into out.
-func askRunning(ctx context.Context, dir, method, path string, body, out any) error {
-	at, err := app.ReadAddress(dir)
+// holder is the process that holds a state.
+type holder struct {
+	dir  string // of the state
+	lang string // of its problems, "es" or "en"; "": English
+}
+
+// ask sends it body as JSON, unless that is nil, and reads its answer into out.
+func (h holder) ask(ctx context.Context, method, path string, body, out any) error {
+	at, err := app.ReadAddress(h.dir)
 	if err != nil {
-		return errNobody(dir)
+		return errNobody(h.dir)
 	}
 	var sent io.Reader = http.NoBody
 	if body != nil {
@@ -51,13 +57,16 @@ func askRunning(ctx context.Context, dir, method, path string, body, out any) er
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	if h.lang != "" {
+		request.Header.Set("Accept-Language", h.lang)
+	}
 	if token := os.Getenv(tokenEnv); token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
-		return errNobody(dir)
+		return errNobody(h.dir)
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 16<<20))
 	if err = errors.Join(err, answer.Body.Close()); err != nil {

@@ -28,6 +28,7 @@ const scheduleCodes = `
 Exit codes: 0 ok, 1 it failed, 2 usage or configuration, 3 no process answers.`
 
 type scheduleListCmd struct {
+	spoken
 	File string `arg:"" optional:"" help:"Configuration file; default ./acequia.yaml."`
 	JSON bool   `help:"Write JSON."`
 }
@@ -44,7 +45,8 @@ Examples:
 
 // Run shows the schedule.
 func (c scheduleListCmd) Run(ctx context.Context, t terminal) (err error) {
-	project, err := target{File: c.File}.project(ctx, t)
+	defer func() { err = c.told(t, err) }()
+	project, err := c.file(ctx, t, c.File)
 	if err != nil {
 		return err
 	}
@@ -52,21 +54,21 @@ func (c scheduleListCmd) Run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	return showSchedule(t, entries, c.JSON)
+	return showSchedule(t, c.spoken, entries, c.JSON)
 }
 
-func showSchedule(t terminal, entries []jobs.Entry, asJSON bool) error {
+func showSchedule(t terminal, s spoken, entries []jobs.Entry, asJSON bool) error {
 	if asJSON {
 		return writeJSON(t.out, api.ScheduleList{Schedules: entries})
 	}
 	if len(entries) == 0 {
-		_, err := fmt.Fprintln(t.out, "The file has no schedule.")
+		_, err := fmt.Fprintln(t.out, s.say("The file has no schedule.", "El fichero no tiene horario."))
 		return err
 	}
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "name\tdoes\twhen\ttime zone\tnext\tlast job")
+	_, _ = fmt.Fprintln(w, s.say("name\tdoes\twhen\ttime zone\tnext\tlast job", "nombre\thace\tcuándo\tzona horaria\tsiguiente\túltimo trabajo"))
 	for _, e := range entries {
-		next := "paused"
+		next := s.say("paused", "en pausa")
 		if e.Next != nil {
 			next = e.Next.Format(time.DateTime)
 		}
@@ -77,13 +79,14 @@ func showSchedule(t terminal, entries []jobs.Entry, asJSON bool) error {
 
 // timedJob names a job of the schedule of a file.
 type timedJob struct {
+	spoken
 	File string `arg:"" help:"Configuration file."`
 	Name string `arg:"" help:"Name of the job in its schedule."`
 	JSON bool   `help:"Write JSON."`
 }
 
-func (c timedJob) project(ctx context.Context, t terminal) (*app.Project, error) {
-	project, err := target{File: c.File}.project(ctx, t)
+func (c timedJob) timed(ctx context.Context, t terminal) (*app.Project, error) {
+	project, err := c.file(ctx, t, c.File)
 	if err != nil {
 		return nil, err
 	}
@@ -102,19 +105,20 @@ Examples:
 }
 
 // Run begins it.
-func (c scheduleRunCmd) Run(ctx context.Context, t terminal) error {
-	project, err := c.project(ctx, t)
+func (c scheduleRunCmd) Run(ctx context.Context, t terminal) (err error) {
+	defer func() { err = c.told(t, err) }()
+	project, err := c.timed(ctx, t)
 	if err != nil {
 		return err
 	}
 	var job api.Job
-	if err := askRunning(ctx, project.State, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/run", nil, &job); err != nil {
+	if err := c.holder(project).ask(ctx, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/run", nil, &job); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(t.out, job)
 	}
-	_, err = fmt.Fprintf(t.out, "%s begins as job %s\n→ acequia jobs show %s %s\n", c.Name, job.ID, c.File, job.ID)
+	_, err = fmt.Fprintf(t.out, c.say("%s begins as job %s\n→ acequia jobs show %s %s\n", "%s empieza como trabajo %s\n→ acequia jobs show %s %s\n"), c.Name, job.ID, c.File, job.ID)
 	return err
 }
 
@@ -145,8 +149,9 @@ Examples:
 // Run resumes it.
 func (c scheduleResumeCmd) Run(ctx context.Context, t terminal) error { return c.set(ctx, t, false) }
 
-func (c timedJob) set(ctx context.Context, t terminal, paused bool) error {
-	project, err := c.project(ctx, t)
+func (c timedJob) set(ctx context.Context, t terminal, paused bool) (err error) {
+	defer func() { err = c.told(t, err) }()
+	project, err := c.timed(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -155,7 +160,7 @@ func (c timedJob) set(ctx context.Context, t terminal, paused bool) error {
 		verb = "pause"
 	}
 	var list api.ScheduleList
-	err = askRunning(ctx, project.State, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/"+verb, nil, &list)
+	err = c.holder(project).ask(ctx, http.MethodPost, "/v1/schedules/"+url.PathEscape(c.Name)+"/"+verb, nil, &list)
 	if fault.Code(err) == codeNobody { // nobody runs: the state file is ours
 		err = pauseAtRest(ctx, project, c.Name, paused)
 		if err == nil {
@@ -165,7 +170,7 @@ func (c timedJob) set(ctx context.Context, t terminal, paused bool) error {
 	if err != nil {
 		return err
 	}
-	return showSchedule(t, list.Schedules, c.JSON)
+	return showSchedule(t, c.spoken, list.Schedules, c.JSON)
 }
 
 func pauseAtRest(ctx context.Context, project *app.Project, name string, paused bool) (err error) {

@@ -51,6 +51,7 @@ func (c serveCmd) Run(ctx context.Context, t terminal) error {
 
 // serve serves; asked has databases read only when a job asks for it.
 func (c serveCmd) serve(ctx context.Context, t terminal, asked bool) (err error) {
+	t.lang = c.Lang
 	log, closed, err := t.log()
 	if err != nil {
 		return err

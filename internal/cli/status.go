@@ -54,7 +54,7 @@ func (c statusCmd) Run(ctx context.Context, t terminal) error {
 	}
 	for {
 		var report web.Report
-		err := askRunning(ctx, dir, http.MethodGet, "/v1/status", nil, &report)
+		err := holder{dir: dir}.ask(ctx, http.MethodGet, "/v1/status", nil, &report)
 		if fault.Code(err) == codeNobody && project != nil {
 			report = web.Report{Time: time.Now().UTC()}
 			report.Pipelines, err = project.Standing(ctx, obs.NewLogger(t.err, slog.LevelError))

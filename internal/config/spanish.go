@@ -40,7 +40,7 @@ type phrases []phrase
 
 func newPhrases() phrases {
 	place := regexp.MustCompile(`\\\{\d\\\}`)
-	all := slices.Concat(spanishOfCloud, spanishOfBackups, spanishOfPlugins, spanishOfPlaces, spanish, spanishLast)
+	all := slices.Concat(spanishOfCloud, spanishOfBackups, spanishOfJobs, spanishOfEnvironment, spanishOfPlugins, spanishOfPlaces, spanish, spanishOfLosses, spanishLast)
 	out := make(phrases, len(all))
 	for i, pair := range all {
 		form := place.ReplaceAllString(regexp.QuoteMeta(pair[0]), "(.+?)")
