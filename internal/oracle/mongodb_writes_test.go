@@ -67,9 +67,13 @@ func (w *mongoSession) turn(ctx context.Context, _ int) error {
 	return nil
 }
 
-// dropped says whether the server was asked for a collection while another has dropped it: it says so, or panics and ends the connection.
+// dropped says whether the server was asked for a collection while another has dropped it: it says so, finds what is left of it when it
+// makes it anew, or panics and ends the connection.
 func dropped(err error) bool {
-	return mongo.IsNetworkError(err) || err != nil && strings.Contains(err.Error(), "no such table")
+	if err == nil {
+		return false
+	}
+	return mongo.IsNetworkError(err) || strings.Contains(err.Error(), "no such table") || strings.Contains(err.Error(), "__id_ already exists")
 }
 
 // stamped makes a write with the time of before it, now and then of long before it: what a client does that asks its clock first.
