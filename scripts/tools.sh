@@ -30,7 +30,7 @@ for tool in "$@"; do
         ;;
     # Programs in Python: moto speaks the protocols of AWS, cfn-lint knows CloudFormation's templates and the actions of IAM, sqlglot the
     # grammars of Athena.
-    moto) python moto "moto[s3,dynamodb,glue,athena]==5.2.5" flask==3.1.3 flask-cors==6.0.5; continue ;;
+    moto) python moto "moto[s3,dynamodb,glue,athena,events]==5.2.5" flask==3.1.3 flask-cors==6.0.5; continue ;;
     cfn-lint) python cfn-lint cfn-lint==1.51.0; continue ;;
     sqlglot) python sqlglot sqlglot==30.30.0; continue ;;
     templ) module=github.com/a-h/templ path=$module/cmd/templ version=$(go list -m -f '{{.Version}}' "$module") ;;

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -87,6 +88,12 @@ func OpenAt(ctx context.Context, root string, s S3Settings) (Bucket, error) {
 	return Open(root)
 }
 
+// answerTime is how long S3 may say nothing in the middle of a call: one that takes long sends blanks. connections are kept open.
+const (
+	answerTime  = 20 * time.Second
+	connections = 32
+)
+
 // OpenS3 opens a bucket of S3 without asking it anything.
 func OpenS3(ctx context.Context, address string, s S3Settings) (*S3, error) {
 	bucket, prefix, ok := ParseURL(address)
@@ -100,6 +107,7 @@ func OpenS3(ctx context.Context, address string, s S3Settings) (*S3, error) {
 	if err != nil {
 		return nil, err
 	}
+	awsconfig.Connections(&c, connections, answerTime)
 	b := &S3{bucket: bucket, inFlight: newWeights(maxInFlight >> 20)}
 	if prefix != "" {
 		b.prefix = prefix + "/"

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +30,10 @@ type register struct {
 	root         string     // where the child sees the root of its files; "": /
 	without      protection // in every child
 	disks        []disk
-	unprivileged bool // it runs as nobody
+	unprivileged bool         // it runs as nobody
+	command      []string     // nil: demo
+	front        string       // where clients find the newest child; "": at its port
+	client       *http.Client // of them
 
 	mu   sync.Mutex
 	port string            // of the newest child
@@ -38,7 +43,7 @@ type register struct {
 
 func newRegister(t *testing.T) *register {
 	t.Helper()
-	return &register{ctx: t.Context(), dir: t.TempDir(), port: freePort(t), told: map[string]string{}}
+	return &register{ctx: t.Context(), dir: t.TempDir(), port: freePort(t), client: http.DefaultClient, told: map[string]string{}}
 }
 
 // freePort gives a port that stays the test's own: a socket that is bound and does not listen keeps everybody away from
@@ -109,7 +114,11 @@ func command(ctx context.Context, o order, args ...string) (*child, error) {
 func (r *register) start(o order) (*child, error) {
 	url := r.url()
 	o.Dir, o.Without, o.Disks = r.dir, r.without, r.disks
-	c, err := command(r.ctx, o, "demo", "--dir", r.dir, "--port", url[strings.LastIndex(url, ":")+1:], "--json")
+	args := r.command
+	if args == nil {
+		args = []string{"demo", "--dir", r.dir}
+	}
+	c, err := command(r.ctx, o, append(slices.Clip(args), "--port", url[strings.LastIndex(url, ":")+1:], "--json")...)
 	if err != nil {
 		return nil, err
 	}
@@ -247,13 +256,13 @@ func (r *register) insist(key string) {
 // post registers the game of a key. The answer's header is nil when there was none.
 func (r *register) post(key string) (id string, header http.Header, err error) {
 	body := fmt.Sprintf(`{"title":"  %s ","developer":"N/A","genre":"Puzzle","year":%d,"competitive":true}`, key, 1950+len(key))
-	request, err := http.NewRequestWithContext(r.ctx, http.MethodPost, r.url()+"/forms/videogames", strings.NewReader(body))
+	request, err := http.NewRequestWithContext(r.ctx, http.MethodPost, cmp.Or(r.front, r.url())+"/forms/videogames", strings.NewReader(body))
 	if err != nil {
 		return "", nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", key)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := r.client.Do(request)
 	if err != nil {
 		return "", nil, err
 	}

@@ -38,7 +38,7 @@ func OpenBus(ctx context.Context, bus string, at awsconfig.Settings) (*Bus, erro
 	if err != nil {
 		return nil, err
 	}
-	idle := awsconfig.Connections(&c, connections, callLimit/2)
+	idle := awsconfig.Connections(&c, connections, answerTime)
 	return &Bus{client: eventbridge.NewFromConfig(c), name: bus, idle: idle}, nil
 }
 

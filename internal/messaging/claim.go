@@ -131,7 +131,7 @@ func OpenPayloads(ctx context.Context, bucket string, at awsconfig.Settings) (*P
 	if err != nil {
 		return nil, err
 	}
-	idle := awsconfig.Connections(&c, connections, callLimit/2)
+	idle := awsconfig.Connections(&c, connections, answerTime)
 	return &Payloads{bucket: bucket, idle: idle, client: s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = at.Endpoint != "" })}, nil
 }
 

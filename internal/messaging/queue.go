@@ -29,8 +29,11 @@ const (
 	MostInFlight = 120_000        // received and not deleted, of a queue
 )
 
-// callLimit bounds a call, its repetitions included, beside what it waits for messages.
-const callLimit = 30 * time.Second
+// callLimit bounds a call, its repetitions included, and answerTime one without an answer, beside what it waits for messages.
+const (
+	callLimit  = 30 * time.Second
+	answerTime = callLimit / 2
+)
 
 // Message is what was received. Handle is of this receipt alone.
 type Message struct {
@@ -79,9 +82,10 @@ func (f *Failure) Error() string { return f.Code + ": " + f.Message }
 
 // Queue is one queue.
 type Queue struct {
-	client *sqs.Client
-	url    string
-	idle   func() // ends connections that nobody uses
+	client  *sqs.Client
+	waiting *sqs.Client // for messages: its answers may be late
+	url     string
+	idle    func() // ends connections that nobody uses
 }
 
 // OpenQueue finds a queue by its name, ARN or URL. It is an error if there is none.
@@ -90,8 +94,14 @@ func OpenQueue(ctx context.Context, queue string, at awsconfig.Settings) (*Queue
 	if err != nil {
 		return nil, err
 	}
-	idle := awsconfig.Connections(&c, connections, LongestWait+callLimit/2)
-	q := &Queue{client: sqs.NewFromConfig(c), url: queue, idle: idle}
+	idle := awsconfig.Connections(&c, connections, answerTime)
+	q := &Queue{client: sqs.NewFromConfig(c), url: queue}
+	idleWaiting := awsconfig.Connections(&c, connections, LongestWait+answerTime)
+	q.waiting = sqs.NewFromConfig(c)
+	q.idle = func() {
+		idle()
+		idleWaiting()
+	}
 	if strings.Contains(queue, "://") {
 		return q, nil
 	}
@@ -155,9 +165,9 @@ func (q *Queue) Name() string { return QueueName(q.url) }
 // Receive waits for messages and hides them from others. None may come though there are some. What AWS gives more than its
 // limits say is ErrOverLimit.
 func (q *Queue) Receive(ctx context.Context, wait, hidden time.Duration) ([]Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+callLimit)
+	ctx, cancel := context.WithTimeout(ctx, wait+answerTime) // who receives does it again
 	defer cancel()
-	out, err := q.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+	out, err := q.waiting.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl: &q.url, MaxNumberOfMessages: MostEntries, WaitTimeSeconds: seconds(wait), VisibilityTimeout: seconds(hidden),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll}, MessageAttributeNames: []string{"All"},
 	})

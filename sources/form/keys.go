@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
 )
@@ -128,14 +130,16 @@ func (s *Source) register(ctx context.Context, key string, sent *sent, at time.T
 			return id, err
 		}
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		s.finish(t, err)
-		return "", fmt.Errorf("make id: %w", err)
+	if t.id == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			s.finish(t, err)
+			return "", fmt.Errorf("make id: %w", err)
+		}
+		t.id, t.at = id.String(), at.UnixMicro()
 	}
-	t.id = id.String()
 	sent.values[s.id] = schemas.Value{Set: true, Text: []byte(t.id)}
-	if !s.queue.put(t, sent.values, len(sent.body), at) {
+	if !s.queue.put(t, sent.values, len(sent.body)) {
 		s.finish(t, errFull)
 		return "", errFull
 	}
@@ -166,12 +170,30 @@ func (s *Source) before(ctx context.Context, t *ticket) (id string, settled bool
 	return "", false, nil
 }
 
-// answered looks for the answer that was given under a ticket's key.
+// answered looks for the answer that was given under a ticket's key. An answer whose record is not there was never given: it was cut off between
+// the two. The record is made then, and with the same id and version, so that it does no harm if it is still on its way.
 func (s *Source) answered(ctx context.Context, t *ticket) (id string, found bool, err error) {
 	item, found, err := s.items.Get(ctx, KeysTable, t.key)
 	if err != nil || !found || item.Deleted {
 		return "", false, err
 	}
+	id, err = answerOf(item, t.hash)
+	if err != nil {
+		return id, true, err
+	}
+	_, found, err = s.items.Get(ctx, s.table.Name, id)
+	if err == nil && !found {
+		t.id, t.at = id, int64(item.Version.Lo) //nolint:gosec // a time after 1970
+		return "", false, nil
+	}
+	if fault.Code(err) == itemstore.UnknownTable { // the pipeline keeps its records elsewhere
+		err = nil
+	}
+	return id, true, err
+}
+
+// answerOf gives the id that an answer has, or that it was of another body.
+func answerOf(item itemstore.Item, of hash) (id string, err error) {
 	var before string
 	err = record.EachMember(item.Doc, func(name []byte, _ record.JSONKind, text []byte) error {
 		switch string(name) {
@@ -182,10 +204,10 @@ func (s *Source) answered(ctx context.Context, t *ticket) (id string, found bool
 		}
 		return nil
 	})
-	if err == nil && before != hex.EncodeToString(t.hash[:]) {
+	if err == nil && before != hex.EncodeToString(of[:]) {
 		err = errConflict
 	}
-	return id, true, err
+	return id, err
 }
 
 // await waits until a ticket is settled. The owner of one that no reader takes withdraws it after a fifth of the

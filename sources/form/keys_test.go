@@ -64,6 +64,36 @@ func TestKeyOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+// A store without transactions may have the answer and not the record: sent again, the request makes it, as it would have been.
+func TestAnswerWithoutItsRecord(t *testing.T) {
+	t.Parallel()
+	w := open(t, form.Config{})
+	cut := true
+	var id string
+	w.refuse = func(c record.Chunk) error {
+		if !cut {
+			return nil
+		}
+		cut = false
+		id = string(c.Batches[0].Columns[2].Text(0))
+		return errors.Join(w.write(record.Chunk{Batches: c.Batches[:1]}), errors.New("the network is gone"))
+	}
+	w.run(t)
+	if got := w.json(t, zelda, "Idempotency-Key", "k"); got.status != http.StatusServiceUnavailable || w.count(t, "videogames") != 0 {
+		t.Fatalf("got %d %s, %d games", got.status, got.body, w.count(t, "videogames"))
+	}
+	for range 2 {
+		if got := w.json(t, zelda, "Idempotency-Key", "k"); got.status != http.StatusCreated || !strings.Contains(got.body, id) || w.count(t, "videogames") != 1 {
+			t.Errorf("sent again: %d %s, want %s; %d games", got.status, got.body, id, w.count(t, "videogames"))
+		}
+	}
+	answer, _, err := w.items.Get(t.Context(), form.KeysTable, "videogames/k")
+	game, found, err2 := w.items.Get(t.Context(), "videogames", id)
+	if err := errors.Join(err, err2); err != nil || !found || game.Version != answer.Version {
+		t.Errorf("%v, %v, %v: %v", found, game.Version, answer.Version, err)
+	}
+}
+
 func TestPageKey(t *testing.T) {
 	t.Parallel()
 	w := start(t, form.Config{})

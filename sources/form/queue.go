@@ -19,6 +19,7 @@ const (
 // ticket is a record on its way, and what its request waits for.
 type ticket struct {
 	id   string
+	at   int64  // microseconds since 1970: its time, and its version
 	key  string // the form's name and the Idempotency-Key; "": none
 	hash hash
 
@@ -54,19 +55,18 @@ func newQueue(table *schemas.Table, keys *record.Schema) *queue {
 }
 
 // put adds a record, or says that there is no room.
-func (q *queue) put(t *ticket, values []schemas.Value, size int, at time.Time) bool {
+func (q *queue) put(t *ticket, values []schemas.Value, size int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.tickets) >= maxQueued || q.bytes+size > maxQueuedBytes {
 		return false
 	}
 	if len(q.tickets) == 0 {
-		q.oldest = at
+		q.oldest = time.Now()
 	}
-	stamp := at.UnixMicro()
 	t.row, t.keyRow = q.items.Rows(), -1
 	q.table.Append(q.items, values)
-	mark(q.items, stamp)
+	mark(q.items, t.at)
 	q.items.System().EventIDs.AppendText([]byte(t.id))
 	if t.key != "" {
 		t.keyRow = q.answers.Rows()
@@ -74,7 +74,7 @@ func (q *queue) put(t *ticket, values []schemas.Value, size int, at time.Time) b
 		q.answers.String(1, hex.EncodeToString(t.hash[:]))
 		q.answers.String(2, t.id)
 		q.answers.Next()
-		mark(q.answers, stamp)
+		mark(q.answers, t.at)
 	}
 	q.tickets = append(q.tickets, t)
 	q.bytes += size
@@ -99,7 +99,7 @@ func mark(b *record.Builder, stamp int64) {
 	sys.Versions.Lo = append(sys.Versions.Lo, uint64(stamp)) //nolint:gosec // after 1970
 }
 
-// take gives all that waits as batches, with its tickets.
+// take gives all that waits as batches, with its tickets: what is written first stands first.
 func (q *queue) take() ([]*record.Batch, []*ticket) {
 	q.mu.Lock()
 	items, answers, tickets := q.items, q.answers, q.tickets
@@ -125,7 +125,7 @@ func (q *queue) take() ([]*record.Batch, []*ticket) {
 	for _, part := range []struct {
 		builder *record.Builder
 		gone    []int
-	}{{items, rows}, {answers, keyRows}} {
+	}{{answers, keyRows}, {items, rows}} { // in this order: a store without transactions has the answer first
 		if part.builder.Rows() == len(part.gone) {
 			continue
 		}

@@ -24,8 +24,8 @@ type reader struct {
 	closed    bool
 }
 
-// Read gives all that waits as one chunk: the records, and the answers under keys, which the items sink writes in one
-// transaction.
+// Read gives all that waits as one chunk: the answers under keys, and the records, which the items sink writes in one
+// transaction where its store has such, and else in this order.
 func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	for {
 		if err := ctx.Err(); err != nil {

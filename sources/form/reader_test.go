@@ -23,7 +23,7 @@ func newReader(t *testing.T) *reader {
 func (r *reader) put(t *testing.T, id, key string) *ticket {
 	t.Helper()
 	one := &ticket{id: id, key: key, done: make(chan struct{})}
-	if !r.source.queue.put(one, make([]schemas.Value, len(r.source.table.Fields)), 1, time.Now()) {
+	if !r.source.queue.put(one, make([]schemas.Value, len(r.source.table.Fields)), 1) {
 		t.Fatal("no room")
 	}
 	return one
@@ -42,7 +42,7 @@ func TestWithdrawnRecordsAreNotRead(t *testing.T) {
 	if err != nil || len(chunk.Batches) != 2 {
 		t.Fatalf("read %+v, %v", chunk, err)
 	}
-	items, keys := chunk.Batches[0], chunk.Batches[1]
+	keys, items := chunk.Batches[0], chunk.Batches[1]
 	if items.Rows != 1 || string(items.System.EventIDs.Text(0)) != "2" || keys.Rows != 1 || string(keys.Columns[0].Text(0)) != "late" {
 		t.Errorf("items %s, keys %s", items.AppendJSON(nil, 0), keys.AppendJSON(nil, 0))
 	}

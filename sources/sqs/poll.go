@@ -33,7 +33,7 @@ func (r *reader) poll(ctx, receives context.Context) {
 			r.log.WarnContext(ctx, "the queue has as many messages in flight as it may: the group is closed", slog.Any("error", err))
 			tries++
 			pause(ctx, pollPause(tries))
-		case awsconfig.Throttled(err):
+		case awsconfig.Throttled(err), fault.Of(err) == fault.Retryable && tries < receiveTries: // what is in flight need not come again
 			tries++
 			pause(ctx, pollPause(tries))
 		default:
@@ -42,6 +42,9 @@ func (r *reader) poll(ctx, receives context.Context) {
 		}
 	}
 }
+
+// receiveTries is how often in a row a receive may fail before the lane is told.
+const receiveTries = 5
 
 // pressing tells Read that nothing more comes before some is deleted.
 func (r *reader) pressing() {

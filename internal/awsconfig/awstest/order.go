@@ -3,6 +3,7 @@ package awstest
 import (
 	"bytes"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +24,10 @@ func (s *Server) InOrder(t *testing.T) awsconfig.Settings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
+	proxy := &httputil.ReverseProxy{
+		ErrorLog: log.New(io.Discard, "", 0), // of callers that are gone
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(to) },
+	}
 	var one sync.RWMutex
 	way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
