@@ -58,14 +58,18 @@ func (c jobsListCmd) Run(ctx context.Context, t terminal) (err error) {
 	if c.JSON {
 		return writeJSON(t.out, list)
 	}
-	if len(list.Jobs) == 0 {
-		_, err := fmt.Fprintln(t.out, c.say("There are no jobs.", "No hay trabajos."))
+	return showJobs(t, c.spoken, list.Jobs)
+}
+
+func showJobs(t terminal, s spoken, all []api.Job) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(t.out, s.say("There are no jobs.", "No hay trabajos."))
 		return err
 	}
 	w := tabwriter.NewWriter(t.out, 0, 8, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, c.say("job\tkind\tstate\tasked by\tcreated\ttook", "trabajo\tclase\testado\tpedido por\tcreado\ttardó"))
-	for _, j := range list.Jobs {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateIn(c.spoken, j.State), caller(c.spoken, j.By), j.Created.Local().Format(time.DateTime), tookOf(j))
+	_, _ = fmt.Fprintln(w, s.say("job\tkind\tstate\tasked by\tcreated\ttook", "trabajo\tclase\testado\tpedido por\tcreado\ttardó"))
+	for _, j := range all {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", j.ID, j.Kind, stateIn(s, j.State), caller(s, j.By), j.Created.Local().Format(time.DateTime), tookOf(j))
 	}
 	return w.Flush()
 }

@@ -80,8 +80,8 @@ func language(asked string) string {
 // stateIn is how a job, a database or a table of one stands.
 func stateIn(s spoken, state string) string {
 	spanish, ok := map[string]string{
-		"queued": "en cola", "waiting": "en espera", "running": "en marcha", "succeeded": "hecho", "partial": "parcial", "failed": "fallido",
-		"canceled": "cancelado",
+		"queued": "en cola", "waiting": "en espera", "running": "en marcha", "succeeded": "terminó bien", "partial": "parcial", "failed": "falló",
+		"canceled": "se canceló",
 	}[state]
 	if !ok {
 		return state
