@@ -28,62 +28,81 @@ func openS3(t *testing.T, server *blobtest.Server, o backup.Options) *backup.Sto
 	return open(t, inS3, o)
 }
 
-// TestABackupInS3 makes backups in each format, lists, verifies, restores and prunes them: what is there is what the manifests name,
-// encrypted by S3, and no upload is left.
+// TestABackupInS3 makes backups of each kind of database in each format, lists, verifies, restores and prunes them: what is there is what the
+// manifests name, encrypted by S3, and no upload is left.
 func TestABackupInS3(t *testing.T) {
 	t.Parallel()
-	from := shop(t)
-	want := contents(t, from)
 	key := identity(t)
-	for name, o := range map[string]backup.Options{
-		"parquet": {}, "ndjson": {Format: backup.NDJSON},
-		"encrypted": {Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			bucket := blobtest.New(t)
-			bucket.Page(3)
-			s := openS3(t, bucket, o)
-			if all, bad, err := s.List(t.Context(), backup.Filter{}); len(all)+len(bad) > 0 || err != nil {
-				t.Errorf("an empty bucket has %v, %v, %v", all, bad, err)
-			}
-			first, made := create(t, s, database(t, from)), create(t, s, database(t, from))
-			verified, err := s.Verify(t.Context(), made.ID, backup.Filter{}, backup.VerifyOptions{Against: new(database(t, from))})
-			if err != nil || !verified.Whole || !*verified.Equal {
-				t.Errorf("it is verified as %+v, %v", verified, err)
-			}
-			to := server.Database(t)
-			if _, err := s.Restore(t.Context(), backup.Latest, backup.Filter{}, database(t, to), backup.RestoreOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			if got := contents(t, to); !slices.Equal(want, got) {
-				t.Error(cmp.Diff(want, got))
-			}
-			pruned, err := s.Prune(t.Context(), backup.PruneOptions{})
-			if err != nil || len(pruned.Removed) != 1 || pruned.Removed[0].ID != first.ID || len(pruned.Swept) > 0 {
-				t.Errorf("pruned %+v, %v", pruned, err)
-			}
-			all, _, err := s.List(t.Context(), backup.Filter{Table: made.Tables[0].Name})
-			if err != nil || len(all) != 1 || all[0].ID != made.ID {
-				t.Fatalf("there are %v, %v", all, err)
-			}
-			named := []string{"kept/backups/postgresql/_backups/" + made.ID + ".json", "kept/backups/postgresql/_backups/making.lock"}
-			for _, table := range made.Tables {
-				for _, f := range table.Files {
-					named = append(named, "kept/backups/"+f.Name)
-				}
-			}
-			slices.Sort(named)
-			if there := bucket.Names(""); !slices.Equal(there, named) || bucket.Staged() > 0 {
-				t.Errorf("%d uploads, and there is %s", bucket.Staged(), cmp.Diff(named, there))
-			}
-			for _, name := range named {
-				o := bucket.Object(name)
-				if o.SSE != "AES256" || name != named[0] && bytes.Contains(o.Body, []byte("@example.com")) && strings.HasSuffix(name, ".age") {
-					t.Errorf("%s is kept with %q", name, o.SSE)
-				}
-			}
-		})
+	for kind, of := range engines(t) {
+		for format, o := range map[string]backup.Options{
+			"parquet": {}, "ndjson": {Format: backup.NDJSON},
+			"encrypted": {Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}},
+		} {
+			t.Run(kind+" "+format, func(t *testing.T) {
+				t.Parallel()
+				restoresFromS3(t, kind, of, o)
+			})
+		}
+	}
+}
+
+func restoresFromS3(t *testing.T, kind string, of engine, o backup.Options) {
+	t.Helper()
+	bucket := blobtest.New(t)
+	bucket.Page(3)
+	s := openS3(t, bucket, o)
+	if all, bad, err := s.List(t.Context(), backup.Filter{}); len(all)+len(bad) > 0 || err != nil {
+		t.Errorf("an empty bucket has %v, %v, %v", all, bad, err)
+	}
+	first, made := create(t, s, of.from(t)), create(t, s, of.from(t))
+	into, holds := of.empty(t)
+	verified, err := s.Verify(t.Context(), made.ID, backup.Filter{}, backup.VerifyOptions{Against: &into})
+	if err != nil || !verified.Whole || *verified.Equal {
+		t.Errorf("an empty database is verified as %+v, %v", verified, err)
+	}
+	restored, err := s.Restore(t.Context(), backup.Latest, backup.Filter{}, into, backup.RestoreOptions{})
+	if err != nil || restored.ID != made.ID || restored.Rows != made.Rows {
+		t.Fatalf("restored %+v, %v", restored, err)
+	}
+	if got := holds(); !slices.Equal(of.want, got) {
+		t.Error(cmp.Diff(of.want, got))
+	}
+	for _, d := range []backup.Database{of.from(t), into} {
+		verified, err := s.Verify(t.Context(), made.ID, backup.Filter{}, backup.VerifyOptions{Against: &d})
+		if err != nil || !verified.Whole || !*verified.Equal {
+			t.Errorf("it is verified as %+v, %v", verified, err)
+		}
+	}
+	pruned, err := s.Prune(t.Context(), backup.PruneOptions{})
+	if err != nil || len(pruned.Removed) != 1 || pruned.Removed[0].ID != first.ID || len(pruned.Swept) > 0 {
+		t.Errorf("pruned %+v, %v", pruned, err)
+	}
+	all, _, err := s.List(t.Context(), backup.Filter{Table: made.Tables[0].Name})
+	if err != nil || len(all) != 1 || all[0].ID != made.ID {
+		t.Fatalf("there are %v, %v", all, err)
+	}
+	namedInS3(t, bucket, kind, made)
+}
+
+// namedInS3 wants in a bucket what a backup names, the lock, and nothing else.
+func namedInS3(t *testing.T, bucket *blobtest.Server, kind string, made *backup.Backup) {
+	t.Helper()
+	manifest := "kept/backups/" + kind + "/_backups/" + made.ID + ".json"
+	named := []string{manifest, "kept/backups/" + kind + "/_backups/making.lock"}
+	for _, table := range made.Tables {
+		for _, f := range table.Files {
+			named = append(named, "kept/backups/"+f.Name)
+		}
+	}
+	slices.Sort(named)
+	if there := bucket.Names(""); !slices.Equal(there, named) || bucket.Staged() > 0 {
+		t.Errorf("%d uploads, and there is %s", bucket.Staged(), cmp.Diff(named, there))
+	}
+	for _, name := range named {
+		o := bucket.Object(name)
+		if o.SSE != "AES256" || name != manifest && bytes.Contains(o.Body, []byte("@example.com")) && strings.HasSuffix(name, ".age") {
+			t.Errorf("%s is kept with %q", name, o.SSE)
+		}
 	}
 }
 

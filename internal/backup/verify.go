@@ -122,11 +122,15 @@ func (v *Verified) compare(ctx context.Context, m *manifest, d Database) (err er
 		return d.cannot("compared with a backup")
 	}
 	snapshot, err := source.Snapshot(ctx, m.Selection)
-	if err != nil {
+	var now []sources.SnapshotTable
+	switch {
+	case errors.Is(err, sources.ErrNoTables): // all of them are gone
+	case err != nil:
 		return err
+	default:
+		defer func() { err = errors.Join(err, snapshot.Close(ctx)) }()
+		now = snapshot.About().Tables
 	}
-	defer func() { err = errors.Join(err, snapshot.Close(ctx)) }()
-	now := snapshot.About().Tables
 	equal := true
 	for i := range m.Tables {
 		at := -1

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/acequia-io/acequia/internal/backup"
 	"github.com/acequia-io/acequia/internal/mongodb/mongodbtest"
@@ -26,11 +27,10 @@ pipelines: { shop: { from: shop, to: [out] } }
 backup: { url: %s, sources: [shop], keep: { daily: 1 } }
 `
 
-// newEngineRun writes a project over two databases of a server.
-func newEngineRun(t *testing.T, engine, shop, other string) *backupRun {
+// newEngineRun writes a project over two databases of a server. It keeps backups at a URL, which settings may follow.
+func newEngineRun(t *testing.T, engine, url, shop, other string) *backupRun {
 	t.Helper()
-	dir := t.TempDir()
-	r := &backupRun{t: t, engine: engine, shop: shop, copy: other, file: filepath.Join(dir, "shop.yaml"), root: filepath.Join(dir, "kept")}
+	r := &backupRun{t: t, engine: engine, shop: shop, copy: other, file: filepath.Join(t.TempDir(), "shop.yaml"), root: url}
 	if err := os.WriteFile(r.file, fmt.Appendf(nil, engineProject, shop, other, r.root), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -68,16 +68,41 @@ func (r *backupRun) killed(tables func() []string, drop, between func()) {
 	r.equal()
 }
 
-// TestRestoreOfMySQLIsKilled kills restores into MariaDB: what is left stands in a database of its own, which the next restore drops.
-func TestRestoreOfMySQLIsKilled(t *testing.T) {
-	t.Parallel()
+// newMariaShop fills a database of a MariaDB of its own.
+func newMariaShop(t *testing.T) (s *mysqltest.Server, name string) {
+	t.Helper()
 	s, err := mysqltest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closed(t, s.Close()) })
-	shop := s.Database(t, "CREATE TABLE orders (id int AUTO_INCREMENT PRIMARY KEY, note varchar(40), KEY (note))", "INSERT INTO orders (note) SELECT md5(seq) FROM seq_1_to_5000",
+	name = s.Database(t, "CREATE TABLE orders (id int AUTO_INCREMENT PRIMARY KEY, note varchar(40), KEY (note))", "INSERT INTO orders (note) SELECT md5(seq) FROM seq_1_to_5000",
 		"CREATE TABLE parts (order_id int, n int, FOREIGN KEY (order_id) REFERENCES orders (id))", "INSERT INTO parts SELECT seq, seq % 7 FROM seq_1_to_5000")
+	return s, name
+}
+
+// newMongoShop fills a database of a FerretDB of its own.
+func newMongoShop(t *testing.T) (s *mongodbtest.Server, shop *mongo.Database) {
+	t.Helper()
+	s, err := mongodbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closed(t, s.Close()) })
+	shop = s.Database(t)
+	var docs []bson.D
+	for i := range 3000 {
+		docs = append(docs, bson.D{{Key: "_id", Value: int32(i)}, {Key: "note", Value: strings.Repeat("x", i%50)}})
+	}
+	mongodbtest.Insert(t, shop.Collection("orders"), docs...)
+	mongodbtest.Insert(t, shop.Collection("parts"), docs[:10]...)
+	return s, shop
+}
+
+// TestRestoreOfMySQLIsKilled kills restores into MariaDB: what is left stands in a database of its own, which the next restore drops.
+func TestRestoreOfMySQLIsKilled(t *testing.T) {
+	t.Parallel()
+	s, shop := newMariaShop(t)
 	other := s.Database(t)
 	c, err := s.Connect("")
 	if err != nil {
@@ -94,7 +119,7 @@ func TestRestoreOfMySQLIsKilled(t *testing.T) {
 		}
 		return out
 	}
-	r := newEngineRun(t, "mysql", "type: mysql, dsn: "+s.DSN(shop), "type: mysql, dsn: "+s.DSN(other))
+	r := newEngineRun(t, "mysql", filepath.Join(t.TempDir(), "kept"), "type: mysql, dsn: "+s.DSN(shop), "type: mysql, dsn: "+s.DSN(other))
 	r.killed(func() []string { return names("table_schema = '" + other + "'") }, func() { s.Exec(t, other, "DROP TABLE parts, orders") }, func() {})
 	if left := names(`table_schema LIKE 'acequia\_restore\_%'`); len(left) > 0 {
 		t.Errorf("left are %v", left)
@@ -108,18 +133,8 @@ func TestRestoreOfMySQLIsKilled(t *testing.T) {
 // sure that nobody is at it.
 func TestRestoreOfMongoDBIsKilled(t *testing.T) {
 	t.Parallel()
-	s, err := mongodbtest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { closed(t, s.Close()) })
-	shop, other := s.Database(t), s.Database(t)
-	var docs []bson.D
-	for i := range 3000 {
-		docs = append(docs, bson.D{{Key: "_id", Value: int32(i)}, {Key: "note", Value: strings.Repeat("x", i%50)}})
-	}
-	mongodbtest.Insert(t, shop.Collection("orders"), docs...)
-	mongodbtest.Insert(t, shop.Collection("parts"), docs[:10]...)
+	s, shop := newMongoShop(t)
+	other := s.Database(t)
 	names := func() []string {
 		all, err := other.ListCollectionNames(t.Context(), bson.D{})
 		if err != nil {
@@ -130,7 +145,7 @@ func TestRestoreOfMongoDBIsKilled(t *testing.T) {
 	settings := func(database string) string {
 		return fmt.Sprintf("type: mongodb, uri: %q, database: %s", s.URI, database)
 	}
-	r := newEngineRun(t, "mongodb", settings(shop.Name()), settings(other.Name()))
+	r := newEngineRun(t, "mongodb", filepath.Join(t.TempDir(), "kept"), settings(shop.Name()), settings(other.Name()))
 	heard := func(before time.Duration) {
 		set := bson.D{{Key: "$set", Value: bson.D{{Key: "beat", Value: time.Now().Add(-before)}}}}
 		if _, err := other.Collection("acequia_restore_lease").UpdateMany(t.Context(), bson.D{}, set); err != nil {

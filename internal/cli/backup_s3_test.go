@@ -56,6 +56,11 @@ func startCloud(t *testing.T) *cloud {
 	return c
 }
 
+// kept is where backups are kept in it, with what reaches it.
+func (c *cloud) kept() string {
+	return fmt.Sprintf("s3://%s/kept, sse: s3, aws: { region: %s, endpoint: %q }", c.bucket, c.Settings.Region, c.endpoint)
+}
+
 // later does something two minutes later, when what died is taken for dead.
 func (c *cloud) later(do func()) {
 	c.ahead.Store(int64(2 * time.Minute))
@@ -85,7 +90,7 @@ func TestBackupInS3IsKilled(t *testing.T) {
 	c := startCloud(t)
 	settings := blob.S3Settings{AWS: c.Settings, SSE: "s3"}
 	settings.AWS.Endpoint = c.endpoint
-	r := newBackupRunAt(t, fmt.Sprintf("s3://%s/kept, sse: s3, aws: { region: %s, endpoint: %q }", c.bucket, settings.AWS.Region, c.endpoint))
+	r := newBackupRunAt(t, c.kept())
 	var err error
 	if r.bucket, err = blob.OpenS3(t.Context(), "s3://"+c.bucket+"/kept", settings); err != nil {
 		t.Fatal(err)
@@ -116,5 +121,58 @@ func TestBackupInS3IsKilled(t *testing.T) {
 	r.same()
 	if code, out := r.run(order{}, "verify", "-f", r.file, "--source", "copy"); code != exitUsage || !strings.Contains(out, "ACQ-BACKUP-002") || !strings.Contains(out, "s3://"+c.bucket) {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestBackupInS3IsRestored keeps a database of each kind in a bucket, drops all that it has, and restores it: it is what it was.
+func TestBackupInS3IsRestored(t *testing.T) {
+	t.Parallel()
+	c := startCloud(t)
+	for kind, start := range map[string]func(t *testing.T, place string) (r *backupRun, drop func()){
+		"postgresql": func(t *testing.T, place string) (*backupRun, func()) {
+			t.Helper()
+			r := newBackupRunAt(t, place)
+			return r, func() {
+				if err := runSQL(r.shop, "drop table lines, orders, moods; drop type mood"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"mysql": func(t *testing.T, place string) (*backupRun, func()) {
+			t.Helper()
+			s, shop := newMariaShop(t)
+			return newEngineRun(t, "mysql", place, "type: mysql, dsn: "+s.DSN(shop), "type: mysql, dsn: "+s.DSN(s.Database(t))),
+				func() { s.Exec(t, shop, "DROP TABLE parts, orders") }
+		},
+		"mongodb": func(t *testing.T, place string) (*backupRun, func()) {
+			t.Helper()
+			s, shop := newMongoShop(t)
+			settings := func(database string) string {
+				return fmt.Sprintf("type: mongodb, uri: %q, database: %s", s.URI, database)
+			}
+			return newEngineRun(t, "mongodb", place, settings(shop.Name()), settings(s.Database(t).Name())), func() {
+				if err := shop.Drop(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			r, drop := start(t, c.kept())
+			r.must("create", r.file, "--json")
+			if out := r.must("list", r.file, "--source-db", kind); !strings.Contains(out, kind) {
+				t.Errorf("listed is %s", out)
+			}
+			drop()
+			if code, out := r.run(order{}, "verify", "-f", r.file, "--source", "shop", "--against-source"); code != exitDifferent || !strings.Contains(out, "GONE") {
+				t.Errorf("of an empty database it says %d: %s", code, out)
+			}
+			r.must("restore", "-f", r.file, "--source", "shop")
+			r.must("verify", "-f", r.file, "--source", "shop", "--against-source")
+			if code, out := r.run(order{}, "restore", "-f", r.file, "--source", "shop"); code != exitUsage {
+				t.Errorf("a second time it says %d: %s", code, out)
+			}
+		})
 	}
 }
