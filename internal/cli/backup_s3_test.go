@@ -56,9 +56,9 @@ func startCloud(t *testing.T) *cloud {
 	return c
 }
 
-// kept is where backups are kept in it, with what reaches it.
-func (c *cloud) kept() string {
-	return fmt.Sprintf("s3://%s/kept, sse: s3, aws: { region: %s, endpoint: %q }", c.bucket, c.Settings.Region, c.endpoint)
+// kept is where backups are kept in a folder of it, with what reaches it.
+func (c *cloud) kept(folder string) string {
+	return fmt.Sprintf("s3://%s/%s, sse: s3, aws: { region: %s, endpoint: %q }", c.bucket, folder, c.Settings.Region, c.endpoint)
 }
 
 // later does something two minutes later, when what died is taken for dead.
@@ -90,7 +90,7 @@ func TestBackupInS3IsKilled(t *testing.T) {
 	c := startCloud(t)
 	settings := blob.S3Settings{AWS: c.Settings, SSE: "s3"}
 	settings.AWS.Endpoint = c.endpoint
-	r := newBackupRunAt(t, c.kept())
+	r := newBackupRunAt(t, c.kept("kept"))
 	var err error
 	if r.bucket, err = blob.OpenS3(t.Context(), "s3://"+c.bucket+"/kept", settings); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestBackupInS3IsRestored(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			r, drop := start(t, c.kept())
+			r, drop := start(t, c.kept(kind))
 			r.must("create", r.file, "--json")
 			if out := r.must("list", r.file, "--source-db", kind); !strings.Contains(out, kind) {
 				t.Errorf("listed is %s", out)
