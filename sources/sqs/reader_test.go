@@ -350,6 +350,32 @@ func TestThrottling(t *testing.T) {
 	}
 }
 
+// TestFailedReceives has more receives fail in a row than the SDK repeats: what was received before is still in flight, and goes on.
+func TestFailedReceives(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	fake := messagingtest.Start(t, messagingtest.Faults{Call: func(action string) *messagingtest.Refusal {
+		if action != "ReceiveMessage" {
+			return nil
+		}
+		if calls++; calls > 1 && calls < 6 {
+			return &messagingtest.Refusal{Status: http.StatusInternalServerError, Code: "InternalError"}
+		}
+		return nil
+	}})
+	put(fake, 0, 15)
+	c := numbers(fake.URL("q"))
+	c.Pollers = 1
+	if got := all(t, open(t, c), 15); len(got) != 15 {
+		t.Errorf("got %v", got)
+	}
+	for _, m := range fake.Messages() {
+		if m.Receives != 1 {
+			t.Errorf("%d receives of %s", m.Receives, m.Body)
+		}
+	}
+}
+
 // TestLag counts what waits.
 func TestLag(t *testing.T) {
 	t.Parallel()
