@@ -58,6 +58,9 @@ func runChild() int {
 		if name == "lines" { // of runs over files
 			p.Limits.Rows = 10_000
 		}
+		if name == "changes" { // of a stream
+			p.Limits.Rows = 300
+		}
 		if name == "replayed" {
 			p.Limits.Rows = 3000
 		}

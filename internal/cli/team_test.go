@@ -38,22 +38,43 @@ func sharedDatabase(t *testing.T, sql ...string) string {
 func newTeamRun(t *testing.T, lake string, shared app.SharedState, names ...string) *fileRun {
 	t.Helper()
 	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, shared: shared}
-	state := fmt.Sprintf("type: postgres, dsn: %q", string(shared.DSN))
-	if shared.Table != "" {
-		state = fmt.Sprintf("type: dynamodb, table: %q, aws: { region: %q, endpoint: %q }", shared.Table, shared.AWS.Region, shared.AWS.Endpoint)
-	}
 	for f := range 12 {
 		r.grow(t, fmt.Sprintf("part-%02d.csv", f), 20_000)
 	}
-	for _, name := range names {
-		r.write(t, name+".yaml", fmt.Appendf([]byte(strings.Replace(fileProject, "url: lake,", lake, 1)), "state: { folder: .state-%s, %s }\n", name, state))
-	}
+	r.writeTeam(t, strings.Replace(fileProject, "url: lake,", lake, 1), names...)
 	return r
+}
+
+// writeTeam writes the same project for each, with the shared state.
+func (r *fileRun) writeTeam(t *testing.T, project string, names ...string) {
+	t.Helper()
+	state := fmt.Sprintf("type: postgres, dsn: %q", string(r.shared.DSN))
+	if r.shared.Table != "" {
+		state = fmt.Sprintf("type: dynamodb, table: %q, aws: { region: %q, endpoint: %q }", r.shared.Table, r.shared.AWS.Region, r.shared.AWS.Endpoint)
+	}
+	for _, name := range names {
+		r.write(t, name+".yaml", fmt.Appendf([]byte(project), "state: { folder: .state-%s, %s }\n", name, state))
+	}
 }
 
 func inPostgres(t *testing.T) app.SharedState {
 	t.Helper()
 	return app.SharedState{DSN: config.Secret(sharedDatabase(t))}
+}
+
+func inDynamo(t *testing.T) app.SharedState {
+	t.Helper()
+	server, err := awstest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	at := server.InOrder(t)
+	return app.SharedState{Table: dynamologtest.Table(t, at), AWS: at}
 }
 
 // leases gives the keys of leases that processes have, by owner.
@@ -88,17 +109,7 @@ func TestTeamOfRuns(t *testing.T) {
 	})
 	t.Run("state in DynamoDB", func(t *testing.T) {
 		t.Parallel()
-		server, err := awstest.Start()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := server.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		at := server.InOrder(t)
-		r := newTeamRun(t, "url: lake,", app.SharedState{Table: dynamologtest.Table(t, at), AWS: at}, "a", "b", "c", "d")
+		r := newTeamRun(t, "url: lake,", inDynamo(t), "a", "b", "c", "d")
 		r.killedAndFrozen(t, func() { r.check(t) })
 	})
 	t.Run("S3", func(t *testing.T) {
@@ -121,25 +132,33 @@ func TestTeamOfRuns(t *testing.T) {
 	})
 }
 
-func (r *fileRun) killedAndFrozen(t *testing.T, check func()) {
+// killedAndFrozen checks when those that were left have ended, and when the frozen has. They may lack a protection.
+func (r *fileRun) killedAndFrozen(t *testing.T, check func(), lacks ...protection) {
 	t.Helper()
-	killed := r.start(t, order{KillAt: "lines/after-intent:2"}, "run", "a.yaml")
+	pipeline, want, weak := "lines", exitPartial, protection("")
+	if len(r.bad) == 0 {
+		pipeline, want = "changes", exitOK
+	}
+	if len(lacks) > 0 {
+		weak = lacks[0]
+	}
+	killed := r.start(t, order{KillAt: pipeline + "/after-intent:2"}, "run", "a.yaml")
 	killed.until(t, nil)
 	left := r.leases(t)
 	if len(left) != 1 {
 		t.Fatalf("leases of the killed: %v; it said %s", left, killed.said())
 	}
-	frozen := r.start(t, order{HoldAt: "lines/before-publish:2"}, "run", "b.yaml")
+	frozen := r.start(t, order{HoldAt: pipeline + "/before-publish:2", Without: weak}, "run", "b.yaml")
 	frozen.until(t, r.isHeld)
 	frozen.signal(t, syscall.SIGSTOP)
-	for _, c := range []*running{r.startBeside(t, "run", "c.yaml"), r.startBeside(t, "run", "d.yaml")} {
-		if code := c.until(t, nil); code != exitPartial {
+	for _, c := range []*running{r.startBeside(t, weak, "run", "c.yaml"), r.startBeside(t, weak, "run", "d.yaml")} {
+		if code := c.until(t, nil); code != want && weak == "" {
 			t.Errorf("exit code %d: %s", code, c.said())
 		}
 	}
 	check()
 	frozen.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
-	if code := frozen.until(t, nil); code != exitPartial && code != exitOK {
+	if code := frozen.until(t, nil); code != want && code != exitOK && weak == "" {
 		t.Errorf("the frozen: exit code %d: %s", code, frozen.said())
 	}
 	check()
@@ -149,9 +168,9 @@ func (r *fileRun) killedAndFrozen(t *testing.T, check func()) {
 }
 
 // startBeside starts the program while another waits at a point.
-func (r *fileRun) startBeside(t *testing.T, args ...string) *running {
+func (r *fileRun) startBeside(t *testing.T, lacks protection, args ...string) *running {
 	t.Helper()
-	return r.launch(t, order{Dir: filepath.Join(r.dir, "beside")}, args...)
+	return r.launch(t, order{Dir: filepath.Join(r.dir, "beside"), Without: lacks}, args...)
 }
 
 const teamTable = `version: 1
@@ -180,7 +199,7 @@ func TestTeamFollowsTable(t *testing.T) {
 	}
 	a := r.start(t, order{}, "run", "a.yaml")
 	a.until(t, has(1000))
-	b := r.startBeside(t, "run", "b.yaml")
+	b := r.startBeside(t, "", "run", "b.yaml")
 	b.until(t, func() bool { return len(r.leases(t)) == 2 })
 	var holder string
 	for owner, keys := range r.leases(t) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/awsconfig"
+	"github.com/acequia-io/acequia/internal/awsconfig/streamtest"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/dynamodbstreams"
@@ -163,55 +164,55 @@ func sameKeys(t *testing.T, got, want []string) {
 // A loss that others had: a stream of more than a hundred shards is listed by pages, and all of them are read.
 func TestManyShards(t *testing.T) {
 	t.Parallel()
-	f := newFake()
+	f := streamtest.New()
 	all := keys(120)
 	for i, key := range all {
 		id := fmt.Sprintf("shard-%03d", i)
-		f.shards = append(f.shards, &fakeShard{id: id, closed: i < 115})
-		f.add(id, key)
+		f.Shards = append(f.Shards, &streamtest.Shard{ID: id, Closed: i < 115})
+		f.Add(id, key)
 	}
-	f.status = "DISABLED"
-	sameKeys(t, (&follower{source: open(t, f.start(t), sources.Host{}), want: len(all)}).run(t), all)
+	f.Status = "DISABLED"
+	sameKeys(t, (&follower{source: open(t, f.Start(t), sources.Host{}), want: len(all)}).run(t), all)
 }
 
 // A loss that others had: the children of a shard are read from their beginning, however late they are found, and not before their parent
 // is at its end.
 func TestChildrenFromTheirBeginning(t *testing.T) {
 	t.Parallel()
-	f := newFake("root")
+	f := streamtest.New("root")
 	all := keys(40)
 	for _, k := range all[:10] {
-		f.add("root", k)
+		f.Add("root", k)
 	}
 	reads := 0
-	f.reading = func(f *fake, _ iterator) {
+	f.Reading = func(f *streamtest.Stream, _ streamtest.Iterator) {
 		if reads++; reads == 2 { // while the parent is read it is split, the children get changes at once, and one of them is split again
-			f.split("root", "left", "right")
+			f.Split("root", "left", "right")
 			for _, k := range all[10:20] {
-				f.add("left", k)
+				f.Add("left", k)
 			}
 			for _, k := range all[20:30] {
-				f.add("right", k)
+				f.Add("right", k)
 			}
-			f.split("left", "leaf")
+			f.Split("left", "leaf")
 			for _, k := range all[30:] {
-				f.add("leaf", k)
+				f.Add("leaf", k)
 			}
-			f.hidden = map[string]int{"left": 3, "right": 6, "leaf": 9} // and the list is behind
+			f.Hidden = map[string]int{"left": 3, "right": 6, "leaf": 9} // and the list is behind
 		}
 	}
-	sameKeys(t, (&follower{source: open(t, f.start(t), sources.Host{}), want: len(all)}).run(t), all)
+	sameKeys(t, (&follower{source: open(t, f.Start(t), sources.Host{}), want: len(all)}).run(t), all)
 	last := map[string]int{}
 	first := map[string]int{}
-	for i, shard := range f.order {
+	for i, shard := range f.Order {
 		if last[shard] = i; first[shard] == 0 {
 			first[shard] = i
 		}
 	}
 	if last["root"] > first["left"] || last["root"] > first["right"] || last["left"] > first["leaf"] {
-		t.Errorf("a child is read beside its parent: %v", f.order)
+		t.Errorf("a child is read beside its parent: %v", f.Order)
 	}
-	for _, a := range f.asked {
+	for _, a := range f.Asked {
 		if strings.HasPrefix(a, "LATEST") {
 			t.Errorf("asked for %s", a)
 		}
@@ -223,23 +224,23 @@ func TestChildrenFromTheirBeginning(t *testing.T) {
 func TestExpiredIterators(t *testing.T) {
 	t.Parallel()
 	for _, before := range []int{1, 2, 3} { // reads: before anything was read, in the middle, and after a pause
-		f := newFake("one")
+		f := streamtest.New("one")
 		all := keys(9)
 		for _, k := range all {
-			f.add("one", k)
+			f.Add("one", k)
 		}
 		reads := 0
-		f.reading = func(f *fake, _ iterator) {
+		f.Reading = func(f *streamtest.Stream, _ streamtest.Iterator) {
 			if reads++; reads == before {
-				f.expire()
+				f.Expire()
 			}
 		}
-		got := (&follower{source: open(t, f.start(t), sources.Host{}), want: len(all)}).run(t)
+		got := (&follower{source: open(t, f.Start(t), sources.Host{}), want: len(all)}).run(t)
 		if !slices.Equal(got, all) {
 			t.Errorf("expired before read %d: got %v", before, got)
 		}
-		if n := len(f.asked); n != 2 {
-			t.Errorf("iterators %v", f.asked)
+		if n := len(f.Asked); n != 2 {
+			t.Errorf("iterators %v", f.Asked)
 		}
 	}
 }
@@ -247,24 +248,24 @@ func TestExpiredIterators(t *testing.T) {
 // Changes that were trimmed before they were read are announced, counted, and reading goes on with the oldest that is left.
 func TestTrimmedChanges(t *testing.T) {
 	t.Parallel()
-	f := newFake("one")
+	f := streamtest.New("one")
 	all := keys(12)
 	for _, k := range all {
-		f.add("one", k)
+		f.Add("one", k)
 	}
-	at := f.start(t)
-	lane := f.label + "/one"
-	f.locked(func() { f.shard("one").trimmed = 8 })
+	at := f.Start(t)
+	lane := f.Label + "/one"
+	f.Locked(func() { f.Shard("one").Trimmed = 8 })
 	var log bytes.Buffer
 	source := open(t, at, sources.Host{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	got := (&follower{source: source, want: 4, from: map[string]record.Position{lane: record.Position(f.shard("one").records[2].sequence)}}).run(t)
+	got := (&follower{source: source, want: 4, from: map[string]record.Position{lane: record.Position(f.Shard("one").Records[2].Sequence)}}).run(t)
 	sameKeys(t, got, all[8:])
 	report, err := source.Report(t.Context())
 	if err != nil || report.Trimmed != 1 || len(report.Warnings) != 1 || !strings.Contains(log.String(), "DATA LOSS POSSIBLE") {
 		t.Errorf("%+v %v\n%s", report, err, &log)
 	}
 	// Nothing is lost where the reader stood right before what is left, or where it had read nothing.
-	for _, from := range []record.Position{record.Position(f.shard("one").records[7].sequence), ""} {
+	for _, from := range []record.Position{record.Position(f.Shard("one").Records[7].Sequence), ""} {
 		source := open(t, at, sources.Host{})
 		got := (&follower{source: source, want: 4, from: map[string]record.Position{lane: from}}).run(t)
 		sameKeys(t, got, all[8:])
@@ -273,11 +274,11 @@ func TestTrimmedChanges(t *testing.T) {
 		}
 	}
 	// It is trimmed while it is read.
-	f.locked(func() {
-		f.shard("one").trimmed = 0
-		f.reading = func(f *fake, i iterator) {
-			if i.at == 3 { // the first page was taken, whatever calls that took
-				f.shard("one").trimmed = 6
+	f.Locked(func() {
+		f.Shard("one").Trimmed = 0
+		f.Reading = func(f *streamtest.Stream, i streamtest.Iterator) {
+			if i.At == 3 { // the first page was taken, whatever calls that took
+				f.Shard("one").Trimmed = 6
 			}
 		}
 	})
@@ -292,18 +293,18 @@ func TestTrimmedChanges(t *testing.T) {
 // A shard that went while nobody read it is announced, and so is a stream that another has taken the place of; what follows is read.
 func TestVanishedShards(t *testing.T) {
 	t.Parallel()
-	f := newFake("old")
+	f := streamtest.New("old")
 	all := keys(6)
-	f.add("old", all[0])
-	at := f.start(t)
+	f.Add("old", all[0])
+	at := f.Start(t)
 	state := &kept{}
 	first := &follower{source: open(t, at, sources.Host{State: state}), want: 1}
 	first.run(t)
-	f.locked(func() {
-		f.split("old", "child")
-		f.shards = f.shards[1:]
+	f.Locked(func() {
+		f.Split("old", "child")
+		f.Shards = f.Shards[1:]
 		for _, k := range all[1:3] {
-			f.add("child", k)
+			f.Add("child", k)
 		}
 	})
 	source := open(t, at, sources.Host{State: state})
@@ -312,10 +313,10 @@ func TestVanishedShards(t *testing.T) {
 	if report, err := source.Report(t.Context()); err != nil || report.Trimmed != 1 {
 		t.Errorf("a shard is gone: %+v %v", report, err)
 	}
-	f.locked(func() {
-		f.label = "2026-02-02T00:00:00.000"
-		f.shards = []*fakeShard{{id: "anew"}}
-		f.add("anew", all[3])
+	f.Locked(func() {
+		f.Label = "2026-02-02T00:00:00.000"
+		f.Shards = []*streamtest.Shard{{ID: "anew"}}
+		f.Add("anew", all[3])
 	})
 	source = open(t, at, sources.Host{State: state})
 	lanes, err := source.Lanes(t.Context())
@@ -338,14 +339,14 @@ func TestVanishedShards(t *testing.T) {
 // What was read to its end and settled may be trimmed: nobody is alarmed.
 func TestFinishedShardsMayGo(t *testing.T) {
 	t.Parallel()
-	f := newFake("old")
-	f.add("old", "k000")
-	f.split("old", "child")
-	f.add("child", "k001")
-	at := f.start(t)
+	f := streamtest.New("old")
+	f.Add("old", "k000")
+	f.Split("old", "child")
+	f.Add("child", "k001")
+	at := f.Start(t)
 	state := &kept{}
 	(&follower{source: open(t, at, sources.Host{State: state}), want: 2}).run(t)
-	f.locked(func() { f.shards = f.shards[1:] })
+	f.Locked(func() { f.Shards = f.Shards[1:] })
 	nothingLost(t, open(t, at, sources.Host{State: state}))
 }
 
@@ -362,10 +363,10 @@ func nothingLost(t *testing.T, source *dynamodbstreams.Source) {
 // So may a shard whose last changes are durable only after its end was read.
 func TestShardsThatFinishLate(t *testing.T) {
 	t.Parallel()
-	f := newFake("old")
-	f.add("old", "k000")
-	f.split("old", "child")
-	at := f.start(t)
+	f := streamtest.New("old")
+	f.Add("old", "k000")
+	f.Split("old", "child")
+	at := f.Start(t)
 	state := &kept{}
 	source := open(t, at, sources.Host{State: state})
 	lanes, err := source.Lanes(t.Context())
@@ -386,30 +387,30 @@ func TestShardsThatFinishLate(t *testing.T) {
 	if err := errors.Join(r.Settle(t.Context(), c.To, nil), r.Close()); err != nil {
 		t.Error(err)
 	}
-	f.locked(func() { f.shards = f.shards[1:] })
+	f.Locked(func() { f.Shards = f.Shards[1:] })
 	nothingLost(t, open(t, at, sources.Host{State: state}))
 }
 
 // Throttling is waited for; a right that is missing is named.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	f := newFake("one")
+	f := streamtest.New("one")
 	all := keys(5)
 	for _, k := range all {
-		f.add("one", k)
+		f.Add("one", k)
 	}
 	n := map[string]int{} // every second call of an operation: of all calls together, it could be the same operation's each time
-	f.refuse = func(operation string) string {
+	f.Refuse = func(operation string) string {
 		if n[operation]++; operation != "DescribeTable" && n[operation]%2 == 1 {
 			return map[bool]string{true: "LimitExceededException", false: "ProvisionedThroughputExceededException"}[n[operation]%4 == 1]
 		}
 		return ""
 	}
-	at := f.start(t)
+	at := f.Start(t)
 	sameKeys(t, (&follower{source: open(t, at, sources.Host{}), want: len(all)}).run(t), all)
 	for _, action := range []string{"DescribeTable", "DescribeStream", "GetShardIterator", "GetRecords"} {
-		f.locked(func() {
-			f.refuse = func(operation string) string {
+		f.Locked(func() {
+			f.Refuse = func(operation string) string {
 				if operation == action {
 					return "AccessDeniedException"
 				}
@@ -426,10 +427,10 @@ func TestRefusals(t *testing.T) {
 // A shard is a lane that waits for its parent as long as that is listed; one that is closed takes its turn with others.
 func TestLanesOfShards(t *testing.T) {
 	t.Parallel()
-	f := newFake("old")
-	f.split("old", "open")
-	f.shards = append(f.shards, &fakeShard{id: "orphan", parent: "trimmed"})
-	lanes, err := open(t, f.start(t), sources.Host{}).Lanes(t.Context())
+	f := streamtest.New("old")
+	f.Split("old", "open")
+	f.Shards = append(f.Shards, &streamtest.Shard{ID: "orphan", Parent: "trimmed"})
+	lanes, err := open(t, f.Start(t), sources.Host{}).Lanes(t.Context())
 	if err != nil || len(lanes) != 3 {
 		t.Fatal(lanes, err)
 	}
@@ -441,11 +442,11 @@ func TestLanesOfShards(t *testing.T) {
 // How far it is behind, and when that will be lost.
 func TestLag(t *testing.T) {
 	t.Parallel()
-	f := newFake("one")
-	f.add("one", "k000")
+	f := streamtest.New("one")
+	f.Add("one", "k000")
 	hour := time.Now().Add(-20 * time.Hour).Unix()
-	f.shard("one").records[0].body["dynamodb"].(map[string]any)["ApproximateCreationDateTime"] = hour //nolint:errcheck // it is one
-	source := open(t, f.start(t), sources.Host{})
+	f.Shard("one").Records[0].Body["dynamodb"].(map[string]any)["ApproximateCreationDateTime"] = hour //nolint:errcheck // it is one
+	source := open(t, f.Start(t), sources.Host{})
 	lanes, err := source.Lanes(t.Context())
 	if err != nil {
 		t.Fatal(err)
