@@ -15,7 +15,11 @@ type keptPlace struct {
 
 // keptInS3 gives those places.
 func (p *Project) keptInS3() (out []keptPlace) {
-	for _, k := range []keptPlace{{kind: "backups", at: p.backups, check: blob.CheckS3}, {kind: "reports", at: p.Reports, check: blob.CheckS3Small}} {
+	look := blob.CheckS3
+	if p.Backup != nil && p.Backup.Prune {
+		look = blob.CheckS3Removing
+	}
+	for _, k := range []keptPlace{{kind: "backups", at: p.backups, check: look}, {kind: "reports", at: p.Reports, check: blob.CheckS3Small}} {
 		if _, _, remote := blob.ParseURL(k.at); remote {
 			k.s3 = p.s3Of(k.at)
 			out = append(out, k)

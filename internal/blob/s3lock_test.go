@@ -2,6 +2,7 @@ package blob_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -100,7 +101,7 @@ func TestS3Check(t *testing.T) {
 		t.Helper()
 		all := func(want string) {
 			t.Helper()
-			for _, check := range []func(context.Context, string, blob.S3Settings) (string, error){blob.CheckS3, blob.CheckS3Small} {
+			for _, check := range []func(context.Context, string, blob.S3Settings) (string, error){blob.CheckS3, blob.CheckS3Small, blob.CheckS3Removing} {
 				if found, err := check(t.Context(), p.Root(), p.settings); err != nil || found != p.Root()+" can be written, and "+want {
 					t.Errorf("%q, %v, want %s", found, err, want)
 				}
@@ -116,6 +117,14 @@ func TestS3Check(t *testing.T) {
 		}
 		if p.fake == nil {
 			return
+		}
+		p.fake.Deny(blobtest.Delete)
+		_, err := blob.CheckS3Removing(t.Context(), p.Root(), p.settings)
+		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != "ACQ-AWS-005" || !strings.Contains(err.Error(), "s3:DeleteObject") || !strings.Contains(f.Remedy, "right") {
+			t.Errorf("got %v", err)
+		}
+		if _, err := blob.CheckS3(t.Context(), p.Root(), p.settings); err != nil {
+			t.Error(err)
 		}
 		p.fake.Deny(blobtest.Create, blobtest.Uploads)
 		if _, err := blob.CheckS3(t.Context(), p.Root(), p.settings); fault.Code(err) != "ACQ-AWS-005" {

@@ -20,6 +20,17 @@ func CheckS3Small(ctx context.Context, root string, s S3Settings) (found string,
 	return checkS3(ctx, root, s, (*S3).probeSmall)
 }
 
+// CheckS3Removing says it of a place whose files are removed too.
+func CheckS3Removing(ctx context.Context, root string, s S3Settings) (found string, err error) {
+	return checkS3(ctx, root, s, func(b *S3, ctx context.Context) (bool, error) {
+		there, err := b.Probe(ctx)
+		if err != nil {
+			return false, err
+		}
+		return there, b.Remove(ctx, "_check-"+rand.Text()) // which is not there: S3 asks for the right all the same, and removes nothing
+	})
+}
+
 func checkS3(ctx context.Context, root string, s S3Settings, probe func(b *S3, ctx context.Context) (bool, error)) (found string, err error) {
 	b, err := OpenS3(ctx, root, s)
 	if err != nil {

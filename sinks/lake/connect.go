@@ -18,7 +18,11 @@ func (c *Config) Check(ctx context.Context) (found string, err error) {
 		return "", err
 	}
 	if _, _, remote := blob.ParseURL(root); remote {
-		if found, err = blob.CheckS3(ctx, root, c.S3()); err == nil && c.Athena != nil {
+		look := blob.CheckS3
+		if c.Compact != nil || c.Expire != nil {
+			look = blob.CheckS3Removing
+		}
+		if found, err = look(ctx, root, c.S3()); err == nil && c.Athena != nil {
 			err = c.checkGlue(ctx)
 		}
 		return found, err

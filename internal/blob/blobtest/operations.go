@@ -86,7 +86,7 @@ func (q *request) serve() {
 	case bucket != "bucket":
 		q.fail(http.StatusNotFound, "NoSuchBucket")
 		return
-	case q.denied[q.op] || owner != "" && owner != Account:
+	case q.denied[q.op] && q.op != Delete || owner != "" && owner != Account:
 		q.fail(http.StatusForbidden, "AccessDenied")
 		return
 	case q.torn:
@@ -244,12 +244,19 @@ func (q *request) remove() {
 		q.fail(http.StatusBadRequest, "MalformedXML")
 		return
 	}
+	type refused struct{ Key, Code, Message string }
+	var errs []refused // S3 answers 200, and refuses key by key
 	for _, o := range in.Object {
+		if q.denied[Delete] {
+			errs = append(errs, refused{o.Key, "AccessDenied", "Access Denied"})
+			continue
+		}
 		delete(q.objects, o.Key)
 	}
 	q.answer(struct {
-		XMLName xml.Name `xml:"DeleteResult"`
-	}{})
+		XMLName xml.Name  `xml:"DeleteResult"`
+		Error   []refused //nolint:revive // as above
+	}{Error: errs})
 }
 
 func (q *request) create() {
