@@ -9,11 +9,13 @@ import (
 	"github.com/acequia-io/acequia/internal/blob"
 	"github.com/acequia-io/acequia/internal/cost"
 	"github.com/acequia-io/acequia/internal/messaging"
+	"github.com/acequia-io/acequia/record"
 	eventsink "github.com/acequia-io/acequia/sinks/eventbridge"
 	itemsink "github.com/acequia-io/acequia/sinks/items"
 	"github.com/acequia-io/acequia/sinks/lake"
 	queuesink "github.com/acequia-io/acequia/sinks/sqs"
 	"github.com/acequia-io/acequia/sources/dynamodbstreams"
+	"github.com/acequia-io/acequia/sources/form"
 	"github.com/acequia-io/acequia/sources/mysql"
 	"github.com/acequia-io/acequia/sources/postgres"
 	queuesource "github.com/acequia-io/acequia/sources/sqs"
@@ -95,18 +97,20 @@ func (p *Project) costOfItems(e *cost.Estimate, part *SinkPart, c *itemsink.Conf
 		if !slices.Contains(d.Sinks, part) {
 			continue
 		}
-		for _, t := range c.Stored(distinct(d.Out)) {
+		out := distinct(d.Out)
+		answers := slices.ContainsFunc(out, func(s *record.Schema) bool { return s.Stream == form.KeysTable })
+		for _, t := range c.Stored(out) {
 			each := 0
 			for _, x := range t.Indexes {
 				if x.Each {
 					each++
 				}
 			}
-			e.Items(name, t.Name, len(t.Indexes)-each, each)
+			e.Items(name, t.Name, len(t.Indexes)-each, each, answers)
 			known++
 		}
 	}
 	if known == 0 {
-		e.Items(name, "its tables", 0, 0)
+		e.Items(name, "its tables", 0, 0, false)
 	}
 }

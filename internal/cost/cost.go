@@ -77,12 +77,16 @@ func (e *Estimate) Lake(part string, streams int, every time.Duration) {
 	e.add("Athena", part, "TiB that queries read", float64(e.load.Queries)*float64(billed(int64(bytes)))/tebibyte, scannedTiB)
 }
 
-// Items is a table of DynamoDB: an index is written with each item, an index of elements as often as there are elements.
-func (e *Estimate) Items(part, table string, indexes, each int) {
+// Items is a table of DynamoDB: an index is written with each item, an index of elements as often as there are elements. Written in transactions,
+// an item costs twice as much.
+func (e *Estimate) Items(part, table string, indexes, each int, transactions bool) {
 	rows := float64(e.load.Rows)
 	copies := float64(1 + indexes + elements*each)
-	units := math.Ceil(float64(e.load.Bytes) / 1024)
-	e.add("DynamoDB", part, table+": units that are written, indexes too", rows*units*copies, writeUnit)
+	units, writes := math.Ceil(float64(e.load.Bytes)/1024), copies
+	if transactions {
+		writes++
+	}
+	e.add("DynamoDB", part, table+": units that are written, indexes too", rows*units*writes, writeUnit)
 	stored := rows * float64(e.load.Bytes) * copies * float64(e.load.Days) / gigabyte
 	e.add("DynamoDB", part, table+": GB that are stored and can be recovered", stored, (itemGB+recoveryGB)/month)
 }

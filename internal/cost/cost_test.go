@@ -20,7 +20,8 @@ func TestLines(t *testing.T) {
 	}{
 		"lake":     {func(e *cost.Estimate) { e.Lake("lake", 2, 5*time.Minute) }, []float64{2 * 288 * 3 * 5e-6, 0.5 * 365 * 0.023 / month, 1000 * 477.0 / (1 << 20) * 5}},
 		"no less":  {func(e *cost.Estimate) { e.Lake("lake", 1, 10*time.Millisecond) }, []float64{1e6 * 3 * 5e-6, 0.25 * 365 * 0.023 / month, 1000 * 239.0 / (1 << 20) * 5}},
-		"items":    {func(e *cost.Estimate) { e.Items("items", "games", 3, 1) }, []float64{7 * 0.625, 7 * 365 * 0.45 / month}},
+		"items":    {func(e *cost.Estimate) { e.Items("items", "games", 3, 1, false) }, []float64{7 * 0.625, 7 * 365 * 0.45 / month}},
+		"form":     {func(e *cost.Estimate) { e.Items("items", "games", 3, 1, true) }, []float64{8 * 0.625, 7 * 365 * 0.45 / month}},
 		"stream":   {func(e *cost.Estimate) { e.Stream("changes", time.Second) }, []float64{86400 * 0.2e-6}},
 		"queue":    {func(e *cost.Estimate) { e.Queue("changes", false, 4, 20*time.Second) }, []float64{(200_000 + 4*4320) * 0.4e-6}},
 		"fifo":     {func(e *cost.Estimate) { e.Queue("changes", true, 1, 20*time.Second) }, []float64{(200_000 + 4320) * 0.5e-6}},
@@ -49,7 +50,7 @@ func TestLines(t *testing.T) {
 func TestLargeRows(t *testing.T) {
 	t.Parallel()
 	e := cost.New(cost.Load{Rows: 1, Bytes: 2049, Days: 1, Queries: 1})
-	e.Items("items", "games", 0, 0)
+	e.Items("items", "games", 0, 0, false)
 	e.Lake("lake", 1, time.Hour)
 	if e.Lines[0].Quantity != 3 || e.Lines[4].Quantity != 10.0/(1<<20) {
 		t.Errorf("%+v", e.Lines)

@@ -70,6 +70,17 @@ func (l *load) add(key string) (there bool) {
 	return there
 }
 
+// note remembers keys that are about to be written by their version.
+func (l *load) note(all []work) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range all {
+		if l.seen != nil {
+			l.add(all[i].Key)
+		}
+	}
+}
+
 // write takes the keys that were never written out of the chains, and writes the newest copy of each.
 func (l *load) write(ctx context.Context, t *dynamoTable, chains map[string][]work) error {
 	l.mu.Lock() // until all is written, so that who finds a key in the filter comes after it

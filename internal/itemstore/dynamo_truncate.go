@@ -104,7 +104,7 @@ func (t *dynamoTable) lift(ctx context.Context, v record.Version) error {
 		deletedAttribute: &types.AttributeValueMemberBOOL{Value: true}, truncatedAttribute: &types.AttributeValueMemberBOOL{Value: true},
 		versionAttribute: &types.AttributeValueMemberS{Value: v.String()},
 	})
-	_, done, err := t.putIf(ctx, item, newer, v)
+	_, done, err := t.putIf(ctx, onto{whole: work{item: item}, condition: newer, version: v})
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/acequia-io/acequia/record"
 )
 
-// Write does the puts: those of one key in their order, other keys side by side. It is no transaction: an error means that some may be
-// done, which does no harm, for each takes effect by its version.
+// Write does the puts: those of one key in their order, other keys side by side, and each number of Together in a transaction. An error
+// means that some may be done, which does no harm, for each takes effect by its version.
 func (d *Dynamo) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(puts))
 	for from := 0; from < len(puts); {
@@ -40,11 +40,17 @@ func (d *Dynamo) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 	return outcomes, nil
 }
 
-// writeItems does puts without a truncate among them, a table after the other.
+// writeItems does puts without a truncate among them: the transactions, and then the others, a table after the other.
 func (d *Dynamo) writeItems(ctx context.Context, puts []Put, outcomes []Outcome) error {
+	together, alone := parted(puts)
+	if len(together) > 0 {
+		if err := d.writeTogether(ctx, puts, together, outcomes); err != nil {
+			return err
+		}
+	}
 	var tables []string
 	byTable := map[string][]int{}
-	for i := range puts {
+	for _, i := range alone {
 		if byTable[puts[i].Table] == nil {
 			tables = append(tables, puts[i].Table)
 		}
@@ -169,37 +175,60 @@ func (t *dynamoTable) strange(p *Put, err error) error {
 // newer is the condition of a versioned write. An item that acequia did not write has no version and gives way.
 const newer = "attribute_not_exists(#v) OR #v < :v"
 
+// onto is what a put goes over, and the condition on which it is done.
+type onto struct {
+	whole     work // with the columns that it keeps
+	condition string
+	version   record.Version // that the condition is of
+	refused   Outcome        // where the condition does not hold
+	exact     bool           // where it does not hold, the item has changed, and is to be looked at again
+	old       attributes     // what is stored, if that was looked at
+	decided   Outcome        // 0: it is to be done
+}
+
+// noVersion is the condition that no item is there, or one that acequia did not write.
+const noVersion = "attribute_not_exists(#v)"
+
+// blind is for a put that goes over whatever is older.
+func (t *dynamoTable) blind(w work) onto {
+	if w.IfAbsent {
+		return onto{whole: w, condition: noVersion, refused: Exists}
+	}
+	return onto{whole: w, condition: newer, version: w.Version, refused: Superseded}
+}
+
+// expression is the condition as calls have it: #v is the stored version, :v the given one.
+func (o *onto) expression() (condition *string, names map[string]string, values attributes) {
+	if o.condition != noVersion {
+		values = attributes{":v": &types.AttributeValueMemberS{Value: o.version.String()}}
+	}
+	return &o.condition, map[string]string{"#v": versionAttribute}, values
+}
+
 // put does one put. A refused condition means that a copy of the same or a newer version is there.
 func (t *dynamoTable) put(ctx context.Context, w work) (Outcome, error) {
 	if len(w.Kept) > 0 {
 		return t.merge(ctx, w)
 	}
-	condition, refused := newer, Superseded
-	if w.IfAbsent {
-		condition, refused = "attribute_not_exists(#v)", Exists
-	}
 	if err := t.enter(ctx, w); err != nil {
 		return 0, err
 	}
-	old, done, err := t.putIf(ctx, w.item, condition, w.Version)
+	on := t.blind(w)
+	old, done, err := t.putIf(ctx, on)
 	if err != nil || !done {
-		return refused, err
+		return on.refused, err
 	}
 	return Written, t.leave(ctx, w, old)
 }
 
-// putIf puts an item on a condition of #v, the stored version, and :v, a given one; it gives what the item was before.
-func (t *dynamoTable) putIf(ctx context.Context, item attributes, condition string, v record.Version) (old attributes, done bool, err error) {
-	in := &dynamodb.PutItemInput{
-		TableName: aws.String(t.Name), Item: item, ConditionExpression: aws.String(condition), ExpressionAttributeNames: map[string]string{"#v": versionAttribute},
-	}
-	if condition != "attribute_not_exists(#v)" {
-		in.ExpressionAttributeValues = attributes{":v": &types.AttributeValueMemberS{Value: v.String()}}
-	}
+// putIf puts an item on its condition; it gives what the item was before.
+func (t *dynamoTable) putIf(ctx context.Context, on onto) (old attributes, done bool, err error) {
+	in := &dynamodb.PutItemInput{TableName: aws.String(t.Name), Item: on.whole.item}
+	in.ConditionExpression, in.ExpressionAttributeNames, in.ExpressionAttributeValues = on.expression()
 	if t.hasEntries() {
 		in.ReturnValues = types.ReturnValueAllOld
 	}
-	err = t.store.call(ctx, t.Name, t.limit, units(item), func(ctx context.Context) error {
+	err = t.store.call(ctx, t.Name, t.limit, units(on.whole.item), func(ctx context.Context) error {
 		out, err := t.store.client.PutItem(ctx, in)
 		if err == nil {
 			old = out.Attributes
@@ -226,43 +255,56 @@ const merges = 20
 // merge does a put whose document lacks columns that the stored one has. An expression that updates may have 4 KB, so the item is
 // read, and written if it has not changed.
 func (t *dynamoTable) merge(ctx context.Context, w work) (Outcome, error) {
-	floor := t.floor.known()
 	for range merges {
-		key, err := w.layout.key(w.Key)
-		if err != nil {
+		on, err := t.over(ctx, w)
+		if err != nil || on.decided != 0 {
+			return on.decided, err
+		}
+		if err := t.enter(ctx, on.whole); err != nil {
 			return 0, err
 		}
-		stored, err := t.get(ctx, key)
-		version := versionOf(stored)
-		switch {
-		case err != nil:
-			return 0, err
-		case len(stored) > 0 && version.Compare(w.Version) >= 0:
-			return Superseded, nil
-		case len(stored) == 0 || deleted(stored) || version.Compare(floor) < 0:
-			return Missing, nil
-		}
-		whole := w
-		whole.item = w.with(stored)
-		if err := fitsItem(whole.item); err != nil {
-			return 0, t.strange(w.Put, err)
-		}
-		if err := t.enter(ctx, whole); err != nil {
-			return 0, err
-		}
-		condition := "#v = :v"
-		if _, ok := stored[versionAttribute]; !ok {
-			condition = "attribute_not_exists(#v)"
-		}
-		old, done, err := t.putIf(ctx, whole.item, condition, version)
+		old, done, err := t.putIf(ctx, on)
 		if err != nil {
 			return 0, err
 		}
 		if done {
-			return Written, t.leave(ctx, whole, old)
+			return Written, t.leave(ctx, on.whole, old)
 		}
 	}
 	return 0, fault.Retry(fmt.Errorf("item %s of %s is changed by others all the time", w.Key, t.Name))
+}
+
+// over looks at the stored item, and makes the put one that goes over just that.
+func (t *dynamoTable) over(ctx context.Context, w work) (onto, error) {
+	floor := t.floor.known()
+	key, err := w.layout.key(w.Key)
+	if err != nil {
+		return onto{}, err
+	}
+	stored, err := t.get(ctx, key)
+	if err != nil {
+		return onto{}, err
+	}
+	_, versioned := stored[versionAttribute]
+	on := onto{whole: w, condition: noVersion, exact: true, old: stored}
+	if versioned {
+		on.condition, on.version = "#v = :v", versionOf(stored)
+	}
+	switch {
+	case w.IfAbsent && versioned:
+		on.decided = Exists
+	case versioned && on.version.Compare(w.Version) >= 0:
+		on.decided = Superseded
+	case len(w.Kept) == 0:
+	case len(stored) == 0 || deleted(stored) || on.version.Compare(floor) < 0:
+		on.decided = Missing
+	default:
+		on.whole.item = w.with(stored)
+		if err := fitsItem(on.whole.item); err != nil {
+			return onto{}, t.strange(w.Put, err)
+		}
+	}
+	return on, nil
 }
 
 // with gives the item with the kept columns of the stored one.

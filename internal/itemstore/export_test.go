@@ -59,3 +59,19 @@ func (d *Dynamo) Loads(table string) bool {
 	t, err := d.table(table)
 	return err == nil && t.load != nil
 }
+
+// CountUnits counts the units of writes that a table is asked for from now on.
+func (d *Dynamo) CountUnits(table string) (count func() float64) {
+	t, err := d.table(table)
+	if err != nil {
+		return func() float64 { return -1 }
+	}
+	t.limit.mu.Lock()
+	defer t.limit.mu.Unlock()
+	t.limit.begun, t.limit.spent = time.Now().Add(time.Hour), 0 // the window does not end
+	return func() float64 {
+		t.limit.mu.Lock()
+		defer t.limit.mu.Unlock()
+		return t.limit.spent
+	}
+}

@@ -29,6 +29,8 @@ type faulty struct {
 	answer func(operation string, body map[string]any) (status int, text string)
 	// after may add to what the server answered.
 	after func(operation string, body, answer map[string]any)
+	// lose says whether the answer of a call that was done gets lost.
+	lose func(operation string, body map[string]any) bool
 
 	mu    sync.Mutex
 	calls map[string]int
@@ -64,7 +66,7 @@ func (f *faulty) start(t *testing.T) awsconfig.Settings {
 		}
 		out, _ := json.Marshal(body) //nolint:errchkjson // it was JSON
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(out)), int64(len(out))
-		if f.after == nil {
+		if f.after == nil && f.lose == nil {
 			proxy.ServeHTTP(w, r)
 			return
 		}
@@ -73,8 +75,14 @@ func (f *faulty) start(t *testing.T) awsconfig.Settings {
 		var answer map[string]any
 		_ = json.Unmarshal(seen.Body.Bytes(), &answer)
 		f.mu.Lock()
-		f.after(operation, body, answer)
-		f.mu.Unlock()
+		defer f.mu.Unlock()
+		if f.lose != nil && f.lose(operation, body) {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		if f.after != nil {
+			f.after(operation, body, answer)
+		}
 		w.WriteHeader(seen.Code)
 		_ = json.NewEncoder(w).Encode(answer)
 	}))

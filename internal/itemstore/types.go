@@ -46,6 +46,9 @@ type Put struct {
 	Expires  int64     // unix seconds after which the item goes away by itself, without a change; 0: never
 	IfAbsent bool      // only when the table holds no copy of the key, not even a tombstone
 	Kept     []string  // members that Doc lacks and that the stored document keeps
+	// Together is the same, and not 0, in puts of one Write that are one transaction. One that finds a copy of the same or a newer version is
+	// left out alone; but where the first has IfAbsent, and a copy of its key is there, none is done, and all get Exists.
+	Together uint32
 	// Schema is that of Doc, for a store with types of its own; nil: that of the table.
 	Schema *record.Schema
 }
@@ -63,7 +66,7 @@ type Outcome uint8
 const (
 	Written Outcome = iota + 1
 	Superseded
-	Exists  // of a Put with IfAbsent: a copy of the key is there
+	Exists  // of a Put with IfAbsent, and those together with it: a copy of the key is there
 	Missing // of a Put with Kept: there is no document to keep them of, and nothing was written
 )
 

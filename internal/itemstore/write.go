@@ -51,16 +51,7 @@ func (s *Store) Write(ctx context.Context, puts []Put) ([]Outcome, error) {
 	}
 	outcomes := make([]Outcome, len(puts))
 	err := s.do(ctx, func(ctx context.Context, w *writer) error {
-		for i := range puts {
-			var err error
-			if outcomes[i], err = w.put(ctx, &targets[i], &puts[i]); err != nil {
-				return err
-			}
-			if i%yieldPuts == 0 {
-				runtime.Gosched()
-			}
-		}
-		return nil
+		return w.putAll(ctx, targets, puts, outcomes)
 	})
 	for i := range puts {
 		if err == nil && puts[i].Op == record.Truncate && outcomes[i] == Written {
@@ -229,6 +220,29 @@ func (w *writer) wake() {
 type target struct {
 	table           *table
 	indexed, logged bool
+}
+
+// putAll does the puts of one caller in the open transaction.
+func (w *writer) putAll(ctx context.Context, targets []target, puts []Put, outcomes []Outcome) error {
+	there := map[uint32]bool{} // of puts together, whose first found a copy
+	for i := range puts {
+		together := puts[i].Together
+		if there[together] {
+			outcomes[i] = Exists
+			continue
+		}
+		var err error
+		if outcomes[i], err = w.put(ctx, &targets[i], &puts[i]); err != nil {
+			return err
+		}
+		if together != 0 && outcomes[i] == Exists {
+			there[together] = true
+		}
+		if i%yieldPuts == 0 {
+			runtime.Gosched()
+		}
+	}
+	return nil
 }
 
 // put does one versioned write in the open transaction.

@@ -197,7 +197,8 @@ type writer struct {
 	sink     *Sink
 	declared map[shape]bool // of some sources schemas are known when they come, and they change
 	puts     puts
-	whole    bool // they are one transaction, however many
+	whole    bool              // they are one transaction, however many
+	answers  map[string]uint32 // of form keys in the open group, by the event they have in common with their item: see itemstore.Put
 	held     int
 	block    []byte   // documents are encoded one after the other into blocks
 	cut      *staging // the group before, which may not be stored yet
@@ -254,6 +255,8 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 			bad.Bad = append(bad.Bad, *refused)
 			continue
 		}
+		p.Together = w.together(b, row)
+		p.IfAbsent = b.Schema.Stream == formKeys && p.Op == record.Insert // who comes second under a key gets the answer of the first
 		held += len(p.Doc) + len(p.Key) + putBytes
 		w.puts.add(p, size)
 		w.pending.add(&p)
@@ -265,6 +268,24 @@ func (w *writer) Write(ctx context.Context, b *record.Batch) error {
 	}
 	w.held += held
 	return nil
+}
+
+// together numbers the answer under a key of a form, and gives the item of the same event, which comes after it, the same number.
+func (w *writer) together(b *record.Batch, row int) uint32 {
+	ids := &b.System.EventIDs
+	if !w.whole || len(ids.Offsets) == 0 || !ids.IsValid(row) {
+		return 0
+	}
+	event := ids.Text(row)
+	if n, known := w.answers[string(event)]; known || b.Schema.Stream != formKeys {
+		return n
+	}
+	if w.answers == nil {
+		w.answers = map[string]uint32{}
+	}
+	n := uint32(len(w.answers)) + 1 //nolint:gosec // a group has fewer
+	w.answers[string(event)] = n
+	return n
 }
 
 // encode gives a put its key and its document, or says what is wrong with the row.
@@ -337,7 +358,7 @@ func (w *writer) Cut(sinks.Group) sinks.Staging {
 		w.puts.whole()
 	}
 	w.cut = &staging{sink: w.sink, pieces: w.puts.pieces}
-	w.puts, w.block, w.held, w.pending, w.whole = puts{}, nil, 0, nil, false
+	w.puts, w.block, w.held, w.pending, w.whole, w.answers = puts{}, nil, 0, nil, false, nil
 	return w.cut
 }
 
@@ -346,7 +367,7 @@ func (w *writer) Publish(context.Context, sinks.Manifest) error { return nil }
 
 // Close forgets the open group.
 func (w *writer) Close(context.Context) error {
-	w.puts, w.block, w.held, w.cut, w.pending = puts{}, nil, 0, nil, nil
+	w.puts, w.block, w.held, w.cut, w.pending, w.answers = puts{}, nil, 0, nil, nil, nil
 	return nil
 }
 

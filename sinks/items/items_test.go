@@ -2,6 +2,7 @@ package items_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -384,4 +385,44 @@ func BenchmarkGroup(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "items/s")
+}
+
+// noting notes what is written into a store.
+type noting struct {
+	*itemstore.Store
+	puts []itemstore.Put
+}
+
+func (n *noting) Write(ctx context.Context, puts []itemstore.Put) ([]itemstore.Outcome, error) {
+	n.puts = append(n.puts, puts...)
+	return n.Store.Write(ctx, puts)
+}
+
+// The item of a form and the answer under its key belong together, and an item without a key stands alone.
+func TestAnswerAndItemTogether(t *testing.T) {
+	t.Parallel()
+	store := &noting{Store: openStore(t)}
+	w := writer(t, items.New(items.Config{}, store, slog.New(slog.DiscardHandler)))
+	rows := func(stream string, keys, events []string) *record.Batch {
+		var rows []row
+		for _, k := range keys {
+			rows = append(rows, row{op: record.Insert, version: 1, id: k})
+		}
+		b := batch(schema(t, stream, []string{"id"}), rows...)
+		for _, id := range events {
+			b.System.EventIDs.AppendText([]byte(id))
+		}
+		return b
+	}
+	answers := rows("form_keys", []string{"k1", "k2"}, []string{"one", "two"})
+	games := rows("games", []string{"g1", "g0", "g2"}, []string{"one", "alone", "two"})
+	commit(t, w, answers, games)
+	commit(t, w, rows("games", []string{"g3"}, []string{"one"})) // another group
+	var got []string
+	for _, p := range store.puts {
+		got = append(got, fmt.Sprint(p.Key, " ", p.Together, " ", p.IfAbsent))
+	}
+	if want := []string{"k1 1 true", "k2 2 true", "g1 1 false", "g0 0 false", "g2 2 false", "g3 0 false"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }

@@ -119,11 +119,18 @@ func (w *world) run(tb testing.TB) (stop func()) {
 	return stop
 }
 
+// write writes a chunk as the items sink does.
 func (w *world) write(c record.Chunk) error {
 	var puts []itemstore.Put
+	together := map[string]uint32{}
 	for _, b := range c.Batches {
 		for row := range b.Rows {
+			event, answer := string(b.System.EventIDs.Text(row)), b.Schema.Stream == form.KeysTable
+			if answer {
+				together[event] = uint32(len(together)) + 1
+			}
 			puts = append(puts, itemstore.Put{
+				Together: together[event], IfAbsent: answer,
 				Table: b.Schema.Stream, Key: string(b.Columns[b.Schema.Key[0]].Text(row)), Version: b.System.Versions.At(row),
 				Op: b.System.Op(row), Doc: b.AppendJSON(nil, row),
 			})

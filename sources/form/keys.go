@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/schemas"
@@ -130,20 +129,31 @@ func (s *Source) register(ctx context.Context, key string, sent *sent, at time.T
 			return id, err
 		}
 	}
-	if t.id == "" {
-		id, err := uuid.NewV7()
-		if err != nil {
-			s.finish(t, err)
-			return "", fmt.Errorf("make id: %w", err)
-		}
-		t.id, t.at = id.String(), at.UnixMicro()
+	id, err := uuid.NewV7()
+	if err != nil {
+		s.finish(t, err)
+		return "", fmt.Errorf("make id: %w", err)
 	}
+	t.id, t.at = id.String(), at.UnixMicro()
 	sent.values[s.id] = schemas.Value{Set: true, Text: []byte(t.id)}
 	if !s.queue.put(t, sent.values, len(sent.body)) {
 		s.finish(t, errFull)
 		return "", errFull
 	}
-	return t.id, s.await(ctx, t, true)
+	if err := s.await(ctx, t, true); err != nil || key == "" {
+		return t.id, err
+	}
+	return s.told(ctx, t)
+}
+
+// told gives what is under a ticket's key now that its record was to be durable: another process, or a call of one that is gone, may have been
+// there first, and then this record was not written.
+func (s *Source) told(ctx context.Context, t *ticket) (string, error) {
+	id, found, err := s.answered(ctx, t)
+	if err == nil && !found { // the pipeline keeps its answers elsewhere
+		id = t.id
+	}
+	return id, err
 }
 
 // before settles a ticket whose key is on its way or was answered. When it does not, the key is the ticket's own.
@@ -158,7 +168,10 @@ func (s *Source) before(ctx context.Context, t *ticket) (id string, settled bool
 		case ctx.Err() != nil || errors.Is(err, errSlow):
 			return "", true, err
 		case other.hash == t.hash:
-			return other.id, true, err
+			if err == nil {
+				id, err = s.told(ctx, other)
+			}
+			return id, true, err
 		} // another body under the same key: what the store holds decides
 	}
 	id, found, err := s.answered(context.WithoutCancel(ctx), t)
@@ -170,25 +183,13 @@ func (s *Source) before(ctx context.Context, t *ticket) (id string, settled bool
 	return "", false, nil
 }
 
-// answered looks for the answer that was given under a ticket's key. An answer whose record is not there was never given: it was cut off between
-// the two. The record is made then, and with the same id and version, so that it does no harm if it is still on its way.
+// answered looks for the answer that was given under a ticket's key. One that is there has its record, for they are written together.
 func (s *Source) answered(ctx context.Context, t *ticket) (id string, found bool, err error) {
 	item, found, err := s.items.Get(ctx, KeysTable, t.key)
 	if err != nil || !found || item.Deleted {
 		return "", false, err
 	}
 	id, err = answerOf(item, t.hash)
-	if err != nil {
-		return id, true, err
-	}
-	_, found, err = s.items.Get(ctx, s.table.Name, id)
-	if err == nil && !found {
-		t.id, t.at = id, int64(item.Version.Lo) //nolint:gosec // a time after 1970
-		return "", false, nil
-	}
-	if fault.Code(err) == itemstore.UnknownTable { // the pipeline keeps its records elsewhere
-		err = nil
-	}
 	return id, true, err
 }
 

@@ -75,6 +75,7 @@ func (q *queue) put(t *ticket, values []schemas.Value, size int) bool {
 		q.answers.String(2, t.id)
 		q.answers.Next()
 		mark(q.answers, t.at)
+		q.answers.System().EventIDs.AppendText([]byte(t.id)) // the same as its item's: by it the items sink knows what belongs together
 	}
 	q.tickets = append(q.tickets, t)
 	q.bytes += size
@@ -99,7 +100,7 @@ func mark(b *record.Builder, stamp int64) {
 	sys.Versions.Lo = append(sys.Versions.Lo, uint64(stamp)) //nolint:gosec // after 1970
 }
 
-// take gives all that waits as batches, with its tickets: what is written first stands first.
+// take gives all that waits as batches, with its tickets: answers first, so that the items sink knows which records have one.
 func (q *queue) take() ([]*record.Batch, []*ticket) {
 	q.mu.Lock()
 	items, answers, tickets := q.items, q.answers, q.tickets
@@ -125,7 +126,7 @@ func (q *queue) take() ([]*record.Batch, []*ticket) {
 	for _, part := range []struct {
 		builder *record.Builder
 		gone    []int
-	}{{answers, keyRows}, {items, rows}} { // in this order: a store without transactions has the answer first
+	}{{answers, keyRows}, {items, rows}} {
 		if part.builder.Rows() == len(part.gone) {
 			continue
 		}

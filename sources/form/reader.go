@@ -24,8 +24,8 @@ type reader struct {
 	closed    bool
 }
 
-// Read gives all that waits as one chunk: the answers under keys, and the records, which the items sink writes in one
-// transaction where its store has such, and else in this order.
+// Read gives all that waits as one chunk: the answers under keys, and the records. The items sink writes an answer and its record in one
+// transaction.
 func (r *reader) Read(ctx context.Context) (record.Chunk, error) {
 	for {
 		if err := ctx.Err(); err != nil {
