@@ -125,7 +125,7 @@ func TestTeamOverStream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newStreamRun(t, state(t))
-			r.killedAndFrozen(t, func() { r.check(t) })
+			r.killedAndFrozen(t, "changes", "", func() { r.check(t) })
 			r.stream.Locked(func() {
 				if len(r.begun) != 6 || len(r.rows) < 10*shardRows*6/7 {
 					t.Errorf("%d children were read, and there are %d rows", len(r.begun), len(r.rows))
@@ -136,7 +136,7 @@ func TestTeamOverStream(t *testing.T) {
 	t.Run("without what recovery publishes", func(t *testing.T) {
 		t.Parallel()
 		r, lost := newStreamRun(t, inPostgres(t)), 0
-		r.killedAndFrozen(t, func() { lost, _ = r.differences(t) }, recoveryPublish)
+		r.killedAndFrozen(t, "changes", recoveryPublish, func() { lost, _ = r.differences(t) })
 		if lost == 0 {
 			t.Error("nothing is lost: the test is blind, or the protection is not needed")
 		}

@@ -105,19 +105,19 @@ func TestTeamOfRuns(t *testing.T) {
 	t.Run("directory", func(t *testing.T) {
 		t.Parallel()
 		r := newTeamRun(t, "url: lake,", inPostgres(t), "a", "b", "c", "d")
-		r.killedAndFrozen(t, func() { r.check(t) })
+		r.killedAndFrozen(t, "lines", "", func() { r.check(t) })
 	})
 	t.Run("state in DynamoDB", func(t *testing.T) {
 		t.Parallel()
 		r := newTeamRun(t, "url: lake,", inDynamo(t), "a", "b", "c", "d")
-		r.killedAndFrozen(t, func() { r.check(t) })
+		r.killedAndFrozen(t, "lines", "", func() { r.check(t) })
 	})
 	t.Run("S3", func(t *testing.T) {
 		t.Parallel()
 		server := blobtest.New(t)
 		aws := fmt.Sprintf("aws: { region: eu-west-1, endpoint: %q },", server.URL)
 		r, copies := newTeamRun(t, "url: \"s3://bucket/lake\", "+aws, inPostgres(t), "a", "b", "c", "d"), 0
-		r.killedAndFrozen(t, func() { // the check reads files of this machine
+		r.killedAndFrozen(t, "lines", "", func() { // the check reads files of this machine
 			copies++
 			r.write(t, "copy.yaml", fmt.Appendf(nil, "version: 1\nstate: copy-%d\nsources: { s3: { type: lake, url: \"s3://bucket/lake\", %s } }\n"+
 				"sinks: { lake: { type: lake, url: lake-%d, partition: [century] } }\npipelines: { copies: { from: s3, to: [lake] } }\n", copies, strings.TrimSuffix(aws, ","), copies))
@@ -133,14 +133,11 @@ func TestTeamOfRuns(t *testing.T) {
 }
 
 // killedAndFrozen checks when those that were left have ended, and when the frozen has. They may lack a protection.
-func (r *fileRun) killedAndFrozen(t *testing.T, check func(), lacks ...protection) {
+func (r *fileRun) killedAndFrozen(t *testing.T, pipeline string, lacks protection, check func()) {
 	t.Helper()
-	pipeline, want, weak := "lines", exitPartial, protection("")
-	if len(r.bad) == 0 {
-		pipeline, want = "changes", exitOK
-	}
-	if len(lacks) > 0 {
-		weak = lacks[0]
+	want := exitOK
+	if len(r.bad) > 0 {
+		want = exitPartial
 	}
 	killed := r.start(t, order{KillAt: pipeline + "/after-intent:2"}, "run", "a.yaml")
 	killed.until(t, nil)
@@ -148,17 +145,17 @@ func (r *fileRun) killedAndFrozen(t *testing.T, check func(), lacks ...protectio
 	if len(left) != 1 {
 		t.Fatalf("leases of the killed: %v; it said %s", left, killed.said())
 	}
-	frozen := r.start(t, order{HoldAt: pipeline + "/before-publish:2", Without: weak}, "run", "b.yaml")
+	frozen := r.start(t, order{HoldAt: pipeline + "/before-publish:2", Without: lacks}, "run", "b.yaml")
 	frozen.until(t, r.isHeld)
 	frozen.signal(t, syscall.SIGSTOP)
-	for _, c := range []*running{r.startBeside(t, weak, "run", "c.yaml"), r.startBeside(t, weak, "run", "d.yaml")} {
-		if code := c.until(t, nil); code != want && weak == "" {
+	for _, c := range []*running{r.startBeside(t, lacks, "run", "c.yaml"), r.startBeside(t, lacks, "run", "d.yaml")} {
+		if code := c.until(t, nil); code != want && lacks == "" {
 			t.Errorf("exit code %d: %s", code, c.said())
 		}
 	}
 	check()
 	frozen.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
-	if code := frozen.until(t, nil); code != want && code != exitOK && weak == "" {
+	if code := frozen.until(t, nil); code != want && code != exitOK && lacks == "" {
 		t.Errorf("the frozen: exit code %d: %s", code, frozen.said())
 	}
 	check()

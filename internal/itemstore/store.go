@@ -206,12 +206,9 @@ func (s *Store) table(name string) (*table, Table, error) {
 	return t, t.Table, nil
 }
 
-// UnknownTable is the code of a table that nobody has declared.
-const UnknownTable = "ACQ-ITEMS-006"
-
 func unknownTable(name string) error {
 	return &fault.Error{
-		Code: UnknownTable, Place: name, Err: errors.New("there is no such items table"),
+		Code: "ACQ-ITEMS-006", Place: name, Err: errors.New("there is no such items table"),
 		Remedy: "declare the table in the sink that writes it, before it is read",
 	}
 }
