@@ -65,19 +65,13 @@ func (s *Store) CountReasons(ctx context.Context, f LetterFilter) (counts []Lett
 
 // DropDeadLetters forgets the dead letters that a filter chooses for good, all of them or none, and counts them.
 func (s *Store) DropDeadLetters(ctx context.Context, f LetterFilter) (int64, error) {
-	var dropped int64
-	err := s.run(ctx, "drop dead letters", func(ctx context.Context, tx session) error {
+	return ask(ctx, s, "drop dead letters", func(ctx context.Context, tx session) (int64, error) {
 		result, err := tx.ExecContext(ctx, "delete from dead_letter where "+matches, f.args()...)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		dropped, err = result.RowsAffected()
-		return err
+		return result.RowsAffected()
 	})
-	if err != nil { // dropped may still be written: whoever gave up waiting must not read it
-		return 0, err
-	}
-	return dropped, nil
 }
 
 // SomeDeadLetters counts the dead letters up to a number: more need not be looked at.

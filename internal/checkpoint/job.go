@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -58,33 +59,30 @@ const insertJob = `insert into job(` + jobColumns + `) values(?, ?, ?, ?, ?, ?, 
 // AddJob adds a job. begun says that it was added; else there is one that was asked for with the same key, or that does the same
 // work and is not over, which it gives. ErrKeyUsed: the key was given with other work.
 func (s *Store) AddJob(ctx context.Context, j Job) (found Job, begun bool, err error) {
-	var refused error // what is refused changes nothing, so that the transaction of other callers stands
-	err = s.run(ctx, "add job", func(ctx context.Context, tx session) error {
-		begun, refused = false, nil
+	type added struct {
+		job     Job
+		begun   bool
+		refused error // what is refused changes nothing, so that the transaction of other callers stands
+	}
+	out, err := ask(ctx, s, "add job", func(ctx context.Context, tx session) (out added, err error) {
 		had, err := firstJob(tx.QueryContext(ctx, `select `+jobColumns+` from job where key <> '' and key = ?1
 			union all select `+jobColumns+` from job where work = ?2 and state in ('queued', 'running') limit 1`, j.Key, j.Work))
 		switch {
 		case err != nil:
-			return err
+			return out, err
 		case had != nil && j.Key != "" && had.Key == j.Key && had.Digest != j.Digest:
-			refused = ErrKeyUsed
-			return nil
+			return added{refused: ErrKeyUsed}, nil
 		case had != nil:
-			found = *had
-			return nil
+			return added{job: *had}, nil
 		}
 		if _, err := tx.ExecContext(ctx, insertJob, j.values()...); err != nil {
-			return err
+			return out, err
 		}
-		found, begun = j, true
 		_, err = tx.ExecContext(ctx, `delete from job where state not in ('queued', 'running') and id <= (
 			select id from job where state not in ('queued', 'running') order by id desc limit 1 offset ?)`, keptJobs)
-		return err
+		return added{job: j, begun: true}, err
 	})
-	if err != nil { // the others may still be written: whoever gave up waiting must not read them
-		return Job{}, false, err
-	}
-	return found, begun, refused
+	return out.job, out.begun, cmp.Or(err, out.refused)
 }
 
 // SaveJob saves what a job has become. One that is over stays as it is.

@@ -108,20 +108,14 @@ func (l *Leased) Acquire(ctx context.Context, lane Lane) (State, error) {
 
 // Look renews all leases of this process and gives those of all, as they were before.
 func (l *Leases) Look(ctx context.Context) ([]Lease, error) {
-	var all []Lease
-	err := l.store.run(ctx, "renew leases", func(ctx context.Context, tx session) error {
-		found, err := scanLeases(tx.QueryContext(ctx, allLeases))
+	return ask(ctx, l.store, "renew leases", func(ctx context.Context, tx session) ([]Lease, error) {
+		all, err := scanLeases(tx.QueryContext(ctx, allLeases))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		all = found
 		_, err = tx.ExecContext(ctx, `update lease set counter = counter + 1 where owner = ?`, l.owner)
-		return err
+		return all, err
 	})
-	if err != nil { // all may still be written
-		return nil, err
-	}
-	return all, nil
 }
 
 const allLeases = `select key, owner, epoch, counter, wanted from lease order by key`
@@ -153,14 +147,13 @@ func scanLeases(rows *sql.Rows, err error) (all []Lease, _ error) {
 // Take takes a lease that nobody has (seen is nil), or one whose owner was seen not to move it. false: somebody else was faster, or
 // the owner is back.
 func (l *Leases) Take(ctx context.Context, key string, seen *Lease) (mine bool, err error) {
-	err = l.store.run(ctx, "take lease "+key, func(ctx context.Context, tx session) error {
-		mine = false
+	return ask(ctx, l.store, "take lease "+key, func(ctx context.Context, tx session) (bool, error) {
 		if possible, err := mayTake(ctx, tx, key, seen); err != nil || !possible {
-			return err
+			return false, err
 		}
 		epoch, err := nextEpoch(ctx, tx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		statement, args := `insert into lease(key, owner, epoch, counter) values(?, ?, ?, 0) on conflict do nothing`, []any{key, l.owner, epoch}
 		if seen != nil {
@@ -168,13 +161,8 @@ func (l *Leases) Take(ctx context.Context, key string, seen *Lease) (mine bool, 
 				where key = ?2 and owner = ?3 and epoch = ?4 and counter = ?5`
 			args = []any{l.owner, key, seen.Owner, seen.Epoch, seen.Counter, epoch}
 		}
-		err = fenced(tx.ExecContext(ctx, statement, args...))
-		if mine = err == nil; errors.Is(err, ErrFenced) {
-			return nil
-		}
-		return err
+		return stands(fenced(tx.ExecContext(ctx, statement, args...)))
 	})
-	return mine && err == nil, err
 }
 
 // mayTake says whether a lease still stands as it was seen, so that none is numbered in vain.

@@ -133,16 +133,14 @@ func (s *Store) DeadLetter(ctx context.Context, id int64) (d DeadLetter, found b
 // EditDeadLetter puts another record in the place of a dead letter's; what there was first is kept in Raw. found is false
 // when there is none of that ID.
 func (s *Store) EditDeadLetter(ctx context.Context, id int64, row []byte) (found bool, err error) {
-	err = s.run(ctx, "edit dead letter", func(ctx context.Context, tx session) error {
+	return ask(ctx, s, "edit dead letter", func(ctx context.Context, tx session) (bool, error) {
 		result, err := tx.ExecContext(ctx, `update dead_letter set raw = coalesce(raw, "row"), "row" = ? where id = ?`, row, id)
 		if err != nil {
-			return err
+			return false, err
 		}
 		n, err := result.RowsAffected()
-		found = n > 0
-		return err
+		return n > 0, err
 	})
-	return found, err
 }
 
 // Refuser is what refused dead letters: a step or sink of a pipeline, for the records of a stream.

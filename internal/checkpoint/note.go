@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -53,20 +54,14 @@ func (s *Store) SaveNote(ctx context.Context, pipeline, key string, value []byte
 
 // SwapNote puts a value in the place of the one that was read, if that is still there; nil: of none. Of several processes one does it.
 func (s *Store) SwapNote(ctx context.Context, pipeline, key string, old, value []byte) (swapped bool, err error) {
-	err = s.run(ctx, "swap note "+key, func(ctx context.Context, tx session) error {
+	return ask(ctx, s, "swap note "+key, func(ctx context.Context, tx session) (bool, error) {
 		statement, args := `insert into note(pipeline, key, value) values(?, ?, ?) on conflict do nothing`, []any{pipeline, key, value}
 		if old != nil {
 			statement = `update note set value = ?3 where pipeline = ?1 and key = ?2 and value = cast(?4 as blob)`
 			args = append(args, old)
 		}
-		err := fenced(tx.ExecContext(ctx, statement, args...))
-		swapped = err == nil
-		if errors.Is(err, ErrFenced) {
-			return nil
-		}
-		return err
+		return stands(fenced(tx.ExecContext(ctx, statement, args...)))
 	})
-	return swapped && err == nil, err
 }
 
 // Rewind takes lanes of a pipeline back to their start, and lets notes go, in one transaction; no process may run the
@@ -75,32 +70,28 @@ func (s *Store) SwapNote(ctx context.Context, pipeline, key string, old, value [
 // with a pending intent is refused (ACQ-STATE-009), for part of its group may be visible, and so is one that is not there
 // (ACQ-STATE-010); then nothing has changed.
 func (s *Store) Rewind(ctx context.Context, pipeline string, lanes, notes []string) error {
-	var refused error // what is refused changes nothing, so that the transaction of other callers stands
-	err := s.run(ctx, "rewind "+pipeline, func(ctx context.Context, tx session) (err error) {
+	refused, err := ask(ctx, s, "rewind "+pipeline, func(ctx context.Context, tx session) (refused, err error) {
 		if refused, err = s.mayRewind(ctx, tx, pipeline, lanes); refused != nil || err != nil {
-			return err
+			return refused, err // what is refused changes nothing, so that the transaction of other callers stands
 		}
 		for _, id := range lanes {
 			_, err := tx.ExecContext(ctx, `update lane set epoch = epoch + 1, position = ?, ended = false, rows = 0
 				where pipeline = ? and id = ?`, []byte{}, pipeline, id)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if _, err := tx.ExecContext(ctx, `delete from memory where pipeline = ? and lane = ?`, pipeline, id); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		for _, key := range notes {
 			if _, err := tx.ExecContext(ctx, `delete from note where pipeline = ? and key = ?`, pipeline, key); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return nil
+		return nil, nil
 	})
-	if err != nil { // refused may still be written
-		return err
-	}
-	return refused
+	return cmp.Or(err, refused)
 }
 
 func (s *Store) mayRewind(ctx context.Context, tx session, pipeline string, lanes []string) (refused, err error) {

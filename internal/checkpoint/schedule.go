@@ -15,21 +15,15 @@ type Scheduled struct {
 // ClaimRun takes the run of a scheduled job that is due at a time: of all processes on this state one gets it, once, and none for a time
 // before one that was taken. One that is paused is not given.
 func (s *Store) ClaimRun(ctx context.Context, name string, due time.Time) (bool, error) {
-	mine := false
-	err := s.run(ctx, "claim run of "+name, func(ctx context.Context, tx session) error {
+	return ask(ctx, s, "claim run of "+name, func(ctx context.Context, tx session) (bool, error) {
 		result, err := tx.ExecContext(ctx, `insert into schedule(name, last, paused, job) values(?1, ?2, false, '')
 			on conflict(name) do update set last = ?2 where schedule.last < ?2 and not schedule.paused`, name, micros(due))
 		if err != nil {
-			return err
+			return false, err
 		}
 		n, err := result.RowsAffected()
-		mine = n == 1
-		return err
+		return n == 1, err
 	})
-	if err != nil { // mine may still be written
-		return false, err
-	}
-	return mine, nil
 }
 
 // WatchSchedule begins to look after a scheduled job that nobody knows yet: what was due before now was not missed. It gives how it stands.

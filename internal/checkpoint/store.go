@@ -44,6 +44,19 @@ type engine interface {
 	close() error
 }
 
+// ask is run for a write that gives something. Who gave up waiting is given nothing: the write may still come, and change it.
+func ask[T any](ctx context.Context, s *Store, doing string, do func(context.Context, session) (T, error)) (T, error) {
+	var given, none T
+	err := s.run(ctx, doing, func(ctx context.Context, tx session) (err error) {
+		given, err = do(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return given, nil
+}
+
 // Close lets the writes under way finish, then closes the state.
 func (s *Store) Close() error { return s.close() }
 
@@ -58,16 +71,16 @@ func (s *Store) Acquire(ctx context.Context, lane Lane) (State, error) {
 
 // acquire does it if may, where there is one, says so in the same transaction.
 func (s *Store) acquire(ctx context.Context, lane Lane, may func(ctx context.Context, tx session) error) (State, error) {
-	var row laneRow
-	err := s.run(ctx, "acquire lane "+lane.ID, func(ctx context.Context, tx session) error {
+	row, err := ask(ctx, s, "acquire lane "+lane.ID, func(ctx context.Context, tx session) (row laneRow, err error) {
 		if may != nil {
 			if err := may(ctx, tx); err != nil {
-				return err
+				return row, err
 			}
 		}
-		return row.scan(tx.QueryRowContext(ctx, `insert into lane(pipeline, id, epoch) values(?, ?, 1)
+		err = row.scan(tx.QueryRowContext(ctx, `insert into lane(pipeline, id, epoch) values(?, ?, 1)
 			on conflict(pipeline, id) do update set epoch = lane.epoch + 1
 			returning id, epoch, grp, position, ended, rows, saved_at, intent`, lane.Pipeline, lane.ID))
+		return row, err
 	})
 	if err != nil {
 		return State{}, err
@@ -145,17 +158,22 @@ func fenced(result sql.Result, err error) error {
 	return ErrFenced
 }
 
+// stands says whether a change found what it was to change; that it did not is no error.
+func stands(err error) (bool, error) {
+	if errors.Is(err, ErrFenced) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Next gives the next number of a stream, from 1: durable, and never given again.
 func (s *Store) Next(ctx context.Context, stream string) (uint64, error) {
-	var n int64
-	err := s.run(ctx, "number stream "+stream, func(ctx context.Context, tx session) error {
-		return tx.QueryRowContext(ctx, `insert into counter(stream, n) values(?, 1)
+	n, err := ask(ctx, s, "number stream "+stream, func(ctx context.Context, tx session) (n int64, err error) {
+		err = tx.QueryRowContext(ctx, `insert into counter(stream, n) values(?, 1)
 			on conflict(stream) do update set n = counter.n + 1 returning n`, stream).Scan(&n)
+		return n, err
 	})
-	if err != nil { // n may still be written: whoever gave up waiting must not read it
-		return 0, err
-	}
-	return uint64(n), nil //nolint:gosec // counted up from 1
+	return uint64(n), err //nolint:gosec // counted up from 1
 }
 
 // Ended gives the lanes of a pipeline that have durably ended, on any replica.
