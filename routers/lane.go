@@ -78,6 +78,11 @@ func (s *slot) keep(ctx, reads context.Context, lane sources.Lane, right *hold) 
 		}
 		delay, more := pace.next()
 		switch {
+		case right.key != "" && errors.Is(err, sources.ErrElsewhere):
+			log.InfoContext(ctx, "lane is given back", errAttr(err))
+			right.back = true
+			board.set(Waiting, nil)
+			return nil
 		case right.key != "" && errors.Is(err, checkpoint.ErrFenced): // its lease is another's, or soon is this process's again
 			log.InfoContext(ctx, "lane is another process's now", errAttr(err))
 			wait(ctx, delay, stop)

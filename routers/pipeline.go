@@ -121,6 +121,7 @@ type Options struct {
 	Budget *Budget // of the process; nil: no limit
 	Log    *slog.Logger
 	Team   *Team              // of processes that share the lanes; nil: this one reads all
+	Offers Offers             // the team shares only lanes that are Apart, which are offered there; nil: it shares all
 	Probe  func(point string) // called at each of Points, where crash tests die; nil otherwise
 }
 
@@ -134,6 +135,7 @@ type Run struct {
 	protocol []protocolStep
 	lanes    *schedule
 	share    sharing
+	offers   *offering // nil: of a run that offers none
 	board    *board
 	stop     chan struct{} // closed by Stop
 	stopOnce func()

@@ -42,7 +42,10 @@ func New(p Pipeline, o Options) (*Run, error) {
 	r.stopOnce = sync.OnceFunc(func() { close(r.stop) })
 	r.lanes, r.share = newSchedule(r), alone{}
 	if o.Team != nil {
-		r.share = newShared(o.Team, r)
+		r.share = newShared(o.Team, r, o.Offers != nil)
+	}
+	if o.Offers != nil {
+		r.offers = newOffering(r, o.Offers)
 	}
 	return r, nil
 }
@@ -66,6 +69,7 @@ func (r *Run) Run(ctx context.Context) error {
 	defer others.Wait()
 	defer cutOff()
 	others.Go(func() { r.limitStop(hard, endReads, cutOff) })
+	defer r.offers.withdraw(hard)
 	if err := r.firstLanes(reads); err != nil || isClosed(r.stop) {
 		return err
 	}

@@ -17,7 +17,7 @@ const (
 	waiting phase = iota
 	running
 	ended
-	over // failed or stopped: not again in this run
+	over // failed, stopped or given back: not again in this run
 )
 
 // schedule gives lanes to those that serve them; a lane starts when all of its After have durably ended.
@@ -54,6 +54,9 @@ func (s *schedule) refresh(ctx context.Context, asked func(id string) bool) erro
 	done, err := s.run.store.Ended(ctx, s.run.pipeline.Name)
 	if err != nil {
 		return fmt.Errorf("list ended lanes: %w", err)
+	}
+	if err := s.run.offers.tell(ctx, lanes, done); err != nil {
+		return fmt.Errorf("offer lanes: %w", err)
 	}
 	again := map[string]bool{}
 	for _, l := range lanes {
@@ -228,7 +231,7 @@ func (s *schedule) finish(ctx context.Context, lane sources.Lane, right *hold, e
 	s.run.share.done(ctx, right)
 	var refreshErr error
 	if !stopped && !right.gone() { // a lane that another process reads has not ended
-		refreshErr = s.refresh(ctx, func(id string) bool { return id == lane.ID && err == nil }) // before the lane is no longer running: its successors must not find nobody busy
+		refreshErr = s.refresh(ctx, func(id string) bool { return id == lane.ID && err == nil && !right.back }) // before the lane is no longer running: its successors must not find nobody busy
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,14 +18,15 @@ type shared struct {
 	team  *Team
 	run   *Run
 	party *party
+	apart bool // only lanes that are Apart have leases, the others are this process's
 
 	mu      sync.Mutex
 	granted map[string]*hold // by key: taken, and not yet read
 	over    bool             // the run has ended
 }
 
-func newShared(t *Team, r *Run) *shared {
-	s := &shared{team: t, run: r, granted: map[string]*hold{}}
+func newShared(t *Team, r *Run, apart bool) *shared {
+	s := &shared{team: t, run: r, apart: apart, granted: map[string]*hold{}}
 	s.party = &party{member: memberKey(r.pipeline.Name, t.Owner), shares: s.shares, given: s.given}
 	return s
 }
@@ -67,6 +68,7 @@ func (s *shared) shares() []share {
 	for _, l := range lanes {
 		one := piece{key: s.key(l.ID), id: l.ID}
 		switch {
+		case s.apart && !l.Apart:
 		case l.Each:
 			own.pieces = append(own.pieces, one)
 		case l.Endless:
@@ -97,6 +99,9 @@ func (s *shared) given(h *hold) {
 }
 
 func (s *shared) hold(lane sources.Lane) *hold {
+	if s.apart && !lane.Apart {
+		return &hold{id: lane.ID}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, h := range s.granted {
@@ -109,7 +114,11 @@ func (s *shared) hold(lane sources.Lane) *hold {
 	return nil
 }
 
-func (s *shared) done(ctx context.Context, h *hold) { s.team.drop(ctx, h) }
+func (s *shared) done(ctx context.Context, h *hold) {
+	if h.key != "" {
+		s.team.drop(ctx, h)
+	}
+}
 
 func (s *shared) holder(lane string) string {
 	if owner := s.team.Holder(s.key(lane)); owner != s.team.Owner {

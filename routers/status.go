@@ -77,8 +77,9 @@ type LaneStatus struct {
 	Holder   string          `json:"holder,omitempty"` // of Elsewhere: the process
 	Reason   string          `json:"reason,omitempty"` // of Retrying and Failed
 	Code     string          `json:"code,omitempty"`
-	Since    time.Time       `json:"since"`          // of the state
-	Began    time.Time       `json:"began,omitzero"` // when this process first read it
+	Since    time.Time       `json:"since"`           // of the state
+	Began    time.Time       `json:"began,omitzero"`  // when this process first read it
+	Others   Others          `json:"others,omitzero"` // what other processes brought of it since the run began
 	Epoch    int64           `json:"epoch"`
 	Group    int64           `json:"group"`    // last durable
 	Position record.Position `json:"position"` // last durable
@@ -93,7 +94,8 @@ type Status struct {
 	Reason   string `json:"reason,omitempty"`
 	Code     string `json:"code,omitempty"`
 	Progress
-	Unrouted int64           `json:"unrouted"` // records that a route sent to no sink; read again after a failure they count again
+	Others   Others          `json:"others,omitzero"` // what other processes brought of its lanes since the run began
+	Unrouted int64           `json:"unrouted"`        // records that a route sent to no sink; read again after a failure they count again
 	Lanes    []LaneStatus    `json:"lanes"`
 	Source   *sources.Report `json:"source,omitempty"` // nil: not known
 }
@@ -215,6 +217,7 @@ func (b *board) snapshot(now time.Time, holder func(lane string) string) Status 
 			s.State, s.Reason, s.Code = l.State, l.Reason, l.Code
 		}
 		s.add(l.Progress)
+		s.Others.add(l.Others)
 	}
 	s.Source = b.source // nobody changes it
 	if b.lag != nil {
@@ -272,6 +275,7 @@ type laneBoard struct {
 	mu      sync.Mutex
 	status  LaneStatus
 	account *account
+	all     *checkpoint.Counts               // since the run began, over all processes; nil: none but this reads the lane
 	seconds [window]struct{ at, rows int64 } // rows committed in each of the last seconds
 }
 
@@ -394,6 +398,9 @@ func (l *laneBoard) snapshot(now time.Time) LaneStatus {
 	}
 	out.RowsPerSecond = float64(rows) / window
 	out.LastFiles = slices.Clone(out.LastFiles)
+	if l.all != nil {
+		out.Others = othersOf(*l.all, out.Progress)
+	}
 	if l.account != nil {
 		out.Held = l.account.held()
 		if l.account.busy() {
@@ -405,4 +412,11 @@ func (l *laneBoard) snapshot(now time.Time) LaneStatus {
 		out.Lag = &lag
 	}
 	return out
+}
+
+// counted tells what all processes brought of the lane since the run began.
+func (l *laneBoard) counted(all checkpoint.Counts) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = &all
 }

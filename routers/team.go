@@ -68,6 +68,7 @@ type hold struct {
 	leave  chan struct{} // closed: end the work in order, others are to have it
 	lost   chan struct{} // closed: it is another's
 	fenced bool          // a write of the state was: of who does the work
+	back   bool          // the lane was given back: of who does the work
 }
 
 // gone says that another process goes on with the work, or may.

@@ -3,6 +3,7 @@ package routers
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/acequia-io/acequia/internal/checkpoint"
@@ -18,6 +19,7 @@ type Whole struct {
 	asked   []string          // the pipelines that this process would run, in the order in which it asked
 	wanted  map[string]int    // how many jobs wait for each
 	grants  map[string]*Grant // by pipeline
+	assists map[string]bool   // by pipeline: this process reads lanes of it that another one offers
 	changed chan struct{}     // closed and replaced at each grant
 }
 
@@ -31,7 +33,7 @@ type Grant struct {
 
 // NewWhole takes part in the team's sharing of pipelines. Leave ends it.
 func NewWhole(t *Team) *Whole {
-	w := &Whole{team: t, wanted: map[string]int{}, grants: map[string]*Grant{}, changed: make(chan struct{})}
+	w := &Whole{team: t, wanted: map[string]int{}, grants: map[string]*Grant{}, assists: map[string]bool{}, changed: make(chan struct{})}
 	w.party = &party{member: memberKey("", t.Owner), shares: w.shares, given: w.given}
 	t.join(w.party)
 	return w
@@ -82,12 +84,13 @@ func (w *Whole) Take(ctx context.Context, pipeline string, job bool) (*Grant, bo
 	for {
 		w.mu.Lock()
 		g, changed := w.grants[pipeline], w.changed
-		if g != nil && (!g.hold.gone() || job && !isClosed(g.hold.lost)) {
+		usable := g != nil && (!g.hold.gone() || job && !isClosed(g.hold.lost))
+		if usable && !w.assists[pipeline] {
 			g.users++
 			w.mu.Unlock()
 			return g, true
 		}
-		if g != nil && g.users == 0 { // it was to be left before anybody used it
+		if g != nil && !usable && g.users == 0 { // it was to be left before anybody used it
 			delete(w.grants, pipeline)
 			w.mu.Unlock()
 			w.team.drop(ctx, g.hold)
@@ -152,4 +155,35 @@ func (w *Whole) Holder(pipeline string) string {
 		return owner
 	}
 	return ""
+}
+
+// Assist has this process read lanes of a pipeline that another one has, until done is called. While it does Take waits: who finds with
+// Holder that the pipeline is no other's any more ends it. false: no other process has it, or the lanes are read already.
+func (w *Whole) Assist(pipeline string) (done func(), ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.assists[pipeline] || w.Holder(pipeline) == "" {
+		return nil, false
+	}
+	w.assists[pipeline] = true
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.assists, pipeline)
+		close(w.changed)
+		w.changed = make(chan struct{})
+	}, true
+}
+
+// IsRead says whether lanes of a pipeline are read under leases of their own.
+func (t *Team) IsRead(pipeline string) bool {
+	prefix := checkpoint.LaneLease(checkpoint.Lane{Pipeline: pipeline})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key := range t.seen {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/itemstore"
 	"github.com/acequia-io/acequia/record"
 )
@@ -20,6 +21,7 @@ type Lane struct {
 	Replayable bool     // what was read and not settled can be read again
 	Each       bool     // every process that shares the pipeline reads one of its own: a queue or a server shares out what comes
 	Endless    bool     // it follows what happens and ends only when the source is drained: it takes no slot from lanes that end
+	Apart      bool     // of a source whose Plugin is Assisted: a process may read it that has not the pipeline
 }
 
 // Source gives lanes and opens a reader on one of them. Its methods may be called from several goroutines. One that holds
@@ -33,6 +35,10 @@ type Source interface {
 
 // ErrStopped is in the error with which chunks are settled that a stop leaves behind: nothing is wrong with them.
 var ErrStopped = errors.New("the pipeline is stopping")
+
+// ErrElsewhere is what a reader of an Assistant gives when only the process that has the pipeline can go on with the lane: something
+// is to be noted, or is not as that one noted it.
+var ErrElsewhere = fault.Retry(errors.New("only the process that has the pipeline can go on with it"))
 
 // Reader reads one lane in order. Read is called by one goroutine at a time; Settle and Close may come from another.
 type Reader interface {
@@ -124,9 +130,20 @@ type Swapper interface {
 	Swap(ctx context.Context, key string, old, value []byte) (swapped bool, err error)
 }
 
+// Role is what a source does where several processes share the work of its pipeline.
+type Role uint8
+
+// The roles.
+const (
+	Alone     Role = iota // no other process reads its lanes
+	Leader                // others may read those that it marks Apart
+	Assistant             // it opens lanes of a Leader that are Apart, and is asked for none; its State keeps nothing (ErrElsewhere)
+)
+
 // Host is what the program lends to a source.
 type Host struct {
 	Pipeline string // the pipeline that the source feeds
+	Role     Role
 	Log      *slog.Logger
 	Items    itemstore.Items // the item store that the source reads, or whose sink it feeds; nil where there is none
 	State    State           // nil where the source is only asked, and reads no lane
@@ -153,6 +170,8 @@ type Plugin struct {
 	// Shared says that several processes may read its lanes at the same time, each lane by one: beside positions it remembers nothing, or
 	// what it looks up each time. Of another source one process reads all lanes.
 	Shared bool
+	// Assisted says that it knows the roles of a Leader and of an Assistant: one process reads all lanes but some, which others may read.
+	Assisted bool
 	// Items says that it needs Host.Items.
 	Items bool
 }

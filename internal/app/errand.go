@@ -250,8 +250,8 @@ func (e *errand) report() jobs.Report {
 			db.Seconds = jobs.Since(p.began)
 		}
 		if p.run != nil {
-			of := p.run.Status().Progress
-			db.Rows, db.DeadLetters = rowsOf(of), of.DeadLetters
+			of := p.run.Status()
+			db.Rows, db.DeadLetters = rowsOf(of.Progress)+of.Others.Rows, of.DeadLetters+of.Others.DeadLetters
 		}
 		for _, t := range p.more {
 			db.Rows, db.DeadLetters = db.Rows+t.Rows, db.DeadLetters+t.DeadLetters
@@ -307,9 +307,9 @@ func (p *part) table(name string, lanes []routers.LaneStatus) jobs.Table {
 		if l.Since.After(ended) {
 			ended = l.Since
 		}
-		t.Rows += rowsOf(l.Progress)
+		t.Rows += rowsOf(l.Progress) + l.Others.Rows
 		t.Bytes += l.BytesRead
-		t.DeadLetters += l.DeadLetters
+		t.DeadLetters += l.DeadLetters + l.Others.DeadLetters
 		over = over && l.State == routers.Ended
 		waits = waits && l.State == routers.Waiting
 		if l.State == routers.Failed {

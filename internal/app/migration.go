@@ -22,7 +22,8 @@ func (s *Service) Backfilled() jobs.Report {
 	for i, run := range s.runs {
 		d := s.project.Pipelines[i]
 		status := run.Status()
-		p := &part{db: jobs.Database{Pipeline: d.Name, Source: d.Source.Name, SourceDB: serverOf(d.Source), State: jobs.Succeeded, Rows: rowsOf(status.Progress), DeadLetters: status.DeadLetters}, run: run}
+		p := &part{db: jobs.Database{Pipeline: d.Name, Source: d.Source.Name, SourceDB: serverOf(d.Source), State: jobs.Succeeded}, run: run}
+		p.db.Rows, p.db.DeadLetters = rowsOf(status.Progress)+status.Others.Rows, status.DeadLetters+status.Others.DeadLetters
 		if status.State != routers.Ended {
 			p.db.State, p.db.Trouble = jobs.Failed, &jobs.Trouble{Code: status.Code, Reason: status.Reason}
 		}

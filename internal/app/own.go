@@ -12,11 +12,16 @@ import (
 // own connects the parts of a pipeline with a source and steps of its own, for a run beside or after others. The sinks are those of
 // the service. done closes the source, when the run has ended.
 func (s *Service) own(ctx context.Context, d *Declared) (p routers.Pipeline, done func() error, err error) {
+	return s.ownAs(ctx, d, s.leads(d))
+}
+
+// ownAs is own for a source that has another role.
+func (s *Service) ownAs(ctx context.Context, d *Declared, role sources.Role) (p routers.Pipeline, done func() error, err error) {
 	key, err := s.key(ctx)
 	if err != nil {
 		return p, nil, err
 	}
-	if p, err = s.connect(ctx, d, key); err != nil {
+	if p, err = s.connect(ctx, d, role, key); err != nil {
 		return p, nil, err
 	}
 	done = func() error { return nil }

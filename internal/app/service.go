@@ -177,7 +177,7 @@ var errForm = &fault.Error{
 
 // pipeline connects the parts of one pipeline, whose source is closed with the service.
 func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) (routers.Pipeline, error) {
-	out, err := s.connect(ctx, d, key)
+	out, err := s.connect(ctx, d, s.leads(d), key)
 	if err != nil {
 		return out, err
 	}
@@ -195,7 +195,7 @@ func (s *Service) pipeline(ctx context.Context, d *Declared, key config.Secret) 
 }
 
 // connect connects the parts of one pipeline.
-func (s *Service) connect(ctx context.Context, d *Declared, key config.Secret) (routers.Pipeline, error) {
+func (s *Service) connect(ctx context.Context, d *Declared, role sources.Role, key config.Secret) (routers.Pipeline, error) {
 	log := s.Log.With(slog.String("pipeline", d.Name))
 	out := routers.Pipeline{
 		Name: d.Name, StopAfter: float64(d.pipeline.StopAfter),
@@ -205,8 +205,12 @@ func (s *Service) connect(ctx context.Context, d *Declared, key config.Secret) (
 		return out, errForm
 	}
 	var err error
+	var state sources.State = &sourceState{s.state, d.Name}
+	if role == sources.Assistant {
+		state = lent{state}
+	}
 	out.Source, err = d.Source.Plugin.New(ctx, d.Source.Settings, sources.Host{
-		Pipeline: d.Name, Log: log, Items: s.itemsAt(s.project.itemsRead(d)), State: &sourceState{s.state, d.Name},
+		Pipeline: d.Name, Role: role, Log: log, Items: s.itemsAt(s.project.itemsRead(d)), State: state,
 		Claim: func(ctx context.Context, stream string) error { return s.claim(ctx, d, stream) },
 	})
 	if err != nil {
@@ -286,7 +290,10 @@ func (s *Service) status(i int) routers.Status {
 	} else {
 		out = s.running(i).Status()
 	}
-	return s.elsewhere(out)
+	if out = s.elsewhere(out); s.team.assistsWith(i) {
+		out = s.team.assists[i].status(out)
+	}
+	return out
 }
 
 // Run runs the pipelines until all have ended, ctx ends, or, if untilIdle is not 0, nothing has come for so long, except
@@ -316,6 +323,11 @@ func (s *Service) Run(ctx context.Context, untilIdle time.Duration) error {
 		}
 	})()
 	watch.Go(func() { s.keepLakes(ctx) })
+	for i := range s.runs {
+		if s.team.assistsWith(i) {
+			watch.Go(func() { s.assist(ctx, i) })
+		}
+	}
 	watch.Go(func() { s.clock.watch(ctx) })
 	if s.schedule != nil && !s.Asked {
 		if err := s.schedule.Start(ctx); err != nil {

@@ -22,10 +22,11 @@ import (
 // team is how this process shares the work with others on the same state.
 type team struct {
 	*routers.Team
-	leases *checkpoint.Leases
-	all    *routers.Whole
-	whole  map[string]bool // pipelines of which one process reads all lanes
-	had    []func()        // ends what haveAll has
+	leases  *checkpoint.Leases
+	all     *routers.Whole
+	whole   map[string]bool // pipelines of which one process reads all lanes, but those of assists
+	assists []*assistance   // by run; nil: one process reads all
+	had     []func()        // ends what haveAll has
 
 	mu sync.Mutex // of Service.runs
 }
@@ -91,10 +92,25 @@ func (s *Service) shareOut(d *Declared, p routers.Pipeline) {
 		_, ok := step.Handler.(handlers.Stateful)
 		return ok
 	})
+	var a *assistance
 	if !d.Source.Plugin.Shared || stateful {
 		s.team.whole[d.Name] = true
+		if d.Source.Plugin.Assisted && !stateful {
+			a = &assistance{}
+		}
 	}
+	s.team.assists = append(s.team.assists, a)
 }
+
+// leads is the role of the source of a pipeline where this process has it.
+func (s *Service) leads(d *Declared) sources.Role {
+	if s.team == nil || !d.Source.Plugin.Assisted {
+		return sources.Alone
+	}
+	return sources.Leader
+}
+
+func (t *team) assistsWith(i int) bool { return t != nil && t.assists[i] != nil }
 
 func (s *Service) isWhole(pipeline string) bool { return s.team != nil && s.team.whole[pipeline] }
 
@@ -103,10 +119,20 @@ func (s *Service) shared(pipeline, job string, o *routers.Options) {
 	switch {
 	case s.team == nil:
 	case s.team.whole[pipeline] && (job == "" || job == migrateJob):
-		o.Store = s.team.leases.Under(checkpoint.PipelineLease(pipeline))
-	case job == "":
+		store := s.team.leases.Under(checkpoint.PipelineLease(pipeline))
+		o.Store = store
+		if s.isAssisted(pipeline) {
+			o.Team, o.Offers = s.team.Team, offers{store, pipeline}
+		}
+	case job == "", job == assistJob:
 		o.Team = s.team.Team
 	}
+}
+
+// isAssisted says whether other processes may read lanes of a pipeline that this one has.
+func (s *Service) isAssisted(pipeline string) bool {
+	i := slices.IndexFunc(s.project.Pipelines, func(d *Declared) bool { return d.Name == pipeline })
+	return i >= 0 && s.team.assistsWith(i)
 }
 
 // running is the run of a pipeline that goes on, or went on last.

@@ -94,15 +94,38 @@ type Leased struct {
 	key string
 }
 
-// Acquire is that of the store, and refuses while the lease is not this process's.
+// Acquire is that of the store, and refuses a lane that has a lease which is another's, or none while that of the pipeline is not this
+// process's.
 func (l *Leased) Acquire(ctx context.Context, lane Lane) (State, error) {
 	return l.acquire(ctx, lane, func(ctx context.Context, tx session) error {
-		var mine int
-		err := tx.QueryRowContext(ctx, `select count(*) from lease where key = ? and owner = ?`, l.key, l.owner).Scan(&mine)
-		if err == nil && mine == 0 {
+		var owner string
+		err := tx.QueryRowContext(ctx, `select owner from lease where key = ?`, LaneLease(lane)).Scan(&owner)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return l.mine(ctx, tx)
+		case err == nil && owner != l.owner:
 			return ErrFenced
 		}
 		return err
+	})
+}
+
+func (l *Leased) mine(ctx context.Context, tx session) error {
+	var mine int
+	err := tx.QueryRowContext(ctx, `select count(*) from lease where key = ? and owner = ?`, l.key, l.owner).Scan(&mine)
+	if err == nil && mine == 0 {
+		return ErrFenced
+	}
+	return err
+}
+
+// SaveNote is that of the store, and ErrFenced while the lease is not this process's.
+func (l *Leased) SaveNote(ctx context.Context, pipeline, key string, value []byte) error {
+	return l.run(ctx, "save note "+key, func(ctx context.Context, tx session) error {
+		if err := l.mine(ctx, tx); err != nil {
+			return err
+		}
+		return saveNote(ctx, tx, pipeline, key, value)
 	})
 }
 

@@ -165,3 +165,40 @@ func leaseIsHandedOver(t state) {
 		t.Error("a state file has leases", all, err)
 	}
 }
+
+// TestLaneUnderPipeline has lanes acquired, and a note saved, by who has the pipeline; a lane with a lease of its own by who has that.
+func TestLaneUnderPipeline(t *testing.T) {
+	t.Parallel()
+	onShared(t, func(t state) {
+		_, la := leasesOf(t, "a")
+		b, lb := leasesOf(t, "b")
+		key := PipelineLease(lane.Pipeline)
+		take := func(l *Leases, key string) {
+			t.Helper()
+			if got, err := l.Take(t.Context(), key, nil); !got || err != nil {
+				t.Fatal(got, err)
+			}
+		}
+		may := func(l *Leases, want error) {
+			t.Helper()
+			if _, err := l.Under(key).Acquire(t.Context(), lane); !errors.Is(err, want) {
+				t.Errorf("%s acquires the lane: %v, want %v", l.Owner(), err, want)
+			}
+		}
+		take(la, key)
+		may(la, nil)
+		may(lb, ErrFenced)
+		take(lb, LaneLease(lane))
+		may(la, ErrFenced)
+		may(lb, nil)
+		if err := lb.Under(key).SaveNote(t.Context(), lane.Pipeline, "offered", []byte("old")); !errors.Is(err, ErrFenced) {
+			t.Errorf("a note of who has not the pipeline: %v", err)
+		}
+		if err := la.Under(key).SaveNote(t.Context(), lane.Pipeline, "offered", []byte("new")); err != nil {
+			t.Error(err)
+		}
+		if got, err := b.Note(t.Context(), lane.Pipeline, "offered"); err != nil || string(got) != "new" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}

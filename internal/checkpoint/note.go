@@ -41,15 +41,17 @@ func (s *Store) Notes(ctx context.Context, pipeline string) (notes map[string][]
 
 // SaveNote keeps a value under a key of a pipeline; nil: what was kept there goes.
 func (s *Store) SaveNote(ctx context.Context, pipeline, key string, value []byte) error {
-	return s.run(ctx, "save note "+key, func(ctx context.Context, tx session) error {
-		if value == nil {
-			_, err := tx.ExecContext(ctx, `delete from note where pipeline = ? and key = ?`, pipeline, key)
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `insert into note(pipeline, key, value) values(?, ?, ?)
-			on conflict(pipeline, key) do update set value = excluded.value`, pipeline, key, value)
+	return s.run(ctx, "save note "+key, func(ctx context.Context, tx session) error { return saveNote(ctx, tx, pipeline, key, value) })
+}
+
+func saveNote(ctx context.Context, tx session, pipeline, key string, value []byte) error {
+	if value == nil {
+		_, err := tx.ExecContext(ctx, `delete from note where pipeline = ? and key = ?`, pipeline, key)
 		return err
-	})
+	}
+	_, err := tx.ExecContext(ctx, `insert into note(pipeline, key, value) values(?, ?, ?)
+		on conflict(pipeline, key) do update set value = excluded.value`, pipeline, key, value)
+	return err
 }
 
 // SwapNote puts a value in the place of the one that was read, if that is still there; nil: of none. Of several processes one does it.

@@ -195,6 +195,22 @@ func (s *Store) Ended(ctx context.Context, pipeline string) (ended map[string]re
 	return ended, s.explain("read lanes", rows.Err())
 }
 
+// Counts is what a lane has brought, over all processes and runs.
+type Counts struct {
+	Rows    int64 // visible, or refused
+	Refused int64 // of them; those whose letters were discarded, or are tried again, are not counted
+	Letters int64 // of the refused, one a sink that did
+}
+
+// Counts gives what a lane has brought.
+func (s *Store) Counts(ctx context.Context, lane Lane) (c Counts, err error) {
+	const letters = ` from dead_letter where pipeline = ?1 and lane = ?2 and attempts = 1`
+	_, err = s.first(ctx, "count what lanes brought", `select coalesce((select rows from lane where pipeline = ?1 and id = ?2), 0),
+		(select count(*) from (select distinct stream, position, idx, grp`+letters+`) as refused), (select count(*)`+letters+`)`,
+		[]any{lane.Pipeline, lane.ID}, &c.Rows, &c.Refused, &c.Letters)
+	return c, err
+}
+
 // Lanes gives the state of every lane of a pipeline, by ID.
 func (s *Store) Lanes(ctx context.Context, pipeline string) (lanes []LaneState, err error) {
 	rows, err := s.readers.QueryContext(ctx, `select id, epoch, grp, position, ended, rows, saved_at, intent

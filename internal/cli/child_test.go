@@ -21,9 +21,10 @@ const childEnv = "ACEQUIA_TEST_CHILD"
 
 // order tells a child where to die or to wait, and what it lacks.
 type order struct {
-	Dir     string // of the state
-	KillAt  string // pipeline/point:n, where it kills itself
-	HoldAt  string // the same, where it waits for SIGCONT
+	Dir     string        // of the state
+	KillAt  string        // pipeline/point:n, where it kills itself
+	HoldAt  string        // the same, where it waits for SIGCONT
+	Slowly  time.Duration // how long a chunk takes at least
 	Without protection
 	Disks   []disk // file systems of its own
 }
@@ -89,6 +90,9 @@ func (o order) probe() func(at string) {
 		if waits(at) {
 			_ = os.WriteFile(o.held(), nil, 0o600)
 			<-goOn
+		}
+		if strings.HasSuffix(at, "/accepted") {
+			<-time.After(o.Slowly)
 		}
 	}
 }

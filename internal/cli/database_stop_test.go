@@ -136,8 +136,10 @@ func (c *running) signal(t *testing.T, signals ...syscall.Signal) {
 }
 
 // isHeld says whether the child waits where it was told to.
-func (r *fileRun) isHeld() bool {
-	_, err := os.Stat(order{Dir: r.dir}.held())
+func (r *fileRun) isHeld() bool { return order{Dir: r.dir}.isHeld() }
+
+func (o order) isHeld() bool {
+	_, err := os.Stat(o.held())
 	return err == nil
 }
 

@@ -127,8 +127,9 @@ func (p *progress) record(ctx context.Context, s routers.Status, now time.Time) 
 // lines is what a terminal shows of a pipeline: all of it, and then its tables.
 func (p *progress) lines(s routers.Status, now time.Time) []string {
 	tables := tablesOf(s)
-	m := p.pace(s.Pipeline, now, s.RowsRead, s.BytesRead)
-	line := fmt.Sprintf(p.say("%s %s rows, %s/s, %.1f MB/s", "%s %s filas, %s/s, %.1f MB/s"), s.Pipeline, thousands(s.RowsRead), thousands(int64(m.rate)), m.speed/1e6)
+	all := s.RowsRead + s.Others.Rows
+	m := p.pace(s.Pipeline, now, all, s.BytesRead)
+	line := fmt.Sprintf(p.say("%s %s rows, %s/s, %.1f MB/s", "%s %s filas, %s/s, %.1f MB/s"), s.Pipeline, thousands(all), thousands(int64(m.rate)), m.speed/1e6)
 	var whole, read int64
 	for _, t := range tables {
 		if e := p.expects(s.Pipeline, t); e > 0 {
@@ -243,7 +244,7 @@ func tablesOf(s routers.Status) []table {
 			byStream[t.stream] = t
 			names = append(names, t.stream)
 		}
-		t.rows, t.bytes, t.letters = t.rows+l.RowsRead, t.bytes+l.BytesRead, t.letters+l.DeadLetters
+		t.rows, t.bytes, t.letters = t.rows+l.RowsRead+l.Others.Rows, t.bytes+l.BytesRead, t.letters+l.DeadLetters+l.Others.DeadLetters
 		t.waiting = t.waiting && l.State == routers.Waiting
 		t.ended = t.ended && l.State == routers.Ended
 		t.following = t.following && (l.Endless || l.State == routers.Ended)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -53,9 +53,10 @@ func (s *Source) lanesOf(c *collection) []sources.Lane {
 		add(sources.Lane{ID: c.lane(stoppedPart)})
 		return lanes
 	}
+	apart := s.role == sources.Leader && c.note.Strategy != bySweep // which notes what it reads
 	for i := range c.note.Parts {
 		reads = append(reads, c.lane(strconv.Itoa(i)))
-		add(sources.Lane{ID: reads[i]})
+		add(sources.Lane{ID: reads[i], Apart: apart})
 	}
 	if c.note.Epoch > 1 {
 		add(sources.Lane{ID: c.lane(completePart), After: reads})
@@ -72,16 +73,15 @@ func (s *Source) lanesOf(c *collection) []sources.Lane {
 // find gives the collection and the part of it that a lane is. The collection is nil where the lane is of another incarnation of the
 // stream than there is now, or of a collection that is gone.
 func (s *Source) find(lane sources.Lane) (c *collection, part string, err error) {
-	at := strings.LastIndexByte(lane.ID, '@')
-	slash := strings.LastIndexByte(lane.ID, '/')
-	if at < 0 || slash < at {
+	stream, epoch, part, ok := tabular.CutLane(lane.ID)
+	if !ok {
 		return nil, "", fault.Stop(fmt.Errorf("mongodb: no lane is called %q", lane.ID))
 	}
-	c = s.collection(lane.ID[:at])
-	if c == nil || lane.ID[at+1:slash] != strconv.Itoa(int(c.note.Epoch)) {
+	c = s.collection(stream)
+	if c == nil || epoch != strconv.Itoa(int(c.note.Epoch)) {
 		return nil, "", nil
 	}
-	return c, lane.ID[slash+1:], nil
+	return c, part, nil
 }
 
 // system fills what acequia knows of the records of a batch that have one number.

@@ -23,6 +23,7 @@ var errOtherSettings = fault.Stop(errors.New("mongodb: a *mongodb.Config is need
 type Source struct {
 	config    Config
 	pipeline  string
+	role      sources.Role
 	log       *slog.Logger
 	state     sources.State
 	claim     func(ctx context.Context, stream string) error // as in sources.Host
@@ -58,7 +59,8 @@ var (
 func Plugin() sources.Plugin {
 	return sources.Plugin{
 		Type: "mongodb", Server: "mongodb", Doc: "The collections of a MongoDB database: all that is in them, then every change.",
-		Config: func() any { return &Config{} },
+		Assisted: true,
+		Config:   func() any { return &Config{} },
 		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
 			c, ok := settings.(*Config)
 			if !ok {
@@ -86,7 +88,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Source{
-		config: c.filled(), pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, collections: map[string]*collection{},
+		config: c.filled(), pipeline: host.Pipeline, role: host.Role, log: log, state: host.State, claim: host.Claim, collections: map[string]*collection{},
 		asked: map[string]*collection{}, unfit: map[string]map[string]int64{}, behind: map[string]uint64{}, partRows: partRows, chunkRows: chunkRows,
 		lease: restoreLease,
 	}, nil
@@ -108,6 +110,9 @@ func (s *Source) More(_ context.Context, lane sources.Lane, _ record.Position) (
 
 // Open starts reading a lane.
 func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
+	if s.role == sources.Assistant {
+		return s.assist(ctx, lane, from)
+	}
 	c, part, err := s.find(lane)
 	switch {
 	case err != nil:

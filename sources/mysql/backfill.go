@@ -138,7 +138,7 @@ func (r *streaming) run(ctx context.Context, c *mysql.Conn) error {
 		}
 		return send()
 	})
-	if errors.Is(err, errOutdated) {
+	if errors.Is(err, errOutdated) && s.role != sources.Assistant { // which looks anew at each incarnation of a lane
 		return errors.Join(err, s.refresh(ctx, c))
 	}
 	return err

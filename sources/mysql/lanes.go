@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/mysql"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -71,7 +71,7 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 	}
 	for i := range t.note.Parts {
 		reads = append(reads, t.lane(strconv.Itoa(i)))
-		add(sources.Lane{ID: reads[i]})
+		add(sources.Lane{ID: reads[i], Apart: s.role == sources.Leader})
 	}
 	if t.note.Epoch > 1 || t.note.Strategy == "" {
 		add(sources.Lane{ID: t.lane(completePart), After: reads})
@@ -90,16 +90,15 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 // find gives the table and the part of it that a lane is. The table is nil where the lane is of another incarnation of the stream than
 // there is now, or of a table that is gone.
 func (s *Source) find(lane sources.Lane) (t *table, part string, err error) {
-	at := strings.LastIndexByte(lane.ID, '@')
-	slash := strings.LastIndexByte(lane.ID, '/')
-	if at < 0 || slash < at {
+	stream, epoch, part, ok := tabular.CutLane(lane.ID)
+	if !ok {
 		return nil, "", fault.Stop(fmt.Errorf("mysql: no lane is called %q", lane.ID))
 	}
-	t = s.table(lane.ID[:at])
-	if t == nil || lane.ID[at+1:slash] != strconv.Itoa(int(t.note.Epoch)) {
+	t = s.table(stream)
+	if t == nil || epoch != strconv.Itoa(int(t.note.Epoch)) {
 		return nil, "", nil
 	}
-	return t, lane.ID[slash+1:], nil
+	return t, part, nil
 }
 
 // table gives a table as it was when the catalog was last asked; nil: it is gone.

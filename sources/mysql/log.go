@@ -57,14 +57,10 @@ func (s *Source) loadLog(ctx context.Context) error {
 	note, loaded, lost, server := s.feed.note, s.feed.loaded, s.feed.lost, s.server.Identity
 	s.mu.Unlock()
 	if !loaded {
-		text, err := s.state.Load(ctx, logKey)
-		if err == nil && text != nil {
-			err = json.Unmarshal(text, &note)
+		var err error
+		if note, err = s.keptLog(ctx); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("mysql: what is kept of the log cannot be read: %w", err)
-		}
-		note.Epoch = max(note.Epoch, 1)
 	}
 	if lost == "" && note.Server != "" && server != "" && note.Server != server {
 		lost = fmt.Sprintf("the server is another one: %s; it was %s", server, note.Server)
@@ -75,6 +71,19 @@ func (s *Source) loadLog(ctx context.Context) error {
 		return nil
 	}
 	return s.saveLog(ctx, note, true)
+}
+
+// keptLog gives what is kept of the log.
+func (s *Source) keptLog(ctx context.Context) (note logNote, err error) {
+	text, err := s.state.Load(ctx, logKey)
+	if err == nil && text != nil {
+		err = json.Unmarshal(text, &note)
+	}
+	if err != nil {
+		return note, fmt.Errorf("mysql: what is kept of the log cannot be read: %w", err)
+	}
+	note.Epoch = max(note.Epoch, 1)
+	return note, nil
 }
 
 // saveLog keeps it.

@@ -63,7 +63,7 @@ func (s *Source) backfill(ctx context.Context, t *table, lane, number string, af
 		q = keyQuery(t, p)
 	}
 	q.after = after
-	if q.lane = lane; after == "" {
+	if q.lane = lane; after == "" && s.role == sources.Alone {
 		q.snapshot = s.exported(t)
 	}
 	return s.stream(ctx, t, q), nil
@@ -163,7 +163,7 @@ func (r *stream) run(ctx context.Context, c *postgres.Conn) error {
 		}
 		return send()
 	})
-	if errors.Is(err, errOutdated) {
+	if errors.Is(err, errOutdated) && s.role != sources.Assistant { // which looks anew at each incarnation of a lane
 		return errors.Join(err, s.refresh(ctx, c))
 	}
 	return err

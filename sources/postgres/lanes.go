@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/postgres"
+	"github.com/acequia-io/acequia/internal/tabular"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 )
@@ -51,7 +51,7 @@ func (s *Source) lanes() (lanes []sources.Lane, unwanted *export, err error) {
 			if t.note.Strategy != byLog || t.stopped() != nil || s.feed.failed[t.stream] == t.note.Epoch {
 				continue
 			}
-			if logged = append(logged, of[i].ID); of[i].ID != t.lane(completePart) {
+			if logged = append(logged, of[i].ID); of[i].ID != t.lane(completePart) && !of[i].Apart { // what others may read has a snapshot of its own
 				reads = append(reads, of[i].ID)
 			}
 		}
@@ -93,7 +93,7 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 	}
 	for i := range t.note.Parts {
 		reads = append(reads, t.lane(strconv.Itoa(i)))
-		add(sources.Lane{ID: reads[i]})
+		add(sources.Lane{ID: reads[i], Apart: s.role == sources.Leader})
 	}
 	if t.note.Epoch > 1 || t.note.Strategy == "" {
 		add(sources.Lane{ID: t.lane(completePart), After: reads})
@@ -112,16 +112,15 @@ func (s *Source) lanesOf(t *table) []sources.Lane {
 // find gives the table and the part of it that a lane is. The table is nil where the lane is of another incarnation of the stream than
 // there is now, or of a table that is gone.
 func (s *Source) find(lane sources.Lane) (t *table, part string, err error) {
-	at := strings.LastIndexByte(lane.ID, '@')
-	slash := strings.LastIndexByte(lane.ID, '/')
-	if at < 0 || slash < at {
+	stream, epoch, part, ok := tabular.CutLane(lane.ID)
+	if !ok {
 		return nil, "", fault.Stop(fmt.Errorf("postgres: no lane is called %q", lane.ID))
 	}
-	t = s.table(lane.ID[:at])
-	if t == nil || lane.ID[at+1:slash] != strconv.Itoa(int(t.note.Epoch)) {
+	t = s.table(stream)
+	if t == nil || epoch != strconv.Itoa(int(t.note.Epoch)) {
 		return nil, "", nil
 	}
-	return t, lane.ID[slash+1:], nil
+	return t, part, nil
 }
 
 // system fills what acequia knows of the records of a batch.

@@ -23,6 +23,7 @@ var errOtherSettings = fault.Stop(errors.New("postgres: a *postgres.Config is ne
 type Source struct {
 	config    Config
 	pipeline  string
+	role      sources.Role
 	log       *slog.Logger
 	state     sources.State
 	claim     func(ctx context.Context, stream string) error // as in sources.Host
@@ -59,7 +60,8 @@ var (
 func Plugin() sources.Plugin {
 	return sources.Plugin{
 		Type: "postgres", Server: "postgresql", Doc: "The tables of a PostgreSQL database: all that is in them, then every change.",
-		Config: func() any { return &Config{} },
+		Assisted: true,
+		Config:   func() any { return &Config{} },
 		Schemas: func(_ context.Context, settings any) ([]*record.Schema, error) {
 			c, ok := settings.(*Config)
 			if !ok {
@@ -88,7 +90,7 @@ func New(c Config, host sources.Host) (*Source, error) {
 	}
 	c = c.filled()
 	s := &Source{
-		config: c, pipeline: host.Pipeline, log: log, state: host.State, claim: host.Claim, tables: map[string]*table{},
+		config: c, pipeline: host.Pipeline, role: host.Role, log: log, state: host.State, claim: host.Claim, tables: map[string]*table{},
 		unfit: map[string]map[string]int64{}, partRows: partRows, chunkRows: chunkRows, pageRows: pageRows, holdAfter: holdAfter,
 	}
 	s.options = postgres.Options{DSN: string(c.DSN), Application: "acequia " + host.Pipeline}
@@ -120,6 +122,9 @@ func (s *Source) More(_ context.Context, lane sources.Lane, _ record.Position) (
 
 // Open starts reading a lane.
 func (s *Source) Open(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
+	if s.role == sources.Assistant {
+		return s.assist(ctx, lane, from)
+	}
 	if isLog(lane) {
 		return s.openLog(ctx, lane, from)
 	}

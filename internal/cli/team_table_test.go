@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/config"
+)
+
+const teamParts = `version: 1
+state: { folder: .state-%s, type: postgres, dsn: %q }
+sources:
+  lines: { type: postgres, dsn: %q, parallel: 6, capture: { strategy: xmin, every: 200ms } }
+sinks:
+  lake: { type: lake, url: lake, roll: { every: 200ms } }
+pipelines:
+  lines: { from: lines, to: [lake] }
+`
+
+// teamRows make a table of five parts: each of 32 MiB, and of eight chunks.
+const teamRows = 165_000
+
+// slowly is how long a chunk of such a run takes at least, so that several processes have some of a table.
+const slowly = 600 * time.Millisecond
+
+// newTableTeam is a project for several processes, over a table that is read in parts.
+func newTableTeam(t *testing.T) *fileRun {
+	t.Helper()
+	dsn := sharedDatabase(t, "create table lines (id bigint primary key, name text)",
+		fmt.Sprintf("insert into lines select i, repeat('x', 1000) from generate_series(0, %d) i", teamRows-1), "analyze lines")
+	r := &fileRun{dir: t.TempDir(), rows: map[int64]bool{}, bad: map[int64]bool{}, shared: app.SharedState{DSN: config.Secret(dsn)}}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		r.write(t, name+".yaml", fmt.Appendf(nil, teamParts, name, dsn, dsn))
+	}
+	for id := range int64(teamRows) {
+		r.rows[id] = true
+	}
+	return r
+}
+
+// launchTeam starts a process with a folder of its own for what it tells.
+func (r *fileRun) launchTeam(t *testing.T, name string, o order) *running {
+	t.Helper()
+	o.Dir, o.Slowly = filepath.Join(r.dir, "beside-"+name), slowly
+	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	return r.launch(t, o, "run", "--until-idle", name+".yaml")
+}
+
+// parts gives how many parts of the table processes read, by process, and who has the pipeline.
+func (r *fileRun) parts(t *testing.T) (parts map[string]int, leader string) {
+	t.Helper()
+	parts = map[string]int{}
+	for owner, keys := range r.leases(t) {
+		for _, key := range keys {
+			switch lane, ok := checkpoint.LeasedLane(key); {
+			case ok && strings.HasPrefix(lane.ID, "lines@"):
+				parts[owner]++
+			case key == checkpoint.PipelineLease("lines"):
+				leader = owner
+			}
+		}
+	}
+	return parts, leader
+}
+
+// share says whether so many processes read parts, about as many each.
+func (r *fileRun) share(t *testing.T, processes int) bool {
+	t.Helper()
+	parts, leader := r.parts(t)
+	var counts []int
+	for _, n := range parts {
+		counts = append(counts, n)
+	}
+	return leader != "" && len(counts) == processes && slices.Max(counts)-slices.Min(counts) <= 1
+}
+
+// TestTeamSharesTable has processes read the parts of one table: those that assist are killed and frozen, then, in another run, those
+// that have the pipeline. In the end every row is in the lake once, also when the frozen has gone on.
+func TestTeamSharesTable(t *testing.T) {
+	t.Parallel()
+	ends := func(t *testing.T, c *running) {
+		t.Helper()
+		if code := c.until(t, nil); code != exitOK {
+			t.Errorf("exit code %d: %s", code, c.said())
+		}
+	}
+	t.Run("assistants", func(t *testing.T) {
+		t.Parallel()
+		r := newTableTeam(t)
+		a := r.launchTeam(t, "a", order{})
+		a.until(t, func() bool { return r.share(t, 1) })
+		b := r.launchTeam(t, "b", order{KillAt: "lines/after-intent:2"})
+		b.until(t, func() bool { return r.share(t, 2) })
+		b.until(t, nil)
+		c := r.launchTeam(t, "c", order{HoldAt: "lines/before-publish:2"})
+		held := order{Dir: filepath.Join(r.dir, "beside-c")}
+		c.until(t, held.isHeld)
+		c.signal(t, syscall.SIGSTOP)
+		ends(t, a)
+		r.check(t)
+		c.signal(t, syscall.SIGCONT, syscall.SIGCONT)
+		ends(t, c)
+		r.check(t)
+	})
+	t.Run("who has the pipeline", func(t *testing.T) {
+		t.Parallel()
+		r := newTableTeam(t)
+		a := r.launchTeam(t, "a", order{})
+		a.until(t, func() bool { return r.share(t, 1) })
+		b := r.launchTeam(t, "b", order{HoldAt: "lines/before-publish:4"})
+		b.until(t, func() bool { return r.share(t, 2) })
+		a.signal(t, syscall.SIGKILL)
+		a.until(t, nil)
+		held := order{Dir: filepath.Join(r.dir, "beside-b")}
+		b.until(t, held.isHeld)
+		c := r.launchTeam(t, "c", order{})
+		c.until(t, func() bool { return r.share(t, 2) })
+		b.signal(t, syscall.SIGSTOP)
+		ends(t, c)
+		r.check(t)
+		b.signal(t, syscall.SIGCONT, syscall.SIGCONT)
+		ends(t, b)
+		r.check(t)
+		for owner, keys := range r.leases(t) {
+			t.Errorf("%s still has %v", owner, keys)
+		}
+	})
+}
