@@ -48,7 +48,7 @@ type Team struct {
 	renewed time.Time           // until when, plus Expire, the leases of this process are its own
 	holds   map[string]*hold    // by key
 	parties []*party
-	kept    map[string]time.Time // leases of chores and jobs, and since when
+	kept    map[string]*keeping  // leases of chores and jobs
 	dropped map[string]time.Time // by key: given up, and when; zero: not yet
 	freed   map[string]time.Time // by key: since when nobody has what somebody could
 }
@@ -99,7 +99,7 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 	o.Every, o.Expire = cmp.Or(o.Every, time.Second), cmp.Or(o.Expire, 8*time.Second)
 	t := &Team{
 		TeamOptions: o, poke: make(chan struct{}, 1), over: make(chan struct{}), seen: map[string]sighting{}, holds: map[string]*hold{},
-		kept: map[string]time.Time{}, freed: map[string]time.Time{}, dropped: map[string]time.Time{},
+		kept: map[string]*keeping{}, freed: map[string]time.Time{}, dropped: map[string]time.Time{},
 	}
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go t.serve(ctx)
@@ -238,7 +238,9 @@ func (t *Team) expire() {
 	for _, h := range t.holds {
 		t.lose(h)
 	}
-	clear(t.kept)
+	for key := range t.kept {
+		t.unkeep(key)
+	}
 }
 
 // lose ends work whose lease is another's; the caller holds the lock.
@@ -282,9 +284,9 @@ func (t *Team) learn(rows []checkpoint.Lease, began time.Time) {
 			close(h.leave)
 		}
 	}
-	for key, since := range t.kept {
-		if now[key].Owner != t.Owner && since.Before(began) { // else it was taken while it was looked
-			delete(t.kept, key)
+	for key, k := range t.kept {
+		if now[key].Owner != t.Owner && k.since.Before(began) { // else it was taken while it was looked
+			t.unkeep(key)
 		}
 	}
 }
@@ -294,7 +296,7 @@ func (t *Team) strays() (keys []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, s := range t.seen {
-		if s.Owner == t.Owner && t.holds[key] == nil && t.kept[key].IsZero() && !t.isMember(key) {
+		if s.Owner == t.Owner && t.holds[key] == nil && t.kept[key] == nil && !t.isMember(key) {
 			keys = append(keys, key)
 		}
 	}
@@ -350,7 +352,7 @@ func (t *Team) drop(ctx context.Context, h *hold) {
 func (t *Team) release(ctx context.Context, key string) {
 	t.mu.Lock()
 	delete(t.holds, key)
-	delete(t.kept, key)
+	t.unkeep(key)
 	delete(t.seen, key)
 	t.dropped[key] = time.Time{}
 	t.mu.Unlock()
@@ -377,51 +379,10 @@ func (t *Team) leave(p *party) {
 	t.nudge()
 }
 
-// Free gives up a lease that was kept.
-func (t *Team) Free(ctx context.Context, key string) {
-	t.mu.Lock()
-	kept := !t.kept[key].IsZero()
-	t.mu.Unlock()
-	if kept {
-		t.release(ctx, key)
-	}
-}
-
 // Holder names the process that has a lease, as it was last seen; "": none has.
 func (t *Team) Holder(key string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	owner, _ := t.alive(key, time.Now())
 	return owner
-}
-
-// Keep takes a lease that nobody has, for work that one process does, and keeps it. false: another does it.
-func (t *Team) Keep(ctx context.Context, key string) (bool, error) {
-	t.mu.Lock()
-	kept := !t.kept[key].IsZero()
-	s, there := t.seen[key]
-	_, alive := t.alive(key, time.Now())
-	t.mu.Unlock()
-	if kept || alive {
-		return kept, nil
-	}
-	var seen *checkpoint.Lease
-	if there {
-		seen = &s.Lease
-	}
-	t.mu.Lock()
-	t.kept[key] = time.Now() // before it is taken: a round that finds it would give it up
-	t.mu.Unlock()
-	ctx, cancel := t.lasting(ctx)
-	defer cancel()
-	mine, err := t.Leases.Take(ctx, key, seen)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !mine {
-		delete(t.kept, key)
-		return false, err
-	}
-	t.kept[key] = time.Now()
-	t.seen[key] = sighting{Lease: checkpoint.Lease{Key: key, Owner: t.Owner}, since: time.Now()}
-	return true, nil
 }

@@ -40,7 +40,7 @@ type ServiceOptions struct {
 	Asked bool
 	// Wire is as in DemoOptions.
 	Wire func(p *routers.Pipeline, o *routers.Options)
-	// Probe is called at the points of backups that jobs make; for tests, may be nil.
+	// Probe is called at the points of backups that jobs make, and of swaps in lakes; for tests, may be nil.
 	Probe func(point string)
 }
 

@@ -291,9 +291,17 @@ func (s *Service) doesChore(ctx context.Context, c *chore) bool {
 	if s.team == nil {
 		return true
 	}
-	mine, err := s.team.Keep(ctx, "chore/"+c.name+"/"+c.root)
+	mine, err := s.team.Keep(ctx, c.lease())
 	if err != nil {
 		s.Log.WarnContext(ctx, "it is not known who does a chore", slog.String("chore", c.name), slog.String("error", err.Error()))
 	}
 	return mine
+}
+
+// whileMine is for a chore that doesChore gave: it ends when another process has taken it over.
+func (s *Service) whileMine(ctx context.Context, c *chore) (context.Context, context.CancelFunc) {
+	if s.team == nil {
+		return context.WithCancel(ctx)
+	}
+	return s.team.While(ctx, c.lease())
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/compaction"
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/sinks/lake"
 )
 
@@ -23,6 +24,9 @@ type chore struct {
 	do    func(ctx context.Context) ([]compaction.Result, error)
 }
 
+// lease is the key of who does it.
+func (c *chore) lease() string { return "chore/" + c.name + "/" + c.root }
+
 // chores gives those that the lake sinks of the project declare, all of them due.
 func (s *Service) chores(ctx context.Context) (all []*chore) {
 	for part := range s.sinks {
@@ -34,7 +38,7 @@ func (s *Service) chores(ctx context.Context) (all []*chore) {
 		if err != nil {
 			continue // the sink could not have been made
 		}
-		o := compaction.Options{Bucket: bucket, Lanes: s.state, Column: int(s.project.Memory / 16)} // pipelines have the most of it
+		o := compaction.Options{Bucket: bucket, Lanes: s.state, Column: int(s.project.Memory / 16), Probe: s.Probe} // pipelines have the most of it
 		if e := c.Expire; e != nil {
 			all = append(all, &chore{name: "expire", root: bucket.Root(), every: cmp.Or(e.Every, upkeepEvery), do: func(ctx context.Context) ([]compaction.Result, error) {
 				o := o
@@ -71,9 +75,7 @@ func (s *Service) keepLakes(ctx context.Context) {
 		next := time.Now().Add(upkeepEvery)
 		for _, c := range chores {
 			if now := time.Now(); !now.Before(c.due) && ctx.Err() == nil {
-				if c.due = now.Add(c.every); s.doesChore(ctx, c) {
-					s.chore(ctx, c)
-				} else {
+				if c.due = now.Add(c.every); !s.doesChore(ctx, c) || !s.chore(ctx, c) {
 					c.due = now.Add(min(c.every, choreLater))
 				}
 			}
@@ -85,17 +87,25 @@ func (s *Service) keepLakes(ctx context.Context) {
 	}
 }
 
-// chore does one, and logs what came of it. A failure is tried again when it is due next.
-func (s *Service) chore(ctx context.Context, c *chore) {
+// chore does one, and logs what came of it. A failure is tried again when it is due next; sooner (false) where another process has the
+// table, such as one that stood still and whose lock is not yet free.
+func (s *Service) chore(ctx context.Context, c *chore) bool {
 	log := s.Log.With(slog.String("chore", c.name))
-	results, err := c.do(ctx)
+	mine, cancel := s.whileMine(ctx, c)
+	defer cancel()
+	results, err := c.do(mine)
 	for _, r := range results {
 		if r.Inputs+r.Deleted > 0 {
 			log.InfoContext(ctx, "lake table is kept", slog.String("table", r.Table), slog.Int("files", r.Inputs), slog.Int("became", r.Outputs),
 				slog.Int64("rows", r.Rows), slog.Int("deleted", r.Deleted))
 		}
 	}
-	if err != nil && ctx.Err() == nil {
-		log.WarnContext(ctx, "lake table could not be kept", slog.String("error", err.Error()), slog.String("code", fault.Code(err)))
+	if err == nil || ctx.Err() != nil {
+		return true
 	}
+	if mine.Err() != nil {
+		err = context.Cause(mine)
+	}
+	log.WarnContext(ctx, "lake table could not be kept", slog.String("error", err.Error()), slog.String("code", fault.Code(err)))
+	return fault.Code(err) != lakefiles.CodeLocked && mine.Err() == nil
 }

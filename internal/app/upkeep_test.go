@@ -2,18 +2,24 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/checkpoint"
+	"github.com/acequia-io/acequia/internal/compaction"
 	"github.com/acequia-io/acequia/internal/lakefiles"
+	"github.com/acequia-io/acequia/internal/postgres/postgrestest"
 )
 
 const keptFile = `version: 1
@@ -85,6 +91,73 @@ func TestLakesAreKept(t *testing.T) {
 	}
 	cancel()
 	keeping.Wait()
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A chore ends when another process has its lease, and is looked at again soon.
+func TestAChoreEndsWithItsLease(t *testing.T) {
+	t.Parallel()
+	server, err := postgrestest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	dsn := server.Database(t)
+	s := opened(t, t.TempDir(), fmt.Sprintf("roll: { every: 1m } }\nstate: { type: postgres, dsn: %q", dsn))
+	if s.team == nil {
+		t.Fatal("it is in no team")
+	}
+	c := &chore{name: "compact", root: "lake", do: func(ctx context.Context) ([]compaction.Result, error) {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		store, err := checkpoint.OpenPostgres(ctx, dsn)
+		if err != nil {
+			return nil, err
+		}
+		other := store.Leases("other")
+		for taken := false; !taken && err == nil; { // the owner moves it meanwhile
+			var all []checkpoint.Lease
+			all, err = store.Held(ctx)
+			if at := slices.IndexFunc(all, func(l checkpoint.Lease) bool { return strings.HasPrefix(l.Key, "chore/") }); at >= 0 {
+				taken, err = other.Take(ctx, all[at].Key, &all[at])
+			}
+		}
+		<-ctx.Done()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) || err != nil {
+			t.Error("it goes on", err)
+		}
+		return nil, errors.Join(store.Close(), ctx.Err())
+	}}
+	if !s.doesChore(t.Context(), c) {
+		t.Fatal("it is another's")
+	}
+	if s.chore(t.Context(), c) {
+		t.Error("it waits as long as after one that was done")
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A chore whose table another process has, such as one that is frozen, is tried again soon.
+func TestAChoreThatIsRefusedComesAgainSoon(t *testing.T) {
+	t.Parallel()
+	s := opened(t, t.TempDir(), "compact: {}")
+	for want, err := range map[bool]error{
+		false: fmt.Errorf("table games: %w", &fault.Error{Code: lakefiles.CodeLocked, Err: errors.New("another")}),
+		true:  errors.New("no disk"),
+	} {
+		c := &chore{do: func(context.Context) ([]compaction.Result, error) { return nil, err }}
+		if got := s.chore(t.Context(), c); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
 	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

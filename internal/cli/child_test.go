@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/acequia-io/acequia/catalog"
+	"github.com/acequia-io/acequia/internal/lakefiles"
 	"github.com/acequia-io/acequia/routers"
 )
 
@@ -51,7 +53,7 @@ func runChild() int {
 		return exitUnmounted
 	}
 	probe := o.probe()
-	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, plugins: catalog.Default(), probe: func(point string) { probe("backup/" + point) }, wire: func(p *routers.Pipeline, options *routers.Options) {
+	code := run(os.Args[1:], terminal{out: os.Stdout, err: os.Stderr, plugins: catalog.Default(), probe: func(point string) { probe(partOf(point) + "/" + point) }, wire: func(p *routers.Pipeline, options *routers.Options) {
 		name := p.Name
 		if name == lakePipeline { // more groups, so that more deaths hit one
 			p.Limits.Age, p.Limits.Idle = 200*time.Millisecond, 100*time.Millisecond
@@ -69,6 +71,14 @@ func runChild() int {
 		o.weaken(p, options)
 	}})
 	return max(code, keepAll(o.Disks))
+}
+
+// partOf names what a point is of that no pipeline comes to.
+func partOf(point string) string {
+	if slices.Contains(lakefiles.Points(), point) {
+		return "lake"
+	}
+	return "backup"
 }
 
 // probe dies or waits at the places that the order names.

@@ -53,7 +53,7 @@ func (c runCmd) Run(ctx context.Context, t terminal) (err error) {
 	}
 	defer func() { err = errors.Join(err, closed()) }()
 	live, err := c.live(ctx, t, app.LiveOptions{
-		Service: app.ServiceOptions{Log: log, Wire: t.wire}, Watch: c.Watch, Told: reloads{t, c.JSON, "en"}.tell,
+		Service: app.ServiceOptions{Log: log, Wire: t.wire, Probe: t.probe}, Watch: c.Watch, Told: reloads{t, c.JSON, "en"}.tell,
 	})
 	if err != nil {
 		return err

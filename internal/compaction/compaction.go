@@ -39,7 +39,7 @@ type Options struct {
 
 	Before time.Time // of Expire: partitions of days that ended before
 
-	probe func(point string) // for tests
+	Probe func(point string) // called at the points of swaps; for tests, may be nil
 }
 
 // Result is what was done with a table, or would be.
@@ -152,8 +152,8 @@ func (t *table) hold(ctx context.Context, do func(*table, context.Context) error
 		return err
 	}
 	defer t.locked.Close()
-	if t.o.probe != nil {
-		t.locked.Probe = t.o.probe
+	if t.o.Probe != nil {
+		t.locked.Probe = t.o.Probe
 	}
 	before, _, err := t.locked.Sweep(ctx, time.Now())
 	if err == nil {

@@ -224,7 +224,7 @@ func TestOneCompactionATable(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := w.options()
-	o.probe = func(string) {
+	o.Probe = func(string) {
 		if _, err := Compact(t.Context(), w.options()); fault.Code(err) != "ACQ-LAKE-023" {
 			t.Errorf("a second compaction: %v", err)
 		}

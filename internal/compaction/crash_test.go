@@ -59,7 +59,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	o := Options{Bucket: blob.Within(filepath.Join(dir, "lake")), Lanes: store, probe: func(point string) {
+	o := Options{Bucket: blob.Within(filepath.Join(dir, "lake")), Lanes: store, Probe: func(point string) {
 		if point != at {
 			return
 		}

@@ -1,7 +1,6 @@
 package compaction
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,82 +93,4 @@ func TestOnS3(t *testing.T) {
 	if all := s.Names("lake/games/"); len(all) > 0 {
 		t.Errorf("expired: %s", strings.Join(all, ", "))
 	}
-}
-
-// Who was frozen for longer than a lease and lost the table to another changes nothing, wherever it was.
-func TestAFrozenHolderChangesNothing(t *testing.T) {
-	t.Parallel()
-	for _, frozen := range []string{"before-create", "before-swap", lakefiles.BeforePending, lakefiles.AfterPending, lakefiles.AfterPublish} {
-		t.Run(frozen, func(t *testing.T) {
-			t.Parallel()
-			s := blobtest.New(t)
-			w, err := newWorldAt(t.Context(), t.TempDir(), lake.Config{URL: "s3://bucket/lake", AWS: s.Settings().AWS})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := w.state.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := w.fill(t.Context(), 4, 50, 1); err != nil {
-				t.Fatal(err)
-			}
-			before, files := fetched(t, w.bucket)
-			first, err := lakefiles.Lock(t.Context(), w.bucket, "games")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var second *lakefiles.Table
-			takeOver := func(point string) {
-				if point != frozen || second != nil {
-					return
-				}
-				s.Later(2 * time.Minute)
-				if second, err = lakefiles.Lock(t.Context(), w.bucket, "games"); err != nil {
-					t.Error(err)
-				}
-			}
-			first.Probe = takeOver
-			id := lakefiles.NewID(time.Now())
-			output := filepath.ToSlash(filepath.Dir(files[0])) + "/" + lakefiles.OutputName(id, 0, "00000000")
-			takeOver("before-create")
-			f, err := stagedCopy(t.Context(), first, w.bucket, output, files[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			takeOver("before-swap")
-			if err := first.Swap(t.Context(), id, files[:1], []blob.Publication{f.Publication()}, 0); err == nil {
-				t.Error("it could swap")
-			}
-			if second == nil {
-				t.Fatal("it was not taken over")
-			}
-			if after, now := fetched(t, w.bucket); !slices.Equal(before, after) || !slices.Equal(files, now) {
-				t.Errorf("files %q became %q", files, now)
-			}
-			first.Close()
-			second.Close()
-		})
-	}
-}
-
-// stagedCopy stages a copy of a file as an output.
-func stagedCopy(ctx context.Context, table *lakefiles.Table, b blob.Files, output, of string) (*blob.File, error) {
-	text, err := b.Read(ctx, of)
-	if err != nil {
-		return nil, err
-	}
-	f, err := table.Create(ctx, output)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Write(text); err != nil {
-		return nil, err
-	}
-	var sealer blob.Sealer
-	if err := sealer.Seal(ctx, f); err != nil {
-		return nil, err
-	}
-	return f, sealer.Wait()
 }

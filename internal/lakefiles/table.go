@@ -38,9 +38,12 @@ type Table struct {
 	Probe  func(point string) // for tests; may be nil
 	bucket blob.Bucket
 	unlock func()
-	owner  string // as the journal names it; "": nobody can take the table over
-	serial int
+	owner  string          // as the journal names it
+	made   map[string]bool // what this holder staged, by either name
 }
+
+// CodeLocked is of the error that a table which another process has gives.
+const CodeLocked = "ACQ-LAKE-023"
 
 // Lock takes a table, by a lock that is let go when the process dies, and takes back what a crash left half done. A second
 // process, or a second taker in this one, is refused.
@@ -51,20 +54,20 @@ func Lock(ctx context.Context, bucket blob.Bucket, table string) (*Table, error)
 	}
 	if !held {
 		return nil, &fault.Error{
-			Class: fault.Retryable, Code: "ACQ-LAKE-023", Place: table, Err: errors.New("another process is compacting, expiring or replacing files of this table"),
+			Class: fault.Retryable, Code: CodeLocked, Place: table, Err: errors.New("another process is compacting, expiring or replacing files of this table"),
 			Remedy: "wait until it is done; queries and writers are not disturbed",
 		}
 	}
-	t := &Table{Name: table, bucket: bucket, unlock: unlock, Probe: func(string) {}}
-	if _, ok := bucket.(*blob.Dir); !ok { // a lock of the file system is never lost
-		t.owner = rand.Text()
-		err = t.update(ctx, func(j *journal) error {
-			j.Owner = t.owner
-			return nil
-		})
-	}
+	t := &Table{Name: table, bucket: bucket, unlock: unlock, Probe: func(string) {}, owner: rand.Text(), made: map[string]bool{}}
+	// From here on a former holder finishes no swap, and what it sent before and is still under way is refused. Any lock can be lost
+	// without notice: that of a bucket after a minute, that of a file system when the network to it was cut.
+	var left []Swap
+	err = t.update(ctx, func(j *journal) error {
+		j.Owner, left = t.owner, j.Swaps
+		return nil
+	})
 	if err == nil {
-		err = t.recover(ctx)
+		err = t.takeBack(ctx, left, func(blob.Publication) bool { return true })
 	}
 	if err != nil {
 		unlock()
@@ -73,9 +76,9 @@ func Lock(ctx context.Context, bucket blob.Bucket, table string) (*Table, error)
 	return t, nil
 }
 
-// mine fails when another process has taken the table over: the lock of a bucket can be lost without notice.
+// mine fails when another process has taken the table over.
 func (t *Table) mine(j *journal) error {
-	if t.owner == "" || j.Owner == t.owner {
+	if j.Owner == t.owner {
 		return nil
 	}
 	return fault.Retry(fmt.Errorf("table %s: another process has taken it over", t.Name))
@@ -87,20 +90,26 @@ func (t *Table) Close() { t.unlock() }
 // staging is where outputs are written before anybody may see them.
 func (t *Table) staging() string { return folder + "/" + t.Name }
 
-// recover removes what was staged, so that nobody can publish it any more, and takes pending swaps back: both are of a holder
-// of the table that is gone, or of a swap that failed.
+// recover takes back a swap that failed. The journal is written for that, not only read: a write of it that was given up may still come,
+// and is refused then.
 func (t *Table) recover(ctx context.Context) error {
-	j, err := read(ctx, t.bucket, t.Name)
-	if err == nil {
-		err = t.mine(&j)
-	}
-	if err == nil {
-		err = t.Discard(ctx)
-	}
+	var left []Swap
+	err := t.update(ctx, func(j *journal) error {
+		left = j.Swaps
+		return t.mine(j)
+	})
 	if err != nil {
 		return err
 	}
-	for _, s := range j.Swaps {
+	return t.takeBack(ctx, left, t.own)
+}
+
+// takeBack removes what was staged, so that nobody can publish it any more, and then pending swaps.
+func (t *Table) takeBack(ctx context.Context, swaps []Swap, staged func(blob.Publication) bool) error {
+	if err := t.discard(ctx, staged); err != nil {
+		return err
+	}
+	for _, s := range swaps {
 		if s.State != Pending {
 			continue
 		}
@@ -114,11 +123,15 @@ func (t *Table) recover(ctx context.Context) error {
 	return nil
 }
 
-// Discard removes what was staged and not swapped in.
-func (t *Table) Discard(ctx context.Context) error {
+// Discard removes what this holder staged and did not swap in. What others have staged stays: the table may be theirs by now.
+func (t *Table) Discard(ctx context.Context) error { return t.discard(ctx, t.own) }
+
+func (t *Table) own(p blob.Publication) bool { return t.made[p.Staged] || t.made[p.Final] }
+
+func (t *Table) discard(ctx context.Context, which func(blob.Publication) bool) error {
 	staged, err := t.bucket.Leftovers(ctx, t.staging())
 	for _, p := range staged {
-		if p.Final == "" || belongs(t.Name, p.Final) && IsOutput(p.Final) {
+		if which(p) && (p.Final == "" || belongs(t.Name, p.Final) && IsOutput(p.Final)) {
 			err = errors.Join(err, t.bucket.Discard(ctx, p))
 		}
 	}
@@ -127,8 +140,9 @@ func (t *Table) Discard(ctx context.Context) error {
 
 // Create opens a file that will be an output, under a name that OutputName made: it is staged, and seen by nobody.
 func (t *Table) Create(ctx context.Context, final string) (*blob.File, error) {
-	t.serial++
-	return t.bucket.Stage(ctx, fmt.Sprintf("%s/%d.tmp", t.staging(), t.serial), final)
+	staged := t.staging() + "/" + rand.Text() + ".tmp" // of no other holder: who lost the table may still publish by this name
+	t.made[staged], t.made[final] = true, true
+	return t.bucket.Stage(ctx, staged, final)
 }
 
 // NewID gives a name for a swap that nothing else has or will have; it begins with the time.
@@ -157,12 +171,12 @@ func (t *Table) Swap(ctx context.Context, id string, inputs []string, outputs []
 	}
 	t.Probe(AfterPublish)
 	err := t.update(ctx, func(j *journal) error {
+		if err := t.mine(j); err != nil {
+			return err
+		}
 		at := slices.IndexFunc(j.Swaps, func(x Swap) bool { return x.ID == id && x.State == Pending })
 		if at < 0 {
 			return errors.New("the swap is not in the journal any more")
-		}
-		if err := t.mine(j); err != nil {
-			return err
 		}
 		now := time.Now().UTC()
 		j.replaced(ctx, t.bucket, inputs)

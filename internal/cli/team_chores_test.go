@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/blob"
+	"github.com/acequia-io/acequia/internal/blob/blobtest"
+	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/lakefiles"
+)
+
+const teamChores = `version: 1
+state: { folder: .state-%s, type: postgres, dsn: %q }
+sources:
+  lines: { type: postgres, dsn: %q, capture: { strategy: xmin, every: 100ms } }
+sinks:
+  lake:
+    type: lake
+    url: "s3://bucket/lake"
+    aws: { region: eu-west-1, endpoint: %q }
+    roll: { every: 100ms }
+    compact: { every: 200ms, older_than: 1ms, grace: 1ms }
+pipelines:
+  lines: { from: lines, to: [lake] }
+`
+
+// choreRun is a team that keeps a lake in S3.
+type choreRun struct {
+	*fileRun
+	server *blobtest.Server
+	bucket *blob.S3
+	dsn    string
+	rows   int
+}
+
+func newChoreRun(t *testing.T) *choreRun {
+	t.Helper()
+	dsn := sharedDatabase(t, "create table lines (id bigint primary key, name text)")
+	r := &choreRun{fileRun: &fileRun{dir: t.TempDir(), shared: app.SharedState{DSN: config.Secret(dsn)}}, server: blobtest.New(t), dsn: dsn}
+	for _, name := range []string{"a", "b"} {
+		r.write(t, name+".yaml", fmt.Appendf(nil, teamChores, name, dsn, dsn, r.server.URL))
+	}
+	var err error
+	if r.bucket, err = blob.OpenS3(t.Context(), "s3://bucket/lake", r.server.Settings()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// more adds rows, and waits until they are in the lake: each time they are a file or more.
+func (r *choreRun) more(t *testing.T, c *running) {
+	t.Helper()
+	if err := runSQL(r.dsn, fmt.Sprintf("insert into lines select i, 'x' from generate_series(%d, %d) i", r.rows, r.rows+99)); err != nil {
+		t.Fatal(err)
+	}
+	r.rows += 100
+	c.until(t, func() bool { return len(r.counted(t)) >= r.rows })
+}
+
+// counted gives how often each line is in the files that count. All of them are there: a file that is replaced may go while it is read, and
+// then the table is read again.
+func (r *choreRun) counted(t *testing.T) map[int64]int {
+	t.Helper()
+	for {
+		files, err := lakefiles.List(t.Context(), r.bucket, "lines")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[int64]int{}
+		for _, name := range files {
+			o := r.server.Object("lake/" + name)
+			if o == nil {
+				seen = nil
+				break
+			}
+			type line struct {
+				ID int64 `parquet:"id"`
+			}
+			rows, err := parquet.Read[line](bytes.NewReader(o.Body), int64(len(o.Body)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range rows {
+				seen[l.ID]++
+			}
+		}
+		if seen != nil {
+			return seen
+		}
+		if again, err := lakefiles.List(t.Context(), r.bucket, "lines"); err != nil || slices.Equal(files, again) {
+			t.Fatalf("a file that counts is gone: %v, %q", err, files)
+		}
+	}
+}
+
+func (r *choreRun) exact(t *testing.T, when string) {
+	t.Helper()
+	seen := r.counted(t)
+	for id, n := range seen {
+		if n != 1 {
+			t.Errorf("%s: line %d counts %d times", when, id, n)
+		}
+	}
+	if len(seen) != r.rows {
+		t.Errorf("%s: %d lines count, want %d", when, len(seen), r.rows)
+	}
+}
+
+// swaps gives the outputs of compactions that count.
+func (r *choreRun) outputs(t *testing.T) []string {
+	t.Helper()
+	files, err := lakefiles.List(t.Context(), r.bucket, "lines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(files, func(name string) bool { return !lakefiles.IsOutput(name) })
+}
+
+// TestTeamTakesACompactionOver freezes the process that compacts a lake in S3 in the middle of a swap, for longer than its lease. The other
+// takes the chore over, compacts the same files and what comes, and then the first goes on: every line counts once, and no file is gone that
+// counts. It ends what it was about, and says so.
+func TestTeamTakesACompactionOver(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{lakefiles.BeforePending, lakefiles.AfterPending, lakefiles.AfterPublish, lakefiles.BeforeDelete} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			r := newChoreRun(t)
+			a := r.start(t, order{HoldAt: "lake/" + point + ":1"}, "run", "a.yaml")
+			for !r.isHeld() { // files until there is something to compact
+				r.more(t, a)
+			}
+			a.signal(t, syscall.SIGSTOP)
+			r.exact(t, "when one is frozen")
+			before := r.outputs(t)
+			b := r.startBeside(t, "", "run", "b.yaml")
+			r.more(t, b)
+			b.until(t, func() bool {
+				return strings.Contains(b.said(), "ACQ-LAKE-023") || len(r.outputs(t)) > 0 && !slices.Equal(before, r.outputs(t))
+			})
+			r.server.Later(2 * time.Minute) // the lock of the frozen in S3 is free
+			b.until(t, func() bool {
+				all, err := lakefiles.List(t.Context(), r.bucket, "lines")
+				return err == nil && len(all) == 1 && lakefiles.IsOutput(all[0]) && !slices.Contains(before, all[0])
+			})
+			r.exact(t, "when it was taken over")
+			a.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
+			a.until(t, func() bool { return strings.Contains(a.said(), "another process has taken") })
+			r.exact(t, "when the frozen has gone on")
+			r.more(t, b)
+			for _, c := range []*running{a, b} {
+				c.signal(t, syscall.SIGTERM)
+				if code := c.until(t, nil); code != exitOK && code != 130 && code != 143 {
+					t.Errorf("exit code %d: %s", code, c.said())
+				}
+			}
+			r.exact(t, "in the end")
+			if err := errors.Join(r.gone(t)...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// gone tells of what the processes have left: leases, uploads.
+func (r *choreRun) gone(t *testing.T) (errs []error) {
+	t.Helper()
+	for owner, keys := range r.leases(t) {
+		errs = append(errs, fmt.Errorf("%s still has %v", owner, keys))
+	}
+	if n := r.server.Staged(); n > 0 {
+		errs = append(errs, fmt.Errorf("%d uploads are left", n))
+	}
+	return errs
+}
