@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/acequia-io/acequia/record"
@@ -10,8 +11,17 @@ import (
 // AthenaColumn is a column of a table or view as Glue and Athena have it.
 type AthenaColumn struct {
 	Name string
-	Hive string // its type in Glue and in CREATE TABLE, such as decimal(10,2)
+	Hive string // its type in Glue, such as decimal(10,2)
+	DDL  string // the same in CREATE TABLE, where the names of members stand in back quotes: one may be a word of the language
 }
+
+func athenaColumn(name string, f record.Field) AthenaColumn {
+	return AthenaColumn{name, athenaType(f, plain), athenaType(f, quoted)}
+}
+
+func plain(name string) string { return name }
+
+func quoted(name string) string { return "`" + name + "`" }
 
 // AthenaTable is what Glue has to know of a table, over files at an S3 location. The folders are found by partition projection: nothing
 // has to be registered. See https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html.
@@ -34,14 +44,14 @@ func (t *LakeTable) Athena(location, firstDay string) AthenaTable {
 	var template []string
 	for _, p := range t.Partition {
 		parts[p.From] = true
-		out.Partition = append(out.Partition, AthenaColumn{p.Name, athenaType(record.Field{Kind: p.Kind})})
+		out.Partition = append(out.Partition, athenaColumn(p.Name, record.Field{Kind: p.Kind}))
 		template = append(template, p.Name+"=${"+p.Name+"}")
 		out.Properties = append(out.Properties, projection(p, firstDay)...)
 	}
 	out.Properties = append(out.Properties, [2]string{"storage.location.template", out.Location + strings.Join(template, "/") + "/"})
 	for _, f := range append(append([]record.Field{}, t.Columns...), SystemFields()...) {
 		if !parts[f.Name] || f.Name == EventTimeColumn {
-			out.Columns = append(out.Columns, AthenaColumn{f.Name, athenaType(f)})
+			out.Columns = append(out.Columns, athenaColumn(f.Name, f))
 		}
 	}
 	return out
@@ -60,7 +70,7 @@ func (t AthenaTable) DDL() string {
 func athenaColumns(columns []AthenaColumn) string {
 	lines := make([]string, len(columns))
 	for i, c := range columns {
-		lines[i] = fmt.Sprintf("  `%s` %s", c.Name, c.Hive)
+		lines[i] = fmt.Sprintf("  `%s` %s", c.Name, c.DDL)
 	}
 	return strings.Join(lines, ",\n")
 }
@@ -118,7 +128,40 @@ func projection(p Partition, firstDay string) [][2]string {
 	return [][2]string{key("type", "injected")}
 }
 
-func athenaType(f record.Field) string {
+// memberName is what the name of a member can be. Glue writes it into the text of a type, without quotes: `a-b`, or a name with a colon or a
+// comma, makes that text unreadable, and Athena then reads nothing of the table.
+var memberName = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+
+// AthenaMisfit says which column Glue cannot hold; nil: none. Its files have the names that the source gives, and Athena finds members by
+// their names, whatever their case: another name in Glue would be read as null.
+func (t *LakeTable) AthenaMisfit() error {
+	for _, f := range t.Columns {
+		if err := misfit(f); err != nil {
+			return fmt.Errorf("column %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+func misfit(f record.Field) error {
+	folded := map[string]string{}
+	for _, m := range f.Fields {
+		name := strings.ToLower(m.Name)
+		switch other, twice := folded[name]; {
+		case !memberName.MatchString(m.Name):
+			return fmt.Errorf("the name of the member %q cannot be held by Glue: it may have a-z, A-Z, 0-9 and _ alone", m.Name)
+		case twice:
+			return fmt.Errorf("the members %s and %s are one for Athena", other, m.Name)
+		}
+		folded[name] = m.Name
+		if err := misfit(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func athenaType(f record.Field, name func(string) string) string {
 	switch f.Kind {
 	case record.Bool:
 		return "boolean"
@@ -139,11 +182,11 @@ func athenaType(f record.Field) string {
 	case record.Bytes:
 		return "binary"
 	case record.List:
-		return "array<" + athenaType(f.Fields[0]) + ">"
+		return "array<" + athenaType(f.Fields[0], name) + ">"
 	case record.Struct:
 		var members []string
 		for _, m := range f.Fields {
-			members = append(members, m.Name+":"+athenaType(m))
+			members = append(members, name(m.Name)+":"+athenaType(m, name))
 		}
 		return "struct<" + strings.Join(members, ",") + ">"
 	case record.String, record.VersionText:
@@ -174,5 +217,5 @@ func trinoType(f record.Field) string {
 		return "varchar"
 	case record.Bool, record.Int64, record.Float64, record.Decimal, record.Date:
 	}
-	return athenaType(f)
+	return athenaType(f, plain)
 }

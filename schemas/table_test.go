@@ -154,3 +154,29 @@ func TestAthenaSaysWhatItDoesNotSee(t *testing.T) {
 		}
 	}
 }
+
+// Members whose names Glue's text of a type cannot hold, or that differ in case alone, are told with their column, however deep.
+func TestAthenaMisfits(t *testing.T) {
+	t.Parallel()
+	number := func(names ...string) (out []record.Field) {
+		for _, name := range names {
+			out = append(out, record.Field{Name: name, Kind: record.Int64})
+		}
+		return out
+	}
+	for want, members := range map[string][]record.Field{
+		"": number("a", "B", "_c", "7th", "from"),
+		`column point: the name of the member "a-b" cannot be held by Glue: it may have a-z, A-Z, 0-9 and _ alone`:     number("x", "a-b"),
+		`column point: the name of the member "a:int,b" cannot be held by Glue: it may have a-z, A-Z, 0-9 and _ alone`: number("a:int,b"),
+		`column point: the name of the member "" cannot be held by Glue: it may have a-z, A-Z, 0-9 and _ alone`:        number(""),
+		`column point: the name of the member "a>" cannot be held by Glue: it may have a-z, A-Z, 0-9 and _ alone`: {
+			{Name: "all", Kind: record.List, Fields: []record.Field{{Name: "element", Kind: record.Struct, Fields: number("a>")}}},
+		},
+		"column point: the members userId and userid are one for Athena": number("userId", "userid"),
+	} {
+		table := schemas.LakeTable{Name: "games", Columns: []record.Field{{Name: "id", Kind: record.Int64}, {Name: "point", Kind: record.Struct, Fields: members}}}
+		if err := table.AthenaMisfit(); (err != nil || want != "") && (err == nil || err.Error() != want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -62,7 +62,7 @@ func (t *LakeTable) AthenaViews() []AthenaView {
 	quoted := make([]string, len(fields))
 	for i, f := range fields {
 		quoted[i] = duckName(f.Name)
-		shape.Columns, shape.Trino = append(shape.Columns, AthenaColumn{f.Name, athenaType(f)}), append(shape.Trino, trinoType(f))
+		shape.Columns, shape.Trino = append(shape.Columns, athenaColumn(f.Name, f)), append(shape.Trino, trinoType(f))
 	}
 	names := strings.Join(quoted, ", ")
 	shape.SQL = t.latest(names)

@@ -134,6 +134,23 @@ func TestApplyTwice(t *testing.T) {
 	}
 }
 
+// A member whose name Glue cannot hold is refused with its stream and column, before anything is written.
+func TestAMemberThatGlueCannotHold(t *testing.T) {
+	t.Parallel()
+	c := open(t, place(moto.Settings))
+	apply(t, everything(t, c, nil))
+	wrong := table(t, "wrong", 1, nil, record.Field{Name: "point", Kind: record.Struct, Fields: []record.Field{{Name: "a-b", Kind: record.Int64}}})
+	err := c.Ensure(t.Context(), wrong)
+	for _, want := range []string{"stream wrong", "column point", `"a-b"`, "rename the member"} {
+		if fault.Code(err) != athena.CodeRefused || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	if out, err := c.Table(t.Context(), table(t, "wrong", 1, nil)); err != nil || out[0].Action != athena.Create {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
 // TestViews reads the views back from Glue as Athena does: their text is the query, in Trino's grammar, with the types of its columns.
 func TestViews(t *testing.T) {
 	t.Parallel()

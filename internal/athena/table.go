@@ -113,6 +113,9 @@ func (c *Client) get(ctx context.Context, name string) (*types.Table, error) {
 
 // table plans the table alone.
 func (c *Client) table(t *schemas.LakeTable, found *types.Table) Change {
+	if err := t.AthenaMisfit(); err != nil {
+		return refuse("table", t.Name, err.Error()+" (stream "+t.Stream+"): rename the member at the source, or leave the column out")
+	}
 	shall := t.Athena(c.place.Lake, c.place.FirstDay)
 	if found == nil {
 		return Change{Kind: "table", Name: t.Name, Action: Create, Details: []string{

@@ -12,6 +12,7 @@ import (
 
 	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/app"
+	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/query"
 )
 
@@ -295,6 +296,9 @@ func (c tablesDDLCmd) Run(ctx context.Context, t terminal) error {
 	names := make([]string, 0, len(all))
 	for _, d := range all {
 		if d.Name == c.Table {
+			if err := d.AthenaMisfit(); err != nil {
+				return &fault.Error{Class: fault.Fatal, Code: athena.CodeRefused, Place: d.Name, Err: err, Remedy: "rename the member at the source, or leave the column out"}
+			}
 			ddl := d.AthenaDDL(c.place(lake))
 			if c.JSON {
 				return writeJSON(t.out, map[string]string{"table": d.Name, "ddl": ddl})

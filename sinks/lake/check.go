@@ -35,7 +35,7 @@ func check(settings any, in []*record.Schema) error {
 	if _, _, remote := blob.ParseURL(c.URL); !remote && c.S3() != (blob.S3Settings{}) {
 		errs = append(errs, config.Wrong("url", "aws, sse and owner are of a lake at s3://"))
 	}
-	errs = append(errs, c.checkAthena()...)
+	errs = append(errs, c.checkAthena(in)...)
 	for _, at := range []struct {
 		path  []string
 		value int64
@@ -74,7 +74,7 @@ func check(settings any, in []*record.Schema) error {
 }
 
 // checkAthena says what is wrong with who asks the lake.
-func (c *Config) checkAthena() (errs []error) {
+func (c *Config) checkAthena(in []*record.Schema) (errs []error) {
 	if c.Athena == nil {
 		return nil
 	}
@@ -83,6 +83,15 @@ func (c *Config) checkAthena() (errs []error) {
 	}
 	if field, err := c.Athena.Validate(); err != nil {
 		errs = append(errs, config.At(err, "athena", field))
+	}
+	for _, s := range in {
+		t, err := schemas.NewLakeTable(schemas.LakeName(s.Stream), s, nil)
+		if err != nil {
+			continue // it is told of as a table
+		}
+		if err := t.AthenaMisfit(); err != nil {
+			errs = append(errs, config.Wrong("athena", "stream %s, %w: rename the member at the source, or leave the column out", s.Stream, err))
+		}
 	}
 	return errs
 }

@@ -43,6 +43,22 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 }
 
+// What Athena cannot read is told where the table is to be made known to it, and only there.
+func TestMembersOfAthenaAreChecked(t *testing.T) {
+	t.Parallel()
+	s, err := record.NewSchema("games", nil, record.Field{Name: "point", Kind: record.Struct, Fields: []record.Field{{Name: "a:b", Kind: record.Int64}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `athena: stream games, column point: the name of the member "a:b" cannot be held by Glue: it may have a-z, A-Z, 0-9 and _ alone: rename the member at the source, or leave the column out`
+	for _, asked := range []*athena.Settings{nil, {}} {
+		got := text(lake.Plugin().Check(&lake.Config{URL: "s3://bucket/lake", Athena: asked}, []*record.Schema{s}))
+		if asked == nil && got != "" || asked != nil && got != want {
+			t.Errorf("asked %t: %s", asked != nil, got)
+		}
+	}
+}
+
 func text(err error) string {
 	if err == nil {
 		return ""
