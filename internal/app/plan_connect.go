@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/acequia-io/acequia/internal/athena"
 	"github.com/acequia-io/acequia/internal/config"
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sinks"
@@ -31,6 +32,9 @@ func (p *Project) Ask(ctx context.Context, log *slog.Logger) (config.Problems, e
 		if err := d.survey(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.surveyAthena(ctx); err != nil {
+		return nil, err
 	}
 	for part, in := range c.fed {
 		if part.Plugin.Check != nil {
@@ -78,6 +82,58 @@ func (d *Declared) survey(ctx context.Context) error {
 		d.surveyed[part.Name] = lines
 	}
 	return nil
+}
+
+// surveyAthena asks Glue and Athena, for the lakes that they are to know, what tables apply would make or change.
+func (p *Project) surveyAthena(ctx context.Context) error {
+	lakes, err := p.Lakes()
+	if err != nil {
+		return err
+	}
+	for _, l := range lakes {
+		if l.Config.Athena == nil {
+			continue
+		}
+		lines, err := p.athenaLines(ctx, l)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", l.Sink, err)
+		}
+		for _, d := range p.Pipelines {
+			if slices.ContainsFunc(d.Sinks, func(s *SinkPart) bool { return s.Name == l.Sink }) {
+				d.surveyed[l.Sink] = append(d.surveyed[l.Sink], lines...)
+				break // what several pipelines feed is told once
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Project) athenaLines(ctx context.Context, l LakePart) ([]string, error) {
+	client, err := l.Athena(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	tables, err := p.LakeTables(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := PlanAthena(ctx, client, tables)
+	if err != nil {
+		return nil, err
+	}
+	lines := []string{"acequia tables apply would find nothing to do in Glue and Athena"}
+	for _, c := range changes {
+		if c.Action == athena.Same {
+			continue
+		}
+		lines[0] = "acequia tables apply would do in Glue and Athena:"
+		lines = append(lines, "  "+c.Action.Sign()+" "+c.Kind+" "+c.Name)
+		for _, detail := range c.Details {
+			lines = append(lines, "      "+detail)
+		}
+	}
+	return lines, nil
 }
 
 // told says of each stream, a line, how many rows it has, how its changes can be found, and what that does not see.
