@@ -3,6 +3,7 @@ package athena_test
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,10 +115,13 @@ func TestGrammar(t *testing.T) {
 	}
 }
 
+// member is the name of a member in a type of Glue, which has no quotes.
+var member = regexp.MustCompile(`(\w+):`)
+
 func columnsOf(columns []schemas.AthenaColumn) []athenatest.Column {
 	out := make([]athenatest.Column, len(columns))
 	for i, c := range columns {
-		out[i] = athenatest.Column{Name: c.Name, Type: strings.ToLower(c.DDL)}
+		out[i] = athenatest.Column{Name: c.Name, Type: strings.ToLower(member.ReplaceAllString(c.Hive, "`$1`:"))}
 	}
 	return out
 }
