@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acequia-io/acequia/internal/api"
 	"github.com/acequia-io/acequia/internal/app"
 	"github.com/acequia-io/acequia/internal/checkpoint"
 	"github.com/acequia-io/acequia/internal/config"
+	"github.com/acequia-io/acequia/internal/web"
 )
 
 const teamParts = `version: 1
@@ -135,4 +139,63 @@ func TestTeamSharesTable(t *testing.T) {
 			t.Errorf("%s still has %v", owner, keys)
 		}
 	})
+}
+
+// TestTeamMigratesTable has two services share the first read of a table: the one that has the pipeline leaves, and the other goes on as
+// the one that has it, at once. Then it migrates the table with the other's help, and its report counts what that one read.
+func TestTeamMigratesTable(t *testing.T) {
+	t.Parallel()
+	r := newTableTeam(t)
+	of := func(name string) *jobRun { return &jobRun{t: t, dir: r.dir, file: filepath.Join(r.dir, name+".yaml")} }
+	until := func(c *child, what string, so func() bool) {
+		t.Helper()
+		began := time.Now()
+		if err := await(t.Context(), func() bool { return c.over() || so() }); err != nil || c.over() {
+			t.Fatalf("never: %s: %v\n%s", what, err, &c.out)
+		}
+		t.Logf("%s after %s", what, time.Since(began).Round(time.Millisecond))
+	}
+	lanes := func(c *child) (follows bool, open int) {
+		for _, l := range c.pipeline("lines").Lanes {
+			switch {
+			case strings.HasSuffix(l.ID, "/follow"):
+				follows = l.State == web.Running
+			case l.State != web.Ended:
+				open++
+			}
+		}
+		return follows, open
+	}
+	a := of("a").start(order{Slowly: slowly})
+	until(a, "one reads", func() bool { return r.share(t, 1) })
+	second := of("b")
+	b := second.start(order{Slowly: slowly})
+	until(b, "two read", func() bool { return r.share(t, 2) })
+	if err := a.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	until(b, "it has the pipeline", func() bool { follows, _ := lanes(b); return follows })
+	if _, open := lanes(b); open == 0 {
+		t.Error("it had read all parts before it took the pipeline")
+	}
+	until(b, "all is read", func() bool { follows, open := lanes(b); return follows && open == 0 })
+	a = of("a").start(order{Slowly: slowly})
+	var job api.Job
+	if status, err := second.ask("POST", "/migrate", &job); err != nil || status != http.StatusAccepted {
+		t.Fatalf("%d %v", status, err)
+	}
+	until(b, "two migrate", func() bool { return r.share(t, 2) })
+	until(b, "the job has ended", func() bool {
+		status, err := second.ask("GET", "/v1/jobs/"+job.ID, &job)
+		return err == nil && status == http.StatusOK && job.Ended != nil
+	})
+	if job.State != "succeeded" || job.Report.Databases[0].Rows != teamRows || job.Report.Tables[0].Rows != teamRows {
+		t.Errorf("the job: %s, %+v", job.State, job.Report)
+	}
+	if err := errors.Join(a.end(syscall.SIGTERM), b.end(syscall.SIGTERM)); err != nil {
+		t.Error(err)
+	}
+	if code, out, err := once(t.Context(), order{}, "verify", second.file); err != nil || code != exitOK {
+		t.Errorf("verify: %d %v\n%s", code, err, out)
+	}
 }
