@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -127,14 +128,19 @@ func TestOffers(t *testing.T) {
 	if n := reads(assistant); n > 4 {
 		t.Errorf("the other reads %d of 8", n)
 	}
-	if held, err := stores[0].Held(t.Context()); err != nil || len(held) != 11 { // eight lanes, two that are there, the pipeline
-		t.Errorf("leases: %v, %v", held, err)
+	held, err := stores[0].Held(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range held {
+		if lane, ok := checkpoint.LeasedLane(l.Key); ok && lane.ID == "0" {
+			t.Error("a lane that is not Apart has a lease")
+		}
 	}
 	if err := errors.Join(<-led, <-assisted); err != nil {
 		t.Fatal(err)
 	}
-	held, err := stores[0].Held(t.Context())
-	if err != nil {
+	if held, err = stores[0].Held(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range held {
@@ -203,11 +209,15 @@ func TestAssistEndsBeforeItsPipelineBegins(t *testing.T) {
 	waitFor(t, "it has the pipeline", func() bool {
 		return second.Holder("p") == "" && teams[1].Holder(checkpoint.PipelineLease("p")) == teams[1].Owner
 	})
+	before := epochOf(t, stores[1], checkpoint.PipelineLease("p"))
 	wait(t.Context(), 200*time.Millisecond, nil)
 	select {
 	case <-got:
 		t.Fatal("it may run while it assists")
 	default:
+	}
+	if now := epochOf(t, stores[1], checkpoint.PipelineLease("p")); now != before {
+		t.Errorf("the pipeline was given up while it was waited for: lease %d is now %d", before, now)
 	}
 	done()
 	(<-got).Done(t.Context())
@@ -217,5 +227,53 @@ func TestAssistEndsBeforeItsPipelineBegins(t *testing.T) {
 		if err := errors.Join(teams[i].Close(t.Context()), stores[i].Close()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func epochOf(t *testing.T, store *checkpoint.Store, key string) int64 {
+	t.Helper()
+	held, err := store.Held(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range held {
+		if l.Key == key {
+			return l.Epoch
+		}
+	}
+	t.Fatalf("nobody has %s", key)
+	return 0
+}
+
+// TestOffersEndWithTheRun stops a run while others may read lanes of it: they may no longer.
+func TestOffersEndWithTheRun(t *testing.T) {
+	t.Parallel()
+	store, err := checkpoint.OpenPostgres(t.Context(), server.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	team := openTestTeam(store)
+	whole := NewWhole(team)
+	grant, ok := whole.Take(t.Context(), "crash", false)
+	if !ok {
+		t.Fatal("nobody has the pipeline")
+	}
+	run, ended := assisting(t, store, team, apart{&generator{lanes: 3, chunks: 2000, rows: 1, pace: 20 * time.Millisecond}}, t.TempDir(), true)
+	offered := func() string {
+		text, err := store.Note(t.Context(), "crash", "offered")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	waitFor(t, "lanes are offered", func() bool { return strings.Contains(offered(), `"ID":"2"`) })
+	run.Stop()
+	if err := <-ended; err != nil || offered() != "null" {
+		t.Errorf("%v; still offered: %s", err, offered())
+	}
+	grant.Done(t.Context())
+	whole.Leave()
+	if err := errors.Join(team.Close(t.Context()), store.Close()); err != nil {
+		t.Error(err)
 	}
 }

@@ -141,8 +141,8 @@ func TestTeamSharesTable(t *testing.T) {
 	})
 }
 
-// TestTeamMigratesTable has two services share the first read of a table: the one that has the pipeline leaves, and the other goes on as
-// the one that has it, at once. Then it migrates the table with the other's help, and its report counts what that one read.
+// TestTeamMigratesTable has two services share the first read of a table: the one that has the pipeline is killed, and the other goes on
+// as the one that has it, before all parts are read. Then it migrates the table with the other's help, and its report counts what that one read.
 func TestTeamMigratesTable(t *testing.T) {
 	t.Parallel()
 	r := newTableTeam(t)
@@ -171,7 +171,7 @@ func TestTeamMigratesTable(t *testing.T) {
 	second := of("b")
 	b := second.start(order{Slowly: slowly})
 	until(b, "two read", func() bool { return r.share(t, 2) })
-	if err := a.end(syscall.SIGTERM); err != nil {
+	if err := a.end(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	until(b, "it has the pipeline", func() bool { follows, _ := lanes(b); return follows })
