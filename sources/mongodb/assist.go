@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/acequia-io/acequia/internal/mongodb"
@@ -17,22 +16,21 @@ import (
 // assist opens a part of a backfill that the process which has the pipeline began, as it noted it. What is not as it noted it is its own to
 // look at.
 func (s *Source) assist(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
-	stream, epoch, part, ok := tabular.CutLane(lane.ID)
-	if _, err := strconv.Atoi(part); !ok || err != nil {
-		return nil, fmt.Errorf("lane %q is no part of a backfill: %w", lane.ID, sources.ErrElsewhere)
-	}
+	stream, _, part, _ := tabular.CutLane(lane.ID)
 	c, err := s.noted(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	if c == nil || strconv.Itoa(int(c.note.Epoch)) != epoch || c.note.Strategy == bySweep {
-		return nil, fmt.Errorf("lane %q is of what is read no more: %w", lane.ID, sources.ErrElsewhere)
+	if c == nil || c.note.Strategy == bySweep || !tabular.IsPart(lane.ID, c.note.Epoch, len(c.note.Parts)) {
+		return nil, fmt.Errorf("lane %q is no part of a collection as it is noted: %w", lane.ID, sources.ErrElsewhere)
 	}
 	return s.backfill(ctx, c, part, from)
 }
 
 // noted gives a collection as it is noted, if that is what the server and the settings say; nil: it is not.
 func (s *Source) noted(ctx context.Context, stream string) (*collection, error) {
+	s.refreshing.Lock() // what was noted before must not take the place of what another lane has found noted since
+	defer s.refreshing.Unlock()
 	db, err := s.db()
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/acequia-io/acequia/internal/postgres"
 	"github.com/acequia-io/acequia/internal/tabular"
@@ -14,10 +13,7 @@ import (
 // assist opens a part of a backfill that the process which has the pipeline began, as it noted it. What is not as it noted it is its own to
 // look at.
 func (s *Source) assist(ctx context.Context, lane sources.Lane, from record.Position) (sources.Reader, error) {
-	stream, epoch, part, ok := tabular.CutLane(lane.ID)
-	if _, err := strconv.Atoi(part); !ok || err != nil {
-		return nil, fmt.Errorf("lane %q is no part of a backfill: %w", lane.ID, sources.ErrElsewhere)
-	}
+	stream, _, part, _ := tabular.CutLane(lane.ID)
 	var t *table
 	err := s.with(ctx, func(c *postgres.Conn) (err error) {
 		t, err = s.noted(ctx, c, stream)
@@ -26,14 +22,16 @@ func (s *Source) assist(ctx context.Context, lane sources.Lane, from record.Posi
 	if err != nil {
 		return nil, err
 	}
-	if t == nil || strconv.Itoa(int(t.note.Epoch)) != epoch {
-		return nil, fmt.Errorf("lane %q is of what is read no more: %w", lane.ID, sources.ErrElsewhere)
+	if t == nil || !tabular.IsPart(lane.ID, t.note.Epoch, len(t.note.Parts)) {
+		return nil, fmt.Errorf("lane %q is no part of a table as it is noted: %w", lane.ID, sources.ErrElsewhere)
 	}
 	return s.backfill(ctx, t, lane.ID, part, from)
 }
 
 // noted gives a table as it is noted, if that is what the catalog says; nil: it is not.
 func (s *Source) noted(ctx context.Context, c *postgres.Conn, stream string) (*table, error) {
+	s.refreshing.Lock() // what was noted before must not take the place of what another lane has found noted since
+	defer s.refreshing.Unlock()
 	server, err := postgres.Inspect(ctx, c)
 	if err != nil {
 		return nil, err

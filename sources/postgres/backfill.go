@@ -63,7 +63,7 @@ func (s *Source) backfill(ctx context.Context, t *table, lane, number string, af
 		q = keyQuery(t, p)
 	}
 	q.after = after
-	if q.lane = lane; after == "" && s.role == sources.Alone {
+	if q.lane = lane; after == "" {
 		q.snapshot = s.exported(t)
 	}
 	return s.stream(ctx, t, q), nil

@@ -13,6 +13,7 @@ import (
 	"github.com/acequia-io/acequia/record"
 	"github.com/acequia-io/acequia/sources"
 	"github.com/acequia-io/acequia/sources/postgres"
+	"github.com/acequia-io/acequia/sources/sourcetest"
 )
 
 // stalled is a transaction whose commit is in the log and which nobody sees: it waits for a synchronous standby that does not exist.
@@ -205,16 +206,16 @@ func (p *pipeline) start(t *testing.T) (*postgres.Source, []sources.Lane) {
 			t.Error(err)
 		}
 	})
-	for late := time.Now().Add(time.Minute); ; postgres.Stale(s) { // transactions of other tests may keep a table from joining for a while
+	for late := time.Now().Add(time.Minute); ; postgres.Stale(s) { // transactions of other tests may keep the slot, or a table, back for a while
 		lanes, err := p.lanes(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(lanes) > 0 || !p.shares {
+		if len(lanes) > 0 && lanes[len(lanes)-1].Endless || !p.shares {
 			return s, lanes
 		}
 		if time.Now().After(late) {
-			t.Fatal("there are no lanes")
+			t.Fatalf("the lanes are %v", lanes)
 		}
 	}
 }
@@ -229,18 +230,25 @@ func (p *pipeline) open(t *testing.T, s *postgres.Source, l sources.Lane) source
 }
 
 // TestLogBeginsBehindACommitThatNobodySeesYet makes the slot while the commit of a transaction is in the log that no read shows: it is
-// before the point at which the slot begins, so the log does not give it, and only the slot's own snapshot shows it.
+// before the point at which the slot begins, so the log does not give it, and only the slot's own snapshot shows it. Who has no use of that,
+// such as who lets others read, or reads for another, waits.
 func TestLogBeginsBehindACommitThatNobodySeesYet(t *testing.T) {
 	t.Parallel()
-	for name, kept := range map[string]bool{"in its snapshot": true, "its snapshot is gone": false} {
+	for name, c := range map[string]struct {
+		role, reads sources.Role
+		kept        bool
+	}{
+		"in its snapshot": {kept: true}, "its snapshot is gone": {},
+		"others read too": {role: sources.Leader, reads: sources.Leader}, "another reads": {role: sources.Leader, reads: sources.Assistant},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			beginBehindACommit(t, kept)
+			beginBehindACommit(t, c.role, c.reads, c.kept)
 		})
 	}
 }
 
-func beginBehindACommit(t *testing.T, kept bool) {
+func beginBehindACommit(t *testing.T, role, reads sources.Role, kept bool) {
 	t.Helper()
 	g := another(t, "synchronous_standby_names=ghost", "synchronous_commit=local")
 	dsn := g.Database(t, `CREATE TABLE orders (id int8 PRIMARY KEY, name text)`, `INSERT INTO orders VALUES (1, 'old'), (2, 'old')`,
@@ -263,11 +271,7 @@ func beginBehindACommit(t *testing.T, kept bool) {
 		}
 		_ = c.Close(t.Context())
 	}
-	s, err := postgres.New(p.config, sources.Host{Pipeline: "test", State: p.state})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
+	s := as(t, role, p.config, p.state)
 	first, waitsForFirst := session()
 	made := make(chan []sources.Lane, 1)
 	go func() {
@@ -287,9 +291,14 @@ func beginBehindACommit(t *testing.T, kept bool) {
 	if len(lanes) != 2 {
 		t.Fatalf("the lanes are %v", lanes)
 	}
-	if !kept {
+	if role == sources.Alone && !kept {
 		g.Exec(t, dsn, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'walsender'")
+	}
+	if !kept {
 		until(t, dsn, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'walsender'")
+	}
+	if reads == sources.Assistant {
+		s = as(t, reads, p.config, &sourcetest.Lent{State: p.state})
 	}
 	read := make(chan error, 1)
 	go func() { read <- p.lane(context.WithoutCancel(t.Context()), t, s, lanes[0], nil) }()
