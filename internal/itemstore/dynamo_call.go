@@ -61,6 +61,8 @@ func (d *Dynamo) callAll(ctx context.Context, costs []cost, do func(ctx context.
 			return err
 		case canceledForGood(err):
 			return err
+		case ctx.Err() != nil:
+			return cmp.Or(refusal, err) // a refusal says more than that the time is over
 		case len(throttled) > 0:
 			refusal = withReasons(err)
 			busy++
@@ -78,7 +80,7 @@ func (d *Dynamo) callAll(ctx context.Context, costs []cost, do func(ctx context.
 			return err
 		}
 		if busy >= throttledTries || failed >= failedTries || pause(ctx, backoff(busy+failed)) != nil {
-			return cmp.Or(refusal, err) // a refusal says more than that the time is over
+			return cmp.Or(refusal, err)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -142,8 +141,13 @@ func TestDynamoTransactionIsCanceled(t *testing.T) {
 func TestDynamoTransactionNeverPasses(t *testing.T) {
 	t.Parallel()
 	var why []string
+	var asked int
+	var giveUp context.CancelFunc
 	f := &faulty{answer: func(operation string, _ map[string]any) (int, string) {
 		if operation == transact {
+			if asked++; asked == 3 {
+				giveUp()
+			}
 			return canceled(why...)
 		}
 		return 0, ""
@@ -161,10 +165,10 @@ func TestDynamoTransactionNeverPasses(t *testing.T) {
 		{[]string{"None", "ValidationError"}, fault.Fatal, "ACQ-ITEMS-023", b + ", key k: the item cannot be written: ValidationError: because of 1"},
 		{[]string{"ItemCollectionSizeLimitExceeded", "ConditionalCheckFailed"}, fault.Fatal, "ACQ-ITEMS-023", a + ", key k: the item cannot be written: ItemCollectionSize"},
 	} {
+		ctx, cancel := context.WithCancel(t.Context())
 		f.mu.Lock()
-		why = test.why
+		why, asked, giveUp = test.why, 0, cancel
 		f.mu.Unlock()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := d.Write(ctx, with(1, film(a, "k", 1, ""), film(b, "k", 1, "")))
 		cancel()
 		if err == nil || fault.Of(err) == fault.Retryable != (test.class == fault.Retryable) || fault.Code(err) != test.code || !strings.Contains(err.Error(), test.text) {
