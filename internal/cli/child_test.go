@@ -26,7 +26,8 @@ type order struct {
 	Dir     string        // of the state
 	KillAt  string        // pipeline/point:n, where it kills itself
 	HoldAt  string        // the same, where it waits for SIGCONT
-	Slowly  time.Duration // how long a chunk takes at least
+	Slowly  time.Duration // how long a chunk takes at least, until there is a file
+	Until   string        // the file
 	Without protection
 	Disks   []disk // file systems of its own
 }
@@ -81,6 +82,23 @@ func partOf(point string) string {
 	return "backup"
 }
 
+// dawdle takes as long as a chunk takes.
+func (o order) dawdle() {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(o.Slowly)
+	for {
+		if _, err := os.Stat(o.Until); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return
+		}
+	}
+}
+
 // probe dies or waits at the places that the order names.
 func (o order) probe() func(at string) {
 	reaches := func(wanted string) func(at string) bool {
@@ -101,8 +119,8 @@ func (o order) probe() func(at string) {
 			_ = os.WriteFile(o.held(), nil, 0o600)
 			<-goOn
 		}
-		if strings.HasSuffix(at, "/accepted") {
-			<-time.After(o.Slowly)
+		if o.Slowly > 0 && strings.HasSuffix(at, "/accepted") {
+			o.dawdle()
 		}
 	}
 }

@@ -108,7 +108,7 @@ func (c *running) until(t *testing.T, what func() bool) int {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(2 * time.Minute)
+	late := time.After(5 * time.Minute)
 	for {
 		select {
 		case <-c.done:

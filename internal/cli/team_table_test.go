@@ -3,10 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,8 +34,8 @@ pipelines:
 // teamRows make a table of five parts: each of 32 MiB, and of eight chunks.
 const teamRows = 165_000
 
-// slowly is how long a chunk of such a run takes at least, so that several processes have some of a table.
-const slowly = 600 * time.Millisecond
+// slowly is how long a chunk of such a run takes at least, so that several processes have some of a table, until it is told to go on.
+const slowly = 3 * time.Second
 
 // newTableTeam is a project for several processes, over a table that is read in parts.
 func newTableTeam(t *testing.T) *fileRun {
@@ -53,11 +55,24 @@ func newTableTeam(t *testing.T) *fileRun {
 // launchTeam starts a process with a folder of its own for what it tells.
 func (r *fileRun) launchTeam(t *testing.T, name string, o order) *running {
 	t.Helper()
-	o.Dir, o.Slowly = filepath.Join(r.dir, "beside-"+name), slowly
+	if o.Dir = filepath.Join(r.dir, "beside-"+name); o.Slowly == 0 {
+		o.Slowly = slowly
+	}
+	o.Until = r.gate()
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
 	return r.launch(t, o, "run", "--until-idle", name+".yaml")
+}
+
+// gate is the file that lets all be read fast.
+func (r *fileRun) gate() string { return filepath.Join(r.dir, "gate") }
+
+func (r *fileRun) goOn(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(r.gate(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // parts gives how many parts of the table processes read, by process, and who has the pipeline.
@@ -110,6 +125,7 @@ func TestTeamSharesTable(t *testing.T) {
 		held := order{Dir: filepath.Join(r.dir, "beside-c")}
 		c.until(t, held.isHeld)
 		c.signal(t, syscall.SIGSTOP)
+		r.goOn(t)
 		ends(t, a)
 		r.check(t)
 		c.signal(t, syscall.SIGCONT, syscall.SIGCONT)
@@ -128,8 +144,8 @@ func TestTeamSharesTable(t *testing.T) {
 		held := order{Dir: filepath.Join(r.dir, "beside-b")}
 		b.until(t, held.isHeld)
 		c := r.launchTeam(t, "c", order{})
-		c.until(t, func() bool { return r.share(t, 2) })
 		b.signal(t, syscall.SIGSTOP)
+		r.goOn(t)
 		ends(t, c)
 		r.check(t)
 		b.signal(t, syscall.SIGCONT, syscall.SIGCONT)
@@ -166,10 +182,10 @@ func TestTeamMigratesTable(t *testing.T) {
 		}
 		return follows, open
 	}
-	a := of("a").start(order{Slowly: slowly})
+	a := of("a").start(order{Slowly: slowly, Until: r.gate()})
 	until(a, "one reads", func() bool { return r.share(t, 1) })
 	second := of("b")
-	b := second.start(order{Slowly: slowly})
+	b := second.start(order{Slowly: slowly, Until: r.gate()})
 	until(b, "two read", func() bool { return r.share(t, 2) })
 	if err := a.end(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -178,13 +194,18 @@ func TestTeamMigratesTable(t *testing.T) {
 	if _, open := lanes(b); open == 0 {
 		t.Error("it had read all parts before it took the pipeline")
 	}
+	r.goOn(t)
 	until(b, "all is read", func() bool { follows, open := lanes(b); return follows && open == 0 })
-	a = of("a").start(order{Slowly: slowly})
+	a = of("a").start(order{Slowly: slowly, Until: r.gate()})
+	if err := os.Remove(r.gate()); err != nil {
+		t.Fatal(err)
+	}
 	var job api.Job
 	if status, err := second.ask("POST", "/migrate", &job); err != nil || status != http.StatusAccepted {
 		t.Fatalf("%d %v", status, err)
 	}
 	until(b, "two migrate", func() bool { return r.share(t, 2) })
+	r.goOn(t)
 	until(b, "the job has ended", func() bool {
 		status, err := second.ask("GET", "/v1/jobs/"+job.ID, &job)
 		return err == nil && status == http.StatusOK && job.Ended != nil
@@ -197,5 +218,87 @@ func TestTeamMigratesTable(t *testing.T) {
 	}
 	if code, out, err := once(t.Context(), order{}, "verify", second.file); err != nil || code != exitOK {
 		t.Errorf("verify: %d %v\n%s", code, err, out)
+	}
+}
+
+// TestTeamUnderFireOverTable has three processes read a table while one after the other is killed, or stands still for longer than its
+// leases last, at random moments: 8 times, or ACEQUIA_KILLS, over as many tables as it takes. What dies is started again.
+func TestTeamUnderFireOverTable(t *testing.T) {
+	t.Parallel()
+	kills, seed := 8, rand.Uint64()
+	if text := os.Getenv("ACEQUIA_KILLS"); text != "" {
+		var err error
+		if kills, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("ACEQUIA_KILLS: %v", err)
+		}
+	}
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's choice
+	for tables := 1; kills > 0; tables++ {
+		r := newTableTeam(t)
+		killed, frozen := r.underFire(t, random, kills)
+		kills -= killed + frozen
+		r.check(t)
+		t.Logf("table %d: %d killed, %d frozen", tables, killed, frozen)
+		if killed+frozen == 0 {
+			t.Fatal("it was read before anything could happen")
+		}
+	}
+}
+
+// underFire kills and freezes the processes, so often at most, until the table is read, and lets them end.
+func (r *fileRun) underFire(t *testing.T, random *rand.Rand, most int) (killed, frozen int) {
+	t.Helper()
+	team := map[string]*running{}
+	start := func(name string) { team[name] = r.launchTeam(t, name, order{Slowly: time.Second}) }
+	names := []string{"a", "b", "c"}
+	var woken []*time.Timer
+	for _, name := range names {
+		start(name)
+	}
+	read := func() bool {
+		parts, leader := r.parts(t)
+		return leader != "" && len(parts) == 0
+	}
+	team["a"].until(t, func() bool { return r.share(t, 1) || r.share(t, 2) || r.share(t, 3) })
+	for killed+frozen < most {
+		<-time.After(time.Duration(500+random.IntN(2500)) * time.Millisecond)
+		if read() {
+			break
+		}
+		name := names[random.IntN(len(names))]
+		victim := team[name]
+		if victim.over() { // it found all read
+			break
+		}
+		if random.IntN(4) == 0 {
+			frozen++
+			_ = victim.Process.Signal(syscall.SIGSTOP) // it may have ended
+			woken = append(woken, time.AfterFunc(time.Duration(9+random.IntN(4))*time.Second, func() { _ = victim.Process.Signal(syscall.SIGCONT) }))
+			continue
+		}
+		killed++
+		_ = victim.Process.Kill() // as above
+		victim.until(t, nil)
+		start(name)
+	}
+	r.goOn(t)
+	for _, name := range names {
+		if code := team[name].until(t, nil); code != exitOK {
+			t.Errorf("exit code %d: %s", code, team[name].said())
+		}
+	}
+	for _, timer := range woken {
+		timer.Stop()
+	}
+	return killed, frozen
+}
+
+func (c *running) over() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
 	}
 }
