@@ -72,11 +72,14 @@ release: ## dist/: an archive a platform with checksums and inventories; linux/a
 	@scripts/needs.sh go gcc
 	@scripts/release.sh $(PLATFORMS)
 
-deploy-check: ## reads all files of deploy/ offline; helm and promtool look too, where they are installed
-	@scripts/tools.sh cfn-lint
+deploy-check: ## reads all files of deploy/ offline: our tests, cfn-lint, helm and promtool, which are built once (some minutes)
+	@scripts/tools.sh cfn-lint helm promtool
 	CGO_LDFLAGS="$$(scripts/cgo.sh)" go test -count=1 ./deploy ./internal/setup
-	@if command -v helm >/dev/null; then helm lint deploy/helm/acequia && helm template one deploy/helm/acequia >/dev/null; else echo 'helm is not installed: the chart was read by our tests alone'; fi
-	@if command -v promtool >/dev/null; then promtool check rules deploy/prometheus/rules.yaml && promtool test rules deploy/prometheus/rules_test.yaml; else echo 'promtool is not installed: the rules were read by our tests alone'; fi
+	$(TOOLS)/helm lint --strict deploy/helm/acequia
+	$(TOOLS)/helm template one deploy/helm/acequia >/dev/null
+	$(TOOLS)/helm template one deploy/helm/acequia --set autoscaling.enabled=true,autoscaling.queueURL=https://sqs.eu-west-1.amazonaws.com/123456789012/orders,autoscaling.region=eu-west-1,ingress.enabled=true,replicas=3,state.dsnSecret=state >/dev/null
+	$(TOOLS)/promtool check rules deploy/prometheus/rules.yaml
+	$(TOOLS)/promtool test rules deploy/prometheus/rules_test.yaml
 
 clean:
 	rm -rf bin dist test-output

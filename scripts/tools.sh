@@ -19,6 +19,8 @@ for tool in "$@"; do
     case $tool in
     gotestsum) module=gotest.tools/gotestsum version=v1.13.0 path=$module ;;
     golangci-lint) module=github.com/golangci/golangci-lint/v2 version=v2.15.0 path=$module/cmd/golangci-lint ;;
+    helm) module=helm.sh/helm/v4 version=v4.3.2 path=$module/cmd/helm ;;
+    promtool) module=github.com/prometheus/prometheus version=v0.316.0 path=$module/cmd/promtool ;;
     ferretdb) # a module of its own: go install cannot build it, for what FerretDB retracts is not to be had everywhere
         source=internal/mongodb/mongodbtest/testdata/ferretdb
         version=$(awk '$2 == "github.com/FerretDB/FerretDB" {print $3}' "$source/go.mod")

@@ -107,7 +107,7 @@ func (c runCmd) result(t terminal, statuses []routers.Status, took time.Duration
 			_, _ = fmt.Fprintf(t.out, "%s: %s records were for no sink of its route, and went nowhere.\n", s.Pipeline, thousands(s.Unrouted))
 		}
 		if s.Others.Rows > 0 {
-			_, _ = fmt.Fprintf(t.out, "%s: other processes read %s records of its tables beside.\n", s.Pipeline, thousands(s.Others.Rows))
+			_, _ = fmt.Fprintf(t.out, "%s: other processes read %s more records of its tables.\n", s.Pipeline, thousands(s.Others.Rows))
 		}
 		tellUnfit(t, s)
 	}
