@@ -46,11 +46,16 @@ func floorServer(ctx context.Context, _ int, dir string) (got sample, err error)
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(log.take)}
 	fmt.Printf("{\"form\":\"http://%s/\"}\n", listener.Addr()) //nolint:forbidigo // the parent reads it
-	stop := context.AfterFunc(ctx, func() { _ = server.Shutdown(context.WithoutCancel(ctx)) })
+	answered := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(answered)
+		_ = server.Shutdown(context.WithoutCancel(ctx))
+	})
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return got, err
 	}
+	<-answered // Serve returns when Shutdown begins: requests may still be under way
 	close(log.in)
 	writing.Wait()
 	return got, nil
