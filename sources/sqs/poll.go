@@ -62,7 +62,9 @@ func (r *reader) give(ctx context.Context, all []*message) {
 	select {
 	case r.arrivals <- all:
 	case <-ctx.Done():
-		r.answers.release(all)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ungiven = append(r.ungiven, all...)
 	}
 }
 

@@ -46,6 +46,8 @@ type reader struct {
 	failure   error
 	failed    chan struct{} // closed when failure is set
 	unsettled [][]*message  // of each chunk
+	stopped   []*message    // settled as what a stop leaves; to be released when the pollers have ended, which would take them again
+	ungiven   []*message    // what came when no Read would take it any more; as much
 	pressed   bool          // the group was told to close since it got its last message
 	closed    bool
 }
@@ -194,7 +196,7 @@ func (r *reader) chunk(all []*message) (record.Chunk, error) {
 	}
 	if err != nil {
 		chunk.Release()
-		r.answers.release(all)
+		r.stopped = append(r.stopped, all...)
 		return record.Chunk{}, err
 	}
 	r.unsettled = append(r.unsettled, all)
@@ -203,7 +205,7 @@ func (r *reader) chunk(all []*message) (record.Chunk, error) {
 	return chunk, nil
 }
 
-// Settle deletes the messages of the oldest unsettled chunk, or lets them come again. With none it is what recovery rolled forward:
+// Settle deletes the messages of the oldest unsettled chunk, or lets them come again: what a stop leaves when the reader closes. With none it is what recovery rolled forward:
 // those messages come again by themselves.
 func (r *reader) Settle(_ context.Context, _ record.Position, refused error) error {
 	r.mu.Lock()
@@ -217,7 +219,7 @@ func (r *reader) Settle(_ context.Context, _ record.Position, refused error) err
 	case refused == nil:
 		r.answers.delete(all)
 	case errors.Is(refused, sources.ErrStopped):
-		r.answers.release(all)
+		r.stopped = append(r.stopped, all...)
 	default:
 		r.answers.refuse(all)
 	}
@@ -231,8 +233,8 @@ const receiveGrace = 500 * time.Millisecond
 // Close lets what was not settled come again, and waits for the answers.
 func (r *reader) Close() error {
 	r.mu.Lock()
-	closed, unsettled := r.closed, r.unsettled
-	r.closed, r.unsettled = true, nil
+	closed := r.closed
+	r.closed = true
 	r.mu.Unlock()
 	if closed {
 		return nil
@@ -245,14 +247,24 @@ func (r *reader) Close() error {
 	r.cut()
 	r.reading.Lock() // a Read under way may hold messages
 	defer r.reading.Unlock()
-	for _, all := range unsettled {
+	r.letGo()
+	r.answers.finish()
+	r.keeping.Wait()
+	r.end()
+	return nil
+}
+
+// letGo shows all that was not settled to others, in its order.
+func (r *reader) letGo() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answers.release(r.stopped)
+	for _, all := range r.unsettled {
 		r.answers.refuse(all)
 	}
 	for len(r.arrivals) > 0 {
 		r.answers.release(<-r.arrivals)
 	}
-	r.answers.finish()
-	r.keeping.Wait()
-	r.end()
-	return nil
+	r.answers.release(r.ungiven)
+	r.stopped, r.unsettled, r.ungiven = nil, nil, nil
 }
