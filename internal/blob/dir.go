@@ -204,13 +204,9 @@ func (d *Dir) Folders(_ context.Context, folder string) ([]string, error) {
 // Update gives change the content of a small file, nil when there is none, and puts what it returns in its place,
 // durably: a reader sees the old content or the new. nil leaves the file as it is. Updates in one folder, by any
 // process, come one after the other.
-func (d *Dir) Update(_ context.Context, name string, change func(old []byte) ([]byte, error)) error {
+func (d *Dir) Update(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
 	path := d.path(name)
-	var unlock func()
-	err := d.open(filepath.ToSlash(filepath.Dir(name)), func(folder string) (err error) {
-		unlock, err = lockFolder(folder)
-		return err
-	})
+	unlock, err := d.lockFolder(ctx, filepath.ToSlash(filepath.Dir(name)))
 	if err != nil {
 		return err
 	}
