@@ -2,8 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,33 +29,50 @@ sources:
 sinks:
   lake:
     type: lake
-    url: "s3://bucket/lake"
-    aws: { region: eu-west-1, endpoint: %q }
+    %s
     roll: { every: 100ms }
     compact: { every: 200ms, older_than: 1ms, grace: 1ms }
 pipelines:
   lines: { from: lines, to: [lake] }
 `
 
-// choreRun is a team that keeps a lake in S3.
+// choreRun is a team that keeps a lake.
 type choreRun struct {
 	*fileRun
-	server *blobtest.Server
-	bucket *blob.S3
+	bucket blob.Files
+	later  func() // makes the lock of the frozen free: a minute by the clock of S3, or of the file system
 	dsn    string
 	rows   int
 }
 
-func newChoreRun(t *testing.T) *choreRun {
+func newChoreRun(t *testing.T, place string) *choreRun {
 	t.Helper()
 	dsn := sharedDatabase(t, "create table lines (id bigint primary key, name text)", "insert into lines select i, 'x' from generate_series(0, 99) i")
-	r := &choreRun{fileRun: &fileRun{dir: t.TempDir(), shared: app.SharedState{DSN: config.Secret(dsn)}}, server: blobtest.New(t), dsn: dsn, rows: 100}
-	for _, name := range []string{"a", "b"} {
-		r.write(t, name+".yaml", fmt.Appendf(nil, teamChores, name, dsn, dsn, r.server.URL))
-	}
+	r := &choreRun{fileRun: &fileRun{dir: t.TempDir(), shared: app.SharedState{DSN: config.Secret(dsn)}}, dsn: dsn, rows: 100}
+	var lake string
 	var err error
-	if r.bucket, err = blob.OpenS3(t.Context(), "s3://bucket/lake", r.server.Settings()); err != nil {
+	switch place {
+	case "S3":
+		server := blobtest.New(t)
+		lake = fmt.Sprintf("url: s3://bucket/lake\n    aws: { region: eu-west-1, endpoint: %q }", server.URL)
+		r.later = func() { server.Later(2 * time.Minute) }
+		r.bucket, err = blob.OpenS3(t.Context(), "s3://bucket/lake", server.Settings())
+	case "a directory":
+		folder := filepath.Join(r.dir, "lake")
+		lake = fmt.Sprintf("url: %q", folder)
+		r.later = func() {
+			then := time.Now().Add(-2 * time.Minute)
+			if err := os.Chtimes(filepath.Join(folder, "_swaps", "lines.lock"), then, then); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.bucket, err = blob.Open(folder)
+	}
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		r.write(t, name+".yaml", fmt.Appendf(nil, teamChores, name, dsn, dsn, lake))
 	}
 	return r
 }
@@ -78,15 +98,18 @@ func (r *choreRun) counted(t *testing.T) map[int64]int {
 		}
 		seen := map[int64]int{}
 		for _, name := range files {
-			o := r.server.Object("lake/" + name)
-			if o == nil {
+			file, err := r.bucket.Read(t.Context(), name)
+			if errors.Is(err, fs.ErrNotExist) {
 				seen = nil
 				break
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			type line struct {
 				ID int64 `parquet:"id"`
 			}
-			rows, err := parquet.Read[line](bytes.NewReader(o.Body), int64(len(o.Body)))
+			rows, err := parquet.Read[line](bytes.NewReader(file), int64(len(file)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +149,7 @@ func (r *choreRun) outputs(t *testing.T) []string {
 	return slices.DeleteFunc(files, func(name string) bool { return !lakefiles.IsOutput(name) })
 }
 
-// TestTeamTakesACompactionOver freezes the process that compacts a lake in S3 in the middle of a swap, for longer than its lease. The other
+// TestTeamTakesACompactionOver freezes the process that compacts a lake, in S3 or in a directory, in the middle of a swap, for longer than its lease. The other
 // takes the chore over, compacts the same files and what comes, and then the first goes on: every line counts once, and no file is gone that
 // counts. It ends what it was about, and says so.
 //
@@ -136,48 +159,54 @@ func TestTeamTakesACompactionOver(t *testing.T) {
 		t.Skip("it is part of make torture")
 	}
 	t.Parallel()
-	for _, point := range []string{lakefiles.BeforePending, lakefiles.AfterPending, lakefiles.AfterPublish, lakefiles.BeforeDelete} {
-		t.Run(point, func(t *testing.T) {
-			t.Parallel()
-			r := newChoreRun(t)
-			a := r.start(t, order{HoldAt: "lake/" + point + ":1"}, "run", "a.yaml")
-			a.until(t, func() bool { return len(r.counted(t)) == r.rows }) // a row that comes between cursor and snapshot is read by both
-			for !r.isHeld() {                                              // files until there is something to compact
-				r.more(t, a)
-			}
-			a.signal(t, syscall.SIGSTOP)
-			r.exact(t, "when one is frozen")
-			before := r.outputs(t)
-			b := r.startBeside(t, "", "run", "b.yaml")
-			r.more(t, b)
-			b.until(t, func() bool {
-				return strings.Contains(b.said(), "ACQ-LAKE-023") || len(r.outputs(t)) > 0 && !slices.Equal(before, r.outputs(t))
+	for _, place := range []string{"S3", "a directory"} {
+		for _, point := range []string{lakefiles.BeforePending, lakefiles.AfterPending, lakefiles.AfterPublish, lakefiles.BeforeDelete} {
+			t.Run(place+"/"+point, func(t *testing.T) {
+				t.Parallel()
+				newChoreRun(t, place).takeOver(t, point)
 			})
-			r.server.Later(2 * time.Minute) // the lock of the frozen in S3 is free
-			b.until(t, func() bool {
-				all, err := lakefiles.List(t.Context(), r.bucket, "lines")
-				return err == nil && len(all) == 1 && lakefiles.IsOutput(all[0]) && !slices.Contains(before, all[0])
-			})
-			r.exact(t, "when it was taken over")
-			a.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
-			// Where only what was replaced is left to be deleted, it may end that before it finds the table another's.
-			a.until(t, func() bool {
-				said := a.said()
-				return strings.Contains(said, "another process has taken") || strings.Contains(said, lakefiles.CodeLocked) ||
-					point == lakefiles.BeforeDelete && strings.Contains(said, "lake table is kept")
-			})
-			r.exact(t, "when the frozen has gone on")
-			r.more(t, b)
-			for _, c := range []*running{a, b} {
-				c.signal(t, syscall.SIGTERM)
-				if code := c.until(t, nil); code != exitOK && code != 130 && code != 143 {
-					t.Errorf("exit code %d: %s", code, c.said())
-				}
-			}
-			r.exact(t, "in the end")
-			for owner, keys := range r.leases(t) { // an upload may be left, which who has the lane or the table next aborts
-				t.Errorf("%s still has %v", owner, keys)
-			}
-		})
+		}
+	}
+}
+
+func (r *choreRun) takeOver(t *testing.T, point string) {
+	t.Helper()
+	a := r.start(t, order{HoldAt: "lake/" + point + ":1"}, "run", "a.yaml")
+	a.until(t, func() bool { return len(r.counted(t)) == r.rows }) // a row that comes between cursor and snapshot is read by both
+	for !r.isHeld() {                                              // files until there is something to compact
+		r.more(t, a)
+	}
+	a.signal(t, syscall.SIGSTOP)
+	r.exact(t, "when one is frozen")
+	before := r.outputs(t)
+	b := r.startBeside(t, "", "run", "b.yaml")
+	r.more(t, b)
+	b.until(t, func() bool {
+		return strings.Contains(b.said(), "ACQ-LAKE-023") || len(r.outputs(t)) > 0 && !slices.Equal(before, r.outputs(t))
+	})
+	r.later()
+	b.until(t, func() bool {
+		all, err := lakefiles.List(t.Context(), r.bucket, "lines")
+		return err == nil && len(all) == 1 && lakefiles.IsOutput(all[0]) && !slices.Contains(before, all[0])
+	})
+	r.exact(t, "when it was taken over")
+	a.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
+	// Where only what was replaced is left to be deleted, it may end that before it finds the table another's.
+	a.until(t, func() bool {
+		said := a.said()
+		return strings.Contains(said, "another process has taken") || strings.Contains(said, lakefiles.CodeLocked) ||
+			point == lakefiles.BeforeDelete && strings.Contains(said, "lake table is kept")
+	})
+	r.exact(t, "when the frozen has gone on")
+	r.more(t, b)
+	for _, c := range []*running{a, b} {
+		c.signal(t, syscall.SIGTERM)
+		if code := c.until(t, nil); code != exitOK && code != 130 && code != 143 {
+			t.Errorf("exit code %d: %s", code, c.said())
+		}
+	}
+	r.exact(t, "in the end")
+	for owner, keys := range r.leases(t) { // an upload may be left, which who has the lane or the table next aborts
+		t.Errorf("%s still has %v", owner, keys)
 	}
 }
