@@ -3,12 +3,17 @@
 package blob_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/acequia-io/acequia/fault"
 	"github.com/acequia-io/acequia/internal/blob"
 )
 
@@ -66,7 +71,7 @@ func still(t *testing.T, d *blob.Dir, name string, since time.Duration) {
 	}
 }
 
-// TestLockBeats holds a lock for an hour: it is written again before it could be taken for one of a process that stands still.
+// TestLockBeats holds a lock that looks as if nobody had written it for an hour: its holder does so before anybody may take it.
 func TestLockBeats(t *testing.T) {
 	t.Parallel()
 	one := open(t, t.TempDir())
@@ -90,6 +95,35 @@ func TestLockBeats(t *testing.T) {
 		}
 		if _, held, err := other.TryLock(t.Context(), "l"); held || err != nil {
 			t.Errorf("held %t, %v beside its holder", held, err)
+		}
+	})
+}
+
+// TestWaitForAFolder waits for a folder that another process holds and does not let go: until the context ends, and for a minute.
+func TestWaitForAFolder(t *testing.T) {
+	t.Parallel()
+	d := open(t, t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		f, err := os.Open(d.Root())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := d.Update(short, "n", add); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		_, held, err := d.TryLock(t.Context(), "l")
+		if held || fault.Of(err) != fault.Retryable || fault.Code(err) != "ACQ-LAKE-003" || !strings.Contains(err.Error(), d.Root()) {
+			t.Errorf("held %t, %v", held, err)
+		}
+		again := time.AfterFunc(10*time.Second, func() { _ = f.Close() })
+		defer again.Stop()
+		if err := d.Update(t.Context(), "n", add); err != nil {
+			t.Error(err)
 		}
 	})
 }

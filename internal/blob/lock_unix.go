@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -46,7 +45,14 @@ func (d *Dir) tryLock(ctx context.Context, name string, how int) (unlock func(),
 		release(f)
 		return nil, false, Classify(d.path(name), err)
 	}
-	return keepBeating(context.WithoutCancel(ctx), f), true, nil
+	stop := keepBeating(ctx, func(context.Context) bool {
+		_ = beat(f) // the next may do; who loses the lock is told by what he has locked
+		return false
+	})
+	return func() {
+		stop()
+		release(f)
+	}, true, nil
 }
 
 // takeOver puts a lock file of this process in the place of one whose holders stand still; nil: they do not.
@@ -99,30 +105,6 @@ func lockFile(path string, how int) (*os.File, error) {
 func beat(f *os.File) error {
 	_, err := f.WriteAt([]byte{'\n'}, 0)
 	return errors.Join(err, f.Sync())
-}
-
-// keepBeating beats until unlock is called. A beat that fails is not told: the next may do, and who loses the lock is told by what he
-// has locked.
-func keepBeating(ctx context.Context, f *os.File) (unlock func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var all sync.WaitGroup
-	all.Go(func() {
-		again := time.NewTicker(leaseBeat)
-		defer again.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-again.C:
-				_ = beat(f)
-			}
-		}
-	})
-	return func() {
-		cancel()
-		all.Wait()
-		release(f)
-	}
 }
 
 // folderWait bounds the wait for a folder. It is held for as long as a small file is written.

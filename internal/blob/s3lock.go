@@ -8,20 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-const (
-	// leaseTime is after how long without a sign of life a lock is free, by the clock of S3.
-	leaseTime = time.Minute
-	leaseBeat = leaseTime / 4
-	leaseFree = "free"
-)
+// leaseFree is in a lock that was let go.
+const leaseFree = "free"
 
 // TryLock takes a lease: an object that its holder writes again and again, each time only if it is still the one that it wrote
 // before. Who finds it too old, by S3's clock alone, takes it over in the same way. Nobody has it while somebody shares it: who takes it
@@ -110,30 +104,18 @@ func (b *S3) hold(ctx context.Context, name, old string, free func(ctx context.C
 	if err != nil {
 		return nil, b.explain(err, "take lock", "s3:PutObject", name)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var all sync.WaitGroup
-	all.Go(func() {
-		again := time.NewTicker(leaseBeat)
-		defer again.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-again.C:
-			}
-			next, err := b.put(ctx, name, kept{tag, ""}, mine)
-			switch {
-			case err == nil:
-				tag = next
-			case refused(err) || missing(err): // it has been taken over
-				tag = ""
-				return
-			}
+	stop := keepBeating(ctx, func(ctx context.Context) (lost bool) {
+		next, err := b.put(ctx, name, kept{tag, ""}, mine)
+		switch {
+		case err == nil:
+			tag = next
+		case refused(err) || missing(err): // it has been taken over
+			tag, lost = "", true
 		}
+		return lost
 	})
 	return func() {
-		cancel()
-		all.Wait()
+		stop()
 		if tag != "" {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
 			defer cancel()

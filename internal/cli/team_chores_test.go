@@ -158,27 +158,55 @@ func (r *choreRun) outputs(t *testing.T) []string {
 	return slices.DeleteFunc(files, func(name string) bool { return !lakefiles.IsOutput(name) })
 }
 
-// TestTeamTakesACompactionOver freezes the process that compacts a lake, in S3 or in a directory, in the middle of a swap, for longer than its lease. The other
-// takes the chore over, compacts the same files and what comes, and then the first goes on: every line counts once, and no file is gone that
-// counts. It ends what it was about, and says so.
+// takeOvers does it at each point of a swap, with a lake in S3 and one in a directory.
 //
 // It is part of make torture until it has run long enough to be called steady.
-func TestTeamTakesACompactionOver(t *testing.T) {
+func takeOvers(t *testing.T, chore string, do func(r *choreRun, t *testing.T, point string)) {
+	t.Helper()
 	if os.Getenv("ACEQUIA_KILLS") == "" {
 		t.Skip("it is part of make torture")
 	}
-	t.Parallel()
 	for _, place := range []string{"S3", "a directory"} {
 		for _, point := range []string{lakefiles.BeforePending, lakefiles.AfterPending, lakefiles.AfterPublish, lakefiles.BeforeDelete} {
 			t.Run(place+"/"+point, func(t *testing.T) {
 				t.Parallel()
-				newChoreRun(t, place, "compact: { every: 200ms, older_than: 1ms, grace: 1ms }").takeOver(t, point)
+				do(newChoreRun(t, place, chore), t, point)
 			})
 		}
 	}
 }
 
-func (r *choreRun) takeOver(t *testing.T, point string) {
+// goOn lets the one that was frozen go on, and waits until it says that it has lost the table. Where only what was replaced is left to be
+// deleted, it may end that before it finds the table another's.
+func goOn(t *testing.T, a *running, point string) {
+	t.Helper()
+	a.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
+	a.until(t, func() bool {
+		said := a.said()
+		return strings.Contains(said, "another process has taken") || strings.Contains(said, lakefiles.CodeLocked) ||
+			point == lakefiles.BeforeDelete && strings.Contains(said, "lake table is kept")
+	})
+}
+
+func end(t *testing.T, all ...*running) {
+	t.Helper()
+	for _, c := range all {
+		c.signal(t, syscall.SIGTERM)
+		if code := c.until(t, nil); code != exitOK && code != 130 && code != 143 {
+			t.Errorf("exit code %d: %s", code, c.said())
+		}
+	}
+}
+
+// TestTeamTakesACompactionOver freezes the process that compacts a lake in the middle of a swap, for longer than its lease. The other takes
+// the chore over, compacts the same files and what comes, and then the first goes on: every line counts once, and no file is gone that
+// counts. It ends what it was about, and says so.
+func TestTeamTakesACompactionOver(t *testing.T) {
+	t.Parallel()
+	takeOvers(t, "compact: { every: 200ms, older_than: 1ms, grace: 1ms }", (*choreRun).compactOver)
+}
+
+func (r *choreRun) compactOver(t *testing.T, point string) {
 	t.Helper()
 	a := r.start(t, order{HoldAt: "lake/" + point + ":1"}, "run", "a.yaml")
 	a.until(t, func() bool { return len(r.counted(t)) == r.rows }) // a row that comes between cursor and snapshot is read by both
@@ -199,21 +227,10 @@ func (r *choreRun) takeOver(t *testing.T, point string) {
 		return err == nil && len(all) == 1 && lakefiles.IsOutput(all[0]) && !slices.Contains(before, all[0])
 	})
 	r.exact(t, "when it was taken over")
-	a.signal(t, syscall.SIGCONT, syscall.SIGCONT) // the program, and the point where it waits
-	// Where only what was replaced is left to be deleted, it may end that before it finds the table another's.
-	a.until(t, func() bool {
-		said := a.said()
-		return strings.Contains(said, "another process has taken") || strings.Contains(said, lakefiles.CodeLocked) ||
-			point == lakefiles.BeforeDelete && strings.Contains(said, "lake table is kept")
-	})
+	goOn(t, a, point)
 	r.exact(t, "when the frozen has gone on")
 	r.more(t, b)
-	for _, c := range []*running{a, b} {
-		c.signal(t, syscall.SIGTERM)
-		if code := c.until(t, nil); code != exitOK && code != 130 && code != 143 {
-			t.Errorf("exit code %d: %s", code, c.said())
-		}
-	}
+	end(t, a, b)
 	r.exact(t, "in the end")
 	for owner, keys := range r.leases(t) { // an upload may be left, which who has the lane or the table next aborts
 		t.Errorf("%s still has %v", owner, keys)

@@ -205,8 +205,8 @@ func (r *reader) chunk(all []*message) (record.Chunk, error) {
 	return chunk, nil
 }
 
-// Settle deletes the messages of the oldest unsettled chunk, or lets them come again: what a stop leaves when the reader closes. With none it is what recovery rolled forward:
-// those messages come again by themselves.
+// Settle deletes the messages of the oldest unsettled chunk, or lets them come again: what a stop leaves when the reader closes.
+// With none it is what recovery rolled forward: those messages come again by themselves.
 func (r *reader) Settle(_ context.Context, _ record.Position, refused error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
