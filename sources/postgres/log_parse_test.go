@@ -17,6 +17,7 @@ func FuzzChange(f *testing.F) {
 	f.Add([]byte("U\x00\x00\x40\x01O\x00\x02t\x00\x00\x00\x01anN\x00\x02t\x00\x00\x00\x01bu"))
 	f.Add([]byte("D\x00\x00\x40\x01K\x00\x01t\x00\x00\x00\x01a"))
 	f.Add([]byte("D\x00\x00\x40\x01O\x00\xff"))
+	f.Add([]byte("I\x00\x00\x01aN\x00\x00"))
 	f.Fuzz(func(t *testing.T, m []byte) {
 		if len(m) == 0 || !bytes.Contains([]byte("IUD"), m[:1]) {
 			return
@@ -26,6 +27,9 @@ func FuzzChange(f *testing.F) {
 			return
 		}
 		theirs, err := pglogrepl.Parse(m)
+		if err != nil && m[0] == 'I' && len(c.new) == 0 {
+			return // a row of a table without columns: pglogrepl wants a byte more
+		}
 		if err != nil {
 			t.Fatalf("%q was taken: %v", m, err)
 		}
