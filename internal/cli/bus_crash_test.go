@@ -249,7 +249,7 @@ func TestCutPipelineNeedsItsProtections(t *testing.T) {
 		for _, without := range []protection{"", without} {
 			r := newCutRun(t)
 			for range 3 {
-				r.add(t, 12_000)
+				r.add(t, 6000)
 			}
 			folder := r.sender
 			if strings.HasPrefix(kill, receivingPipeline) {
