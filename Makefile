@@ -62,8 +62,8 @@ bench-aws: ## a lake on S3 beside one in a directory; SQS into Parquet, four pro
 torture: ## the crash tests with 200 kills at random moments instead of CI's 40; the oracle of PostgreSQL, MariaDB and MongoDB with SEEDS seeds a strategy
 	@scripts/needs.sh go gcc postgresql mariadb-server
 	@scripts/tools.sh ferretdb
-	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test -race -count=1 -timeout 3h -parallel 4 -v ./routers ./internal/cli
-	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_TORTURE=$(SEEDS) go test -race -count=1 -timeout 12h -parallel 4 -v ./internal/parquet ./internal/sorter ./internal/oracle
+	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_KILLS=200 ACEQUIA_TORTURE=200 go test $$(scripts/race.sh) -count=1 -timeout 3h -parallel 4 -v ./routers ./internal/cli
+	CGO_LDFLAGS="$$(scripts/cgo.sh)" ACEQUIA_TORTURE=$(SEEDS) go test $$(scripts/race.sh) -count=1 -timeout 12h -parallel 4 -v ./internal/parquet ./internal/sorter ./internal/oracle
 
 fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

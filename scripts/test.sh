@@ -24,7 +24,8 @@ run() { # name of the events' file, then go test's arguments
 }
 failed=0
 # Everything, under the race detector; fuzz targets run their seeds and browser tests their pages.
-CGO_ENABLED=1 run race -race -timeout 30m ./... || failed=1
+# shellcheck disable=SC2046 # several arguments
+CGO_ENABLED=1 run race $(scripts/race.sh) -timeout 30m ./... || failed=1
 # A build without a C compiler has everything but SQL, and says so; what kills programs was run above.
 CGO_ENABLED=0 run nocgo -timeout 10m -skip 'TestKilled|IsKilled|TestTeam' ./internal/query/... ./internal/web/... ./internal/cli/... || failed=1
 
