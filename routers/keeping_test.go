@@ -1,9 +1,12 @@
 package routers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,7 +49,8 @@ func TestWorkEndsWithItsLease(t *testing.T) {
 			leases := &frozen{Leases: store.Leases(fmt.Sprintf("keeper-%d", testTeams.Add(1)))}
 			team := openTeamOn(leases)
 			defer func() {
-				if err := errors.Join(team.Close(context.WithoutCancel(t.Context())), store.Close()); err != nil && !errors.Is(err, errFrozen) {
+				team.Close(context.WithoutCancel(t.Context())) // not renewed: it cannot, and says so in the log
+				if err := store.Close(); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -78,5 +82,40 @@ func TestWorkEndsWithItsLease(t *testing.T) {
 				t.Error(context.Cause(ctx))
 			}
 		})
+	}
+}
+
+// A process whose leases cannot be given up at its end says so, and has done its work all the same: others take them over.
+func TestTeamThatCannotGiveUp(t *testing.T) {
+	t.Parallel()
+	const key = "chore/compact/lake"
+	dsn := server.Database(t)
+	store, err := checkpoint.OpenPostgres(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases := &frozen{Leases: store.Leases("frozen")}
+	var log bytes.Buffer
+	team := openTeamOn(leases)
+	team.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if mine, err := team.Keep(t.Context(), key); !mine || err != nil {
+		t.Fatal(mine, err)
+	}
+	leases.still.Store(true)
+	team.Close(t.Context())
+	if !strings.Contains(log.String(), "others take them over") || !strings.Contains(log.String(), errFrozen.Error()) {
+		t.Errorf("the log has %q", log.String())
+	}
+	other := openTeamOn(store.Leases("other"))
+	waitFor(t, "it is taken over", func() bool {
+		mine, err := other.Keep(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mine
+	})
+	other.Close(t.Context())
+	if err := store.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -106,10 +106,17 @@ func OpenTeam(ctx context.Context, o TeamOptions) *Team {
 	return t
 }
 
-// Close gives all leases up at once, with those of processes that are gone. Nothing that they are of may go on.
-func (t *Team) Close(ctx context.Context) error {
+// Close gives all leases up at once, with those of processes that are gone. Nothing that they are of may go on. What cannot be given up,
+// because this process stood still or the state is not there, others take over when it has expired: the work is no worse for it.
+func (t *Team) Close(ctx context.Context) {
 	t.cancel()
 	<-t.over
+	if err := t.giveUp(ctx); err != nil {
+		t.Log.WarnContext(ctx, "leases are not given up, others take them over when they have expired", errAttr(err))
+	}
+}
+
+func (t *Team) giveUp(ctx context.Context) error {
 	ctx, cancel := t.lasting(ctx)
 	defer cancel()
 	rows, err := t.Leases.Look(ctx)

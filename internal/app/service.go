@@ -398,7 +398,7 @@ func (s *Service) Close(ctx context.Context) error {
 	for _, c := range s.closers {
 		errs = append(errs, c.Close())
 	}
-	errs = append(errs, s.closeTeam(ctx))
+	s.closeTeam(ctx)
 	for _, sink := range s.sinks {
 		errs = append(errs, sink.Close(ctx))
 	}

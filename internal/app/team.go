@@ -43,15 +43,15 @@ func (s *Service) openTeam(ctx context.Context) {
 }
 
 // closeTeam gives all leases up. Nothing runs any more.
-func (s *Service) closeTeam(ctx context.Context) error {
+func (s *Service) closeTeam(ctx context.Context) {
 	if s.team == nil {
-		return nil
+		return
 	}
 	for _, leave := range s.team.had {
 		leave()
 	}
 	s.team.all.Leave()
-	return s.team.Close(ctx)
+	s.team.Close(ctx)
 }
 
 // shared refuses the embedded item store where processes share a state.
